@@ -1,0 +1,356 @@
+"""What comes back: ProbeResult, Replicate and EmcResult, and the sentences that say what they mean."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Verdict(Enum):
+    """What one probe showed; `DIVERGED` and `FAILED` are no evidence."""
+
+    FITTED = "fitted"
+    NOT_FITTED = "not_fitted"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class Evidence(Enum):
+    """Why a failure is believed, or is not. The name is what the record holds, the value what a user reads."""
+
+    BUDGET = "the budget ended while the training still gained, or full-batch descent could still gain: undertrained"
+    NOISE_FLOOR = (
+        "descent would gain, but the procedure itself gained nothing over a doubling of its steps: its own limit"
+    )
+    STATIONARY = "no descent is left within tolerance"
+    SADDLE = "stationary with negative curvature: undertrained"
+    MINIMUM = "stationary without negative curvature"
+    INFEASIBLE = "proved impossible to fit"
+
+    @property
+    def key(self) -> str:
+        """The kind as it stands in records."""
+        return self.name.lower()
+
+    @property
+    def undertrained(self) -> bool:
+        """Whether a failure of this kind only bounds the EMC from below."""
+        return self in (Evidence.BUDGET, Evidence.SADDLE)
+
+
+class Status(Enum):
+    """How a search ended; the value is the sentence a user reads."""
+
+    BRACKETED = "both ends of the bracket are verified probes"
+    CENSORED_ABOVE = (
+        "everything asked for was fitted, so the EMC is at least the value shown; "
+        "use a larger pool (or --n-max) or a smaller model"
+    )
+    CENSORED_BELOW = "not even one sample was fitted, so the EMC is below 1; check the optimizer and its learning rate"
+    UNDERTRAINED = (
+        "the deciding failure may be a lack of training, so the EMC is at least the value shown; "
+        "raise --min-steps and --max-epochs, or use an optimizer that converges (--optimizer lbfgs for small nets)"
+    )
+    DIVERGED = "every fresh seed diverged above the value shown, a lower bound; lower the learning rate"
+    NON_MONOTONE = "a size above the bracket was fitted too; the fits do not fall off at one size"
+    INTERRUPTED = "the search was stopped early, so the value shown is a lower bound; run the same command to continue"
+
+    @property
+    def key(self) -> str:
+        """The status as it stands in records."""
+        return self.name.lower()
+
+    @property
+    def right_censored(self) -> bool:
+        """Whether the EMC is only known to be at least `lo`."""
+        return self in (Status.CENSORED_ABOVE, Status.UNDERTRAINED, Status.DIVERGED, Status.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The verdict of one probe with its evidence and cost.
+
+    Attributes:
+        key: the probe's identity.
+        n, replicate, attempt: which probe of its measurement.
+        verdict: what it showed.
+        evidence: why a failure is believed; None for other verdicts.
+        correct: samples of the n with the right class strictly on top, at the last exact count.
+        loss: mean training loss over the n samples at that count.
+        gradient_norm: full-batch gradient norm relative to its value at init, where it was examined.
+        steps: optimizer steps done.
+        sample_steps: samples seen in those steps.
+        seconds: wall time charged to the probe (a stack's time is shared out over its members).
+        detail: numbers behind the evidence, and settings that decided it.
+    """
+
+    key: str
+    n: int
+    replicate: int
+    attempt: int
+    verdict: Verdict
+    evidence: Evidence | None = None
+    correct: int = 0
+    loss: float | None = None
+    gradient_norm: float | None = None
+    steps: int = 0
+    sample_steps: int = 0
+    seconds: float = 0.0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            **asdict(self),
+            "verdict": self.verdict.value,
+            "evidence": None if self.evidence is None else self.evidence.key,
+            "detail": dict(self.detail),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ProbeResult:
+        """The inverse of `to_dict`."""
+        evidence = values["evidence"]
+        return cls(
+            **{
+                **values,
+                "verdict": Verdict(values["verdict"]),
+                "evidence": None if evidence is None else Evidence[evidence.upper()],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One independent EMC.
+
+    Attributes:
+        replicate: its number.
+        lower: largest verified fitted n below the deciding failure (0 if none was fitted).
+        upper: the deciding failure's n; None where nothing failed.
+        status: how its search ended.
+        deciding: key of the deciding failure's probe.
+        also_fitted: sizes above `upper` that a `verify` probe fitted.
+    """
+
+    replicate: int
+    lower: int
+    upper: int | None
+    status: Status
+    deciding: str | None = None
+    also_fitted: tuple[int, ...] = ()
+
+    @property
+    def emc(self) -> int:
+        """The replicate's EMC, or its lower bound."""
+        return self.lower
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "emc": self.emc, "status": self.status.key, "also_fitted": list(self.also_fitted)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Replicate:
+        """The inverse of `to_dict`."""
+        kept = {key: value for key, value in values.items() if key != "emc"}
+        kept |= {"status": Status[values["status"].upper()], "also_fitted": tuple(values["also_fitted"])}
+        return cls(**kept)
+
+
+@dataclass(frozen=True)
+class EmcResult:
+    """The answer to one measurement: the EMC with status, interval, evidence and cost.
+
+    Attributes:
+        emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite.
+        censored: whether the EMC is at least `emc` only.
+        status: of the replicate that holds the median (of the censored ones if the median is censored).
+        lower, upper: median of the replicates' lower and upper ends; `upper` None where censored.
+        interval: confidence interval for n50, conditional on the pool; None where none can be given.
+        interval_method: how it was made, or why there is none.
+        confidence: asked for the interval.
+        estimand: what the number estimates.
+        replicates: one EMC each.
+        parameters: trainable parameters.
+        bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
+        task, procedure, search: the resolved specification.
+        dataset: what was loaded: rows, repeats, conflicts, classes, content hash, ...
+        seed: of the measurement.
+        fingerprint: identity of the measurement.
+        probes: all probes the searches used, in the order of replicate, n, attempt.
+        cost: probes, steps, sample_steps, seconds of those probes.
+        versions: of emc, torch, numpy, Python; device type, threads, trainer.
+    """
+
+    emc: int
+    censored: bool
+    status: Status
+    lower: int
+    upper: int | None
+    interval: tuple[float, float] | None
+    interval_method: str
+    confidence: float
+    estimand: str
+    replicates: tuple[Replicate, ...]
+    parameters: int
+    bits_per_parameter: float | None
+    task: Mapping[str, Any]
+    procedure: Mapping[str, Any]
+    search: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    seed: int
+    fingerprint: str
+    probes: tuple[ProbeResult, ...]
+    cost: Mapping[str, float]
+    versions: Mapping[str, Any]
+
+    @property
+    def emc_per_parameter(self) -> float:
+        """Samples fitted per trainable parameter."""
+        return self.emc / self.parameters
+
+    @property
+    def deciding_evidence(self) -> dict[str, int]:
+        """How often each kind of evidence decided a replicate.
+
+        A replicate whose size was tried several times is decided by its weakest failure.
+        """
+        deciding = {replicate.deciding for replicate in self.replicates}
+        kinds = Counter(probe.evidence.key for probe in self.probes if probe.key in deciding and probe.evidence)
+        return dict(sorted(kinds.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record that `--json` writes."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **plain,
+            "status": self.status.key,
+            "interval": None if self.interval is None else list(self.interval),
+            "emc_per_parameter": self.emc_per_parameter,
+            "replicates": [replicate.to_dict() for replicate in self.replicates],
+            "probes": [probe.to_dict() for probe in self.probes],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EmcResult:
+        """The inverse of `to_dict`."""
+        kept = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
+        kept |= {
+            "status": Status[values["status"].upper()],
+            "interval": None if values["interval"] is None else tuple(values["interval"]),
+            "replicates": tuple(Replicate.from_dict(entry) for entry in values["replicates"]),
+            "probes": tuple(ProbeResult.from_dict(entry) for entry in values["probes"]),
+        }
+        return cls(**kept)
+
+    def to_json(self) -> str:
+        """The record as JSON text; never NaN or infinity."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a probe: n, replicate, attempt, verdict, evidence, correct, accuracy, loss, steps, seconds (s), ..."""
+        import pandas as pd
+
+        frame = pd.DataFrame([probe.to_dict() for probe in self.probes]).drop(columns=["detail"], errors="ignore")
+        if len(frame):
+            frame.insert(frame.columns.get_loc("correct") + 1, "accuracy", frame["correct"] / frame["n"])
+        return frame
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The table a user reads, as (name, text) pairs."""
+        at_least = ">= " if self.censored else ""
+        lines = [
+            ("EMC", f"{at_least}{self.emc}"),
+            (f"{100 * self.confidence:.4g} % interval", self._interval_text()),
+            ("status", f"{self.status.key}: {self.status.value}"),
+            ("replicates", self._replicates_text()),
+            ("estimand", self.estimand),
+            ("parameters", f"{self.parameters:,}"),
+            ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),
+        ]
+        if self.bits_per_parameter is not None:
+            lines.append(("bits per parameter", f"{at_least}{self.bits_per_parameter:.4g}"))
+        evidence = ", ".join(f"{count} {kind}" for kind, count in self.deciding_evidence.items()) or "no failure"
+        lines += [
+            ("deciding evidence", evidence),
+            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("data", self._data_text()),
+            (
+                "cost",
+                f"{self.cost['probes']:,.0f} probes, {self.cost['steps']:,.0f} steps, {self.cost['seconds']:,.1f} s",
+            ),
+            ("fingerprint", self.fingerprint),
+        ]
+        return lines
+
+    def _interval_text(self) -> str:
+        if self.interval is None:
+            return f"none ({self.interval_method})"
+        return f"{self.interval[0]:.5g} to {self.interval[1]:.5g} ({self.interval_method})"
+
+    def _replicates_text(self) -> str:
+        marks = [
+            (">=" if replicate.status.right_censored else "") + str(replicate.emc) for replicate in self.replicates
+        ]
+        kinds = Counter(replicate.status.key for replicate in self.replicates)
+        return " ".join(marks) + " (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
+
+    def _data_text(self) -> str:
+        facts = self.dataset
+        text = (
+            f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs; {facts['rows']:,} rows"
+        )
+        return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows())
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self.rows()
+        )
+        return f"<table>{body}</table>"
+
+
+@dataclass(frozen=True)
+class RunningProbe:
+    """One training under way, as a live view shows it."""
+
+    n: int
+    replicate: int
+    attempt: int
+    correct: int
+    steps: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A measurement under way.
+
+    Attributes:
+        brackets: for each replicate (lower, upper or None, status or None while it runs).
+        running: the trainings under way.
+        probes: probes that have a verdict, those from the journal included.
+        steps: optimizer steps done by this process.
+        seconds: since this process began to train.
+    """
+
+    brackets: tuple[tuple[int, int | None, Status | None], ...]
+    running: tuple[RunningProbe, ...]
+    probes: int
+    steps: int
+    seconds: float

@@ -1,0 +1,306 @@
+"""What a user asks for, as one tree of frozen dataclasses: Task, Procedure, Search, Measurement.
+
+Each setting is declared once, here, with its default, its range and its one-line help; the command line, the
+configuration file and the record derive from these fields. Plug-ins stay names until `emc.api` resolves them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, ClassVar, TypeVar
+
+from emc.errors import SpecError, UnknownNameError, did_you_mean
+from emc.registry import PluginSpec, Registry
+
+S = TypeVar("S", bound="Spec")
+
+#: Raised whenever the same keys come to mean other numbers (CHANGELOG, "Changes results").
+RESULTS_VERSION = 1
+
+
+def setting(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Any = None
+) -> Any:
+    """A dataclass field with its help, its range (bounds included) or its closed choices."""
+    facts = {"help": help, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata={key: value for key, value in facts.items() if value is not None})
+
+
+class Spec:
+    """Validation and dict round trip shared by the four specs; `KIND` names the spec in messages."""
+
+    KIND: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            value = _coerce(getattr(self, item.name), item)
+            object.__setattr__(self, item.name, value)
+            _check_range(value, item)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; plug-ins as their text."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
+        """The inverse of `to_dict`.
+
+        Raises:
+            UnknownNameError: a key that is no field.
+            SpecError: a value out of range or of the wrong type.
+        """
+        names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
+        for key in values:
+            if key not in names:
+                raise UnknownNameError(f'a {cls.KIND} has no setting "{key}"; {did_you_mean(key, names)}')
+        return cls(**values)
+
+
+def option_name(name: str) -> str:
+    """A field's name as its command-line option."""
+    return "--" + name.replace("_", "-")
+
+
+def _coerce(value: Any, item: Field[Any]) -> Any:
+    """The value as the field's declared type; text is read as a user would write it."""
+    declared = str(item.type)
+    kind = declared.removesuffix(" | None")
+    if value is None and kind != declared:
+        return None
+    wrong = SpecError(f"{option_name(item.name)} takes {_describe(kind)}, got {value!r}")
+    if kind == "PluginSpec":
+        if isinstance(value, PluginSpec):
+            return value
+        if isinstance(value, str):
+            return PluginSpec.parse(value)
+    elif kind == "bool" and isinstance(value, bool):
+        return value
+    elif kind == "str" and isinstance(value, str):
+        return value
+    elif kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+        if kind == "float":
+            return float(value)
+        if value == int(value):
+            return int(value)
+    elif kind in ("Task", "Procedure", "Search"):
+        if isinstance(value, Mapping):
+            return {"Task": Task, "Procedure": Procedure, "Search": Search}[kind].from_dict(value)
+        if type(value).__name__ == kind:
+            return value
+    raise wrong
+
+
+def _describe(kind: str) -> str:
+    return {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "a text",
+        "PluginSpec": "a name or name:key=value,key=value",
+    }.get(kind, f"a {kind}")
+
+
+def _check_range(value: Any, item: Field[Any]) -> None:
+    choices = item.metadata.get("choices")
+    if choices is not None and value is not None and value not in choices:
+        remedy = did_you_mean(str(value), choices)
+        raise SpecError(f'{option_name(item.name)} is one of {", ".join(choices)}, got "{value}"; {remedy}')
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    low, high = item.metadata.get("low"), item.metadata.get("high")
+    if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise SpecError(f"{option_name(item.name)} must be {bounds}, got {value}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict()
+    return str(value) if isinstance(value, PluginSpec) else value
+
+
+@dataclass(frozen=True)
+class Task(Spec):
+    """Where samples come from."""
+
+    KIND: ClassVar[str] = "task"
+
+    data: PluginSpec = setting(PluginSpec("digits"), "dataset (emc list data)")
+    labels: PluginSpec = setting(PluginSpec("semantic"), "label regime (emc list labels)")
+    inputs: PluginSpec = setting(PluginSpec("natural"), "input regime (emc list inputs)")
+    classes: int | None = setting(None, "number of classes K; default: the dataset's own", low=2)
+    duplicates: str = setting(
+        "drop", "what to do with repeated inputs: drop all but the first, or keep", choices=("drop", "keep")
+    )
+
+
+@dataclass(frozen=True)
+class Procedure(Spec):
+    """What maps samples to a classifier. README, "Decisions", says how each default was measured."""
+
+    KIND: ClassVar[str] = "procedure"
+
+    model: PluginSpec = setting(PluginSpec("mlp"), "model (emc list models)")
+    activation: PluginSpec | None = setting(
+        None, "activation, where the model takes one (emc list activations); default: relu"
+    )
+    optimizer: PluginSpec = setting(PluginSpec("adam"), "optimizer (emc list optimizers)")
+    schedule: PluginSpec = setting(PluginSpec("reactive"), "learning-rate schedule (emc list schedules)")
+    batch_size: int = setting(128, "mini-batch size; a batch has min(n, batch size) samples", low=2)
+    min_steps: int = setting(20_000, "budget: at least this many optimizer steps a probe", low=1)
+    max_epochs: int = setting(500, "budget: at least this many passes over the n samples", low=1)
+    check_steps: int = setting(100, "training accuracy is counted exactly every this many steps", low=1)
+    check_epochs: int = setting(2, "... but not more often than every this many passes over the n samples", low=0)
+    stall_steps: int = setting(4_000, "a probe may stop for lack of progress from this step on", low=2)
+    stall_tolerance: float = setting(
+        0.01,
+        "a doubling of steps that lowers the best training loss by less than this share gained nothing",
+        low=0,
+        high=1,
+    )
+    polish_steps: int = setting(200, "iterations of full-batch descent that examine a stalled probe", low=1)
+    polish_tolerance: float = setting(
+        1e-3, "descent that lowers the loss by less than this share over a doubling of its steps is none", low=0, high=1
+    )
+    gradient_tolerance: float = setting(
+        1e-3, "full-batch gradient norm, relative to its value at init, that counts as stationary", low=0, high=1
+    )
+    precision: str = setting("float32", "floating-point type of training", choices=("float32", "float64"))
+    tf32: bool = setting(False, "let CUDA round matrix products to TF32")
+
+    def budget(self, n: int, batch_size: int) -> int:
+        """Steps after which a probe of n samples ends, max(min_steps, max_epochs * ceil(n / B)).
+
+        >>> Procedure().budget(1_000, 128)
+        20000
+        >>> Procedure().budget(50_000, 128)
+        195500
+        """
+        return max(self.min_steps, self.max_epochs * math.ceil(n / batch_size))
+
+    def check_every(self, n: int, batch_size: int) -> int:
+        """Steps between exact counts at n samples."""
+        return max(self.check_steps, self.check_epochs * math.ceil(n / batch_size))
+
+
+#: How the search grows: by a factor, then bisection; or the paper's linear scan.
+GROWTHS: Registry[tuple[str, float]] = Registry("growth")
+
+
+@GROWTHS.register("geometric")
+def _geometric(*, factor: float = 2.0) -> tuple[str, float]:
+    """Grow n by a factor until a probe fails, then bisect: estimates n50."""
+    if factor <= 1:
+        raise SpecError(f"growth geometric needs a factor above 1, got {factor}")
+    return "geometric", factor
+
+
+@GROWTHS.register("linear")
+def _linear(*, step: int = 16) -> tuple[str, float]:
+    """Grow n by a step and stop at the first failure (the paper's scan): biased low, another estimand."""
+    if step < 1:
+        raise SpecError(f"growth linear needs a step of at least 1, got {step}")
+    return "linear", step
+
+
+@dataclass(frozen=True)
+class Search(Spec):
+    """The rule that chooses the next n from the verdicts so far."""
+
+    KIND: ClassVar[str] = "search"
+
+    n_start: int | None = setting(None, "first n; default: max(classes, 16)", low=1)
+    n_max: int | None = setting(None, "largest n; default: the whole pool", low=1)
+    growth: PluginSpec = setting(PluginSpec("geometric"), "geometric:factor=2, or linear:step=16 (the paper's scan)")
+    tolerance: float = setting(0.05, "bisect until hi/lo - 1 is at most this, or hi - lo = 1", low=0, high=10)
+    sections: int = setting(2, "parts a bracket is cut into; 2 is bisection", low=2)
+    attempts: int = setting(1, "fresh inits a size may try; it is fitted if any fits (another estimand above 1)", low=1)
+    verify: int = setting(0, "further probes above the bracket", low=0)
+    retries: int = setting(2, "fresh seeds tried where a training diverged", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "growth", GROWTHS.resolve(self.growth))
+        GROWTHS.build(self.growth)
+        if self.n_max is not None and self.n_start is not None and self.n_max < self.n_start:
+            raise SpecError(
+                f"n_max must be at least n_start, got n_max={self.n_max}, n_start={self.n_start}; raise --n-max"
+            )
+
+    @property
+    def estimand(self) -> str:
+        """What the resulting number estimates, as one phrase; results of other estimands are never compared."""
+        kind, amount = GROWTHS.build(self.growth)
+        size = "n50" if kind == "geometric" else f"first failure of a linear scan by {amount}"
+        return size if self.attempts == 1 else f"{size}, best of {self.attempts} inits"
+
+
+@dataclass(frozen=True)
+class Measurement(Spec):
+    """Task, procedure, seed, search and replicates: all that one EmcResult answers."""
+
+    KIND: ClassVar[str] = "measurement"
+
+    task: Task = field(default_factory=Task)
+    procedure: Procedure = field(default_factory=Procedure)
+    search: Search = field(default_factory=Search)
+    seed: int = setting(0, "everything random derives from it", low=0)
+    replicates: int = setting(6, "independent draws of samples, labels and inits", low=1)
+    confidence: float = setting(0.95, "confidence of the interval", low=0.5, high=0.9999)
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> Measurement:
+        """A measurement from one flat mapping of setting names, as the command line and the library have it.
+
+        Raises:
+            UnknownNameError: a name that is no setting of task, procedure, search or measurement.
+        """
+        parts: dict[str, dict[str, Any]] = {"task": {}, "procedure": {}, "search": {}, "": {}}
+        homes = flat_settings()
+        for key, value in values.items():
+            if key not in homes:
+                raise UnknownNameError(f'there is no setting "{key}"; {did_you_mean(key, homes)}')
+            parts[homes[key][0]][key] = value
+        return cls(Task(**parts["task"]), Procedure(**parts["procedure"]), Search(**parts["search"]), **parts[""])
+
+
+def flat_settings() -> dict[str, tuple[str, Field[Any]]]:
+    """Every setting by name: the part it lives in ("" for the measurement itself) and its field."""
+    found: dict[str, tuple[str, Field[Any]]] = {}
+    for part, spec in (("task", Task), ("procedure", Procedure), ("search", Search), ("", Measurement)):
+        for item in fields(spec):
+            if item.metadata:
+                found[item.name] = (part, item)
+    return found
+
+
+def digest(value: Any, length: int = 24) -> str:
+    """Hexadecimal SHA-256 of a JSON value, shortened; equal values give equal digests."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One fresh training on n samples; knows nothing of the search that asked for it.
+
+    Attributes:
+        base: digest of everything the probes of one measurement share: task (by content), procedure, seed, device type.
+        n: samples.
+        replicate: independent draw of order, labels, noise.
+        attempt: fresh init and batches at the same samples.
+    """
+
+    base: str
+    n: int
+    replicate: int
+    attempt: int = 0
+
+    @property
+    def key(self) -> str:
+        """The probe's identity in the journal."""
+        return digest(asdict(self))
