@@ -260,9 +260,7 @@ class EmcResult:
         import pandas as pd
 
         frame = pd.DataFrame([probe.to_dict() for probe in self.probes]).drop(columns=["detail"], errors="ignore")
-        if len(frame):
-            frame.insert(frame.columns.get_loc("correct") + 1, "accuracy", frame["correct"] / frame["n"])
-        return frame
+        return frame.assign(accuracy=frame["correct"] / frame["n"]) if len(frame) else frame
 
     def rows(self) -> list[tuple[str, str]]:
         """The table a user reads, as (name, text) pairs."""

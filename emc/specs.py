@@ -77,9 +77,7 @@ def _coerce(value: Any, item: Field[Any]) -> Any:
             return value
         if isinstance(value, str):
             return PluginSpec.parse(value)
-    elif kind == "bool" and isinstance(value, bool):
-        return value
-    elif kind == "str" and isinstance(value, str):
+    elif (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
     elif kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
         if kind == "float":
@@ -87,9 +85,10 @@ def _coerce(value: Any, item: Field[Any]) -> Any:
         if value == int(value):
             return int(value)
     elif kind in ("Task", "Procedure", "Search"):
+        part: type[Task] | type[Procedure] | type[Search] = {"Task": Task, "Procedure": Procedure, "Search": Search}[kind]
         if isinstance(value, Mapping):
-            return {"Task": Task, "Procedure": Procedure, "Search": Search}[kind].from_dict(value)
-        if type(value).__name__ == kind:
+            return part.from_dict(value)
+        if isinstance(value, part):
             return value
     raise wrong
 
@@ -155,7 +154,9 @@ class Procedure(Spec):
     max_epochs: int = setting(500, "budget: at least this many passes over the n samples", low=1)
     check_steps: int = setting(100, "training accuracy is counted exactly every this many steps", low=1)
     check_epochs: int = setting(2, "... but not more often than every this many passes over the n samples", low=0)
-    stall_steps: int = setting(4_000, "a probe may stop for lack of progress from this step on", low=2)
+    stall_share: float = setting(
+        0.2, "a probe may stop for lack of progress from this share of its budget on", low=0, high=1
+    )
     stall_tolerance: float = setting(
         0.01,
         "a doubling of steps that lowers the best training loss by less than this share gained nothing",
@@ -232,6 +233,17 @@ class Search(Spec):
             )
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """First and largest size of a search whose defaults are resolved.
+
+        Raises:
+            SpecError: they are not, since only the pool tells them.
+        """
+        if self.n_start is None or self.n_max is None:
+            raise SpecError(f"a search runs with n_start and n_max resolved, got {self.n_start} and {self.n_max}")
+        return self.n_start, self.n_max
+
+    @property
     def estimand(self) -> str:
         """What the resulting number estimates, as one phrase; results of other estimands are never compared."""
         kind, amount = GROWTHS.build(self.growth)
@@ -304,3 +316,20 @@ class Probe:
     def key(self) -> str:
         """The probe's identity in the journal."""
         return digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Execution(Spec):
+    """How probes are run, never what they are: no part of any key or fingerprint."""
+
+    KIND: ClassVar[str] = "execution"
+
+    device: str = setting("auto", "where to train; auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"))
+    trainer: str = setting(
+        "auto", "one training at a time, or many stacked in lockstep", choices=("auto", "single", "lockstep")
+    )
+    stack: int = setting(32, "trainings stacked at once, at most", low=1)
+    speculation: int = setting(1, "sizes asked at once along a replicate's path; 1 asks none ahead", low=1)
+    threads: int | None = setting(None, "CPU threads; default: PyTorch's own choice", low=1)
+    journal: str | None = setting(None, "file that keeps every verdict")
+    fresh: bool = setting(False, "train anew, whatever the journal holds")

@@ -1,0 +1,1 @@
+"""Executors: where probes are trained."""

@@ -1,0 +1,15 @@
+"""Models by name: a factory takes the input shape, the number of classes and its options, and returns a fresh module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emc.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Facts a model may state: `activation=True` (its factory takes an `activation` factory by that positional name),
+#: `linear=True` (its logits are affine in the inputs and unconstrained, so that linear programming decides what it can
+#: fit).
+MODELS: Registry[nn.Module] = Registry("model", "emc.models", "emc.models")

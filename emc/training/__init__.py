@@ -1,0 +1,1 @@
+"""Trainers: from probes to verdicts."""

@@ -1,0 +1,1 @@
+"""One source, or one family of sources, a file; each registers itself with `emc.data.DATA` when imported."""

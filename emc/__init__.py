@@ -1,0 +1,50 @@
+"""Effective model complexity: how many samples can a training procedure really fit?
+
+>>> import emc
+>>> result = emc.measure(model="mlp:width=4", data="digits", labels="random", n_max=16, replicates=1)
+>>> result.emc, result.status.key
+(16, 'censored_above')
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emc.api import Prepared, measure, prepare
+    from emc.results import EmcResult
+    from emc.specs import Execution, Measurement, Procedure, Search, Task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "measure": "emc.api",
+    "prepare": "emc.api",
+    "Prepared": "emc.api",
+    "EmcResult": "emc.results",
+    "Execution": "emc.specs",
+    "Measurement": "emc.specs",
+    "Procedure": "emc.specs",
+    "Search": "emc.specs",
+    "Task": "emc.specs",
+}
+
+__all__ = [
+    "EmcResult",
+    "Execution",
+    "Measurement",
+    "Prepared",
+    "Procedure",
+    "Search",
+    "Task",
+    "measure",
+    "prepare",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for, so that `emc --help` does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

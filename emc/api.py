@@ -1,0 +1,250 @@
+"""What an analysis script calls: `measure`, and `prepare` for whoever wants to look before running."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+import emc
+from emc.data.dataset import Dataset
+from emc.data.regimes import LABELS, check_classes
+from emc.engine import Engine, Observer
+from emc.executors.inline import InlineExecutor
+from emc.journal import Journal
+from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
+from emc.results import EmcResult
+from emc.specs import RESULTS_VERSION, Execution, Measurement, digest
+from emc.stats.intervals import interval, median
+from emc.training.setup import Setup
+
+
+def measure(
+    *,
+    model: str | ModelFactory = "mlp",
+    data: str | tuple[Any, Any] = "digits",
+    observer: Observer | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> EmcResult:
+    """Measure the effective model complexity of a training procedure.
+
+    Args:
+        model: a model by name, such as "mlp:width=32", or a callable (input shape, classes) -> fresh `nn.Module`.
+        data: a dataset by name, or a pair X: (rows, ...) numbers, y: (rows,) classes.
+        observer: called a few times a second with a `Progress`.
+        journal: file that keeps every verdict, so that the same call continues after a crash; None keeps none.
+        settings: any other setting of `Task`, `Procedure`, `Search`, `Measurement` or `Execution` by name, such as
+            labels="random", replicates=6, device="cpu".
+
+    Returns:
+        The EMC with status, interval, evidence and cost.
+
+    Raises:
+        EmcError: a setting, the data or the journal is wrong, or a training raised; the message says the remedy.
+    """
+    names = Execution.__dataclass_fields__
+    execution = {key: settings.pop(key) for key in list(settings) if key in names}
+    if journal is not None:
+        execution["journal"] = os.fspath(journal)
+    if isinstance(model, str):
+        settings["model"] = model
+    if isinstance(data, str):
+        settings["data"] = data
+    prepared = prepare(
+        Measurement.from_flat(settings),
+        dataset=None if isinstance(data, str) else data,
+        model=None if isinstance(model, str) else model,
+        execution=Execution(**execution),
+    )
+    return prepared.run(observer)
+
+
+def prepare(
+    measurement: Measurement,
+    *,
+    dataset: Dataset | tuple[Any, Any] | None = None,
+    model: ModelFactory | None = None,
+    execution: Execution | None = None,
+) -> Prepared:
+    """Load the data and resolve every plug-in, so that a measurement can be looked at and run.
+
+    Args:
+        measurement: what to measure.
+        dataset: a pool, or arrays (X, y), instead of the named one.
+        model: a callable instead of the named model.
+        execution: where and how.
+
+    Raises:
+        EmcError: an unknown name, an option out of range, data that cannot be read, a device that is not there.
+    """
+    execution = Execution() if execution is None else execution
+    measurement = resolve_names(measurement, own_model=model is not None, own_data=dataset is not None)
+    device = pick_device(execution.device)
+    pool = load_data(measurement.task, dataset)
+    K = check_classes(len(pool.facts.classes), measurement.task.labels, measurement.task.classes)
+    measurement = replace(measurement, search=resolve_sizes(measurement.search, K, pool.facts.rows))
+    measurement, setup = make_setup(measurement, pool, K, model, device)
+    return Prepared(measurement, pool, setup, execution, K)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A measurement whose every name and default is resolved.
+
+    Attributes:
+        measurement: with all options written out.
+        dataset: the pool.
+        setup: what trainers use.
+        execution: where and how.
+        num_classes: K.
+    """
+
+    measurement: Measurement
+    dataset: Dataset
+    setup: Setup
+    execution: Execution
+    num_classes: int
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.setup.make_model().parameters() if p.requires_grad)
+
+    @property
+    def base(self) -> str:
+        """Digest of what all probes share: task by content, procedure, seed, device type, precision, versions."""
+        return shared_key(self.measurement, self.dataset, self.num_classes, self.setup.pool.device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the measurement: its probes' base, search, replicates and confidence."""
+        return digest(
+            {
+                "base": self.base,
+                "search": self.measurement.search.to_dict(),
+                "replicates": self.measurement.replicates,
+                "confidence": self.measurement.confidence,
+            },
+            16,
+        )
+
+    def rough_cost(self) -> dict[str, float]:
+        """An upper estimate: every replicate grows to the largest size, and half of its bisection runs to the budget.
+
+        Returns:
+            probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers).
+        """
+        search, setup = self.measurement.search, self.setup
+        n_start, n_max = search.sizes
+        growing = math.ceil(math.log2(n_max / n_start)) + 1
+        bisecting = math.ceil(math.log2(max(math.log(2) / math.log1p(max(search.tolerance, 1 / n_max)), 1)))
+        failing = (1 + bisecting / 2) * self.measurement.replicates * search.attempts
+        steps = failing * setup.budget(n_max)
+        sample_steps = steps * setup.batch_size(n_max)
+        probes = self.measurement.replicates * (growing + bisecting)
+        return {
+            "probes": probes,
+            "steps": steps,
+            "sample_steps": sample_steps,
+            "flops": 6.0 * self.parameters * sample_steps,
+        }
+
+    def run(self, observer: Observer | None = None) -> EmcResult:
+        """Run the measurement; Ctrl-C returns what is known by then.
+
+        Raises:
+            JournalError: the journal cannot be read or written.
+            TrainingError: a training raised.
+        """
+        journal = self.execution.journal if self.setup.identified else None
+        with Journal(journal) as verdicts:
+            executor = InlineExecutor(self.setup, self.execution)
+            with _threads(self._num_threads(executor)):
+                return self._run(executor, verdicts, observer)
+
+    def _num_threads(self, executor: InlineExecutor) -> int:
+        """Small stacked products gain nothing from a second thread, and lose much where cores are shared."""
+        if self.execution.threads is not None:
+            return self.execution.threads
+        return 1 if executor.name == "lockstep" else torch.get_num_threads()
+
+    def _run(self, executor: InlineExecutor, journal: Journal, observer: Observer | None) -> EmcResult:
+        search = self.measurement.search
+        n_start, n_max = search.sizes
+        engine = Engine(
+            self.base,
+            search,
+            n_start=n_start,
+            n_max=n_max,
+            replicates=self.measurement.replicates,
+            executor=executor,
+            journal=journal,
+            fresh=self.execution.fresh,
+            speculation=self.execution.speculation,
+        )
+        outcome = engine.run(observer)
+        middle = median(outcome.replicates)
+        ends = interval(outcome.replicates, self.measurement.confidence)
+        parameters = self.parameters
+        uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
+        bits = middle.emc * float(np.log2(self.num_classes)) / parameters if uniform else None
+        probes = outcome.probes
+        return EmcResult(
+            emc=middle.emc,
+            censored=middle.censored,
+            status=middle.status,
+            lower=middle.emc,
+            upper=middle.upper,
+            interval=ends.ends,
+            interval_method=ends.method,
+            confidence=self.measurement.confidence,
+            estimand=search.estimand,
+            replicates=outcome.replicates,
+            parameters=parameters,
+            bits_per_parameter=bits,
+            task=self.measurement.task.to_dict(),
+            procedure=self.measurement.procedure.to_dict(),
+            search=search.to_dict(),
+            dataset=self.dataset.facts.to_dict(),
+            seed=self.measurement.seed,
+            fingerprint=self.fingerprint,
+            probes=probes,
+            cost={
+                "probes": len(probes),
+                "steps": sum(p.steps for p in probes),
+                "sample_steps": sum(p.sample_steps for p in probes),
+                "seconds": sum(p.seconds for p in probes),
+            },
+            versions={**versions(), "device": self.setup.pool.device.type, "trainer": executor.name},
+        )
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Use a number of CPU threads, then the one before again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def versions() -> dict[str, Any]:
+    """What a number was made with."""
+    return {
+        "emc": emc.__version__,
+        "results": RESULTS_VERSION,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,19 @@
+"""`emc show`: the table of a result file again."""
+
+from __future__ import annotations
+
+import click
+
+from emc import report
+from emc.cli.display import print_table
+
+
+@click.command("show")
+@click.argument("result", type=click.Path())
+@click.option("-v", "--probes", "verbose", is_flag=True, help="also list the evidence of every failing probe")
+def show(result: str, verbose: bool) -> None:
+    """Print the table of RESULT, a file written by `emc measure --json`, exactly as the measurement printed it."""
+    loaded = report.read_result(result)
+    print_table(report.table_rows(loaded))
+    if verbose:
+        click.echo("\n" + report.probes_text(loaded))

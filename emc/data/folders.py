@@ -1,0 +1,202 @@
+"""Folders of images, one sub-folder a class: decoded once, then read from one array in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emc.data.cache import cache_root, existing_folder, one_line
+from emc.data.dataset import Raw
+from emc.data.images import standardise_images
+from emc.data.targets import sort_classes
+from emc.errors import DataError, OutputError, SpecError
+from emc.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+#: Raise it when the same files come to be decoded to other pixels.
+_DECODER_VERSION = 1
+#: Mean file size from which threads pay: decoding small files is mostly Python, which threads cannot share.
+_THREADED_BYTES = 16_384
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str
+    label: int
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """What lies in a folder of class sub-folders.
+
+    Attributes:
+        root: the folder.
+        files: every image, by class and then by name.
+        classes: names of the sub-folders.
+        ignored: files that are no images by their extension.
+    """
+
+    root: Path
+    files: tuple[_File, ...]
+    classes: tuple[str, ...]
+    ignored: int
+
+    @property
+    def has_jpeg(self) -> bool:
+        """Whether any image was compressed with loss by JPEG."""
+        return any(file.path.lower().endswith((".jpg", ".jpeg")) for file in self.files)
+
+
+def read_image_folder(folder: ImageFolder, name: str, size: int, mode: str = "RGB") -> Raw:
+    """All images of a folder, standardised.
+
+    Args:
+        folder: what `list_images` found.
+        name: the dataset's name in results.
+        size: height and width in pixels. Images of that size are taken as they are, others are scaled by their shorter
+            side and cut to the centre.
+        mode: "RGB" or "L" (one channel of grey).
+
+    Raises:
+        SpecError: size out of range.
+        DataError: an image that cannot be read.
+    """
+    import numpy as np
+
+    if not 1 <= size <= 4096:
+        raise SpecError(f"size must be between 1 and 4096 pixels, got {size}")
+    notes = (f"{folder.ignored} files that are no images were ignored",) if folder.ignored else ()
+    X = standardise_images(_load_or_decode(folder, size, mode))
+    y = np.array([file.label for file in folder.files], dtype=np.int64)
+    return Raw(name, X, y, folder.classes, notes=notes)
+
+
+def list_images(path: str | Path, owner: str) -> ImageFolder:
+    """The images in the sub-folders of a folder; hidden files and folders are passed over.
+
+    Raises:
+        DataError: no such folder, no class sub-folders, or one that holds no image.
+    """
+    root = existing_folder(path, owner)
+    classes = sort_classes(entry.name for entry in os.scandir(root) if entry.is_dir() and _visible(entry.name))
+    if not classes:
+        raise DataError(f"{owner} needs one sub-folder of images a class, got none in {root}; correct path")
+    files: list[_File] = []
+    ignored = 0
+    for label, name in enumerate(classes):
+        visible = [entry for entry in os.scandir(root / name) if entry.is_file() and _visible(entry.name)]
+        images = [entry for entry in visible if Path(entry.name).suffix.lower() in _EXTENSIONS]
+        if not images:
+            raise DataError(
+                f'{owner} needs images in every class folder, got none directly in "{root / name}"; point path at the '
+                "folder whose sub-folders are the classes, or remove that one"
+            )
+        ignored += len(visible) - len(images)
+        files.extend(_describe(entry, name, label) for entry in sorted(images, key=lambda entry: entry.name))
+    return ImageFolder(root, tuple(files), classes, ignored)
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _describe(entry: os.DirEntry[str], folder: str, label: int) -> _File:
+    facts = entry.stat()
+    return _File(f"{folder}/{entry.name}", label, facts.st_size, facts.st_mtime_ns)
+
+
+def _load_or_decode(folder: ImageFolder, size: int, mode: str) -> npt.NDArray[np.uint8]:
+    """(rows, channels, size, size) uint8, from the cache where it holds them."""
+    import numpy as np
+
+    channels = 3 if mode == "RGB" else 1
+    path = _cache_path(folder, size, mode)
+    try:
+        cached: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if cached.shape == (len(folder.files), channels, size, size) and cached.dtype == np.uint8:
+            return cached
+    except (OSError, ValueError, EOFError):
+        pass  # not there, or damaged: decode again
+    images = _decode_all(folder, size, mode).reshape(len(folder.files), size, size, channels)
+    images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    _keep(images, path)
+    return images
+
+
+def _keep(images: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write the cache; a full or read-only one costs time at the next run, no result."""
+    import numpy as np
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, images, allow_pickle=False)
+    except (OSError, OutputError) as error:
+        logging.getLogger(__name__).warning("decoded images are not kept in %s: %s", path, one_line(error))
+
+
+def _cache_path(folder: ImageFolder, size: int, mode: str) -> Path:
+    listing = [[file.path, file.size, file.modified_ns] for file in folder.files]
+    text = json.dumps([_DECODER_VERSION, str(folder.root.resolve()), size, mode, listing])
+    return cache_root() / "images" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+
+
+def _decode_all(folder: ImageFolder, size: int, mode: str) -> npt.NDArray[np.uint8]:
+    """(rows, size, size[, 3]) uint8."""
+    import numpy as np
+
+    shape = (len(folder.files), size, size) + ((3,) if mode == "RGB" else ())
+    images = np.empty(shape, np.uint8)
+
+    def fill(index: int) -> None:
+        images[index] = _decode(folder.root / folder.files[index].path, size, mode)
+
+    mean_bytes = sum(file.size for file in folder.files) / len(folder.files)
+    if mean_bytes < _THREADED_BYTES:
+        for index in range(len(images)):
+            fill(index)
+        return images
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(fill, range(len(images))):
+            pass
+    return images
+
+
+def _decode(path: Path, size: int, mode: str) -> npt.NDArray[np.uint8]:
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            if image.size == (size, size):
+                return np.asarray(_convert(image, path, mode))
+            image.draft(mode, (size, size))  # lets a JPEG decode at a fraction of its size, never below the asked one
+            scaled = ImageOps.fit(_convert(image, path, mode), (size, size), Image.Resampling.BICUBIC)
+            return np.asarray(scaled)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
+        raise DataError(
+            f'every image must be readable, got "{path}" ({one_line(error)}); remove or replace that file'
+        ) from error
+
+
+def _convert(image: Image.Image, path: Path, mode: str) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f'images must have 8 bits a channel, got "{path}" of mode {image.mode}; convert it to 8 bits')
+    if image.mode in ("P", "PA", "LA"):
+        image = image.convert("RGBA")  # Pillow's own advice for palettes with transparency
+    return image if image.mode == mode else image.convert(mode)

@@ -1,0 +1,147 @@
+"""The journal: one line of JSON a verdict, appended under a lock and synced before it counts.
+
+A line that a dying process tore is cut off when the journal is next opened for writing: it was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from emc.errors import JournalError
+from emc.results import ProbeResult
+
+#: Version of a line's form.
+SCHEMA = 1
+
+
+class Journal:
+    """Verdicts on disk, by probe key.
+
+    Args:
+        path: the file; made with its folder if it is not there. None keeps verdicts in memory only.
+
+    Raises:
+        JournalError: it cannot be read or written, or holds a newer schema.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._file: IO[bytes] | None = None
+        self._results: dict[str, ProbeResult] = {}
+        self.path = None if path is None else Path(path)
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b")
+            self._read()
+        except OSError as error:
+            self.close()
+            raise self._cannot("be opened", error) from error
+
+    def get(self, key: str) -> ProbeResult | None:
+        """The verdict of a probe, the latest where there are several."""
+        return self._results.get(key)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def append(self, results: Iterable[ProbeResult]) -> None:
+        """Write verdicts and sync them; when this returns they survive the machine.
+
+        Raises:
+            JournalError: they could not be written; nothing of them stays in the file.
+        """
+        results = list(results)
+        if self._file is not None and results:
+            lines = b"".join(_line(result) for result in results)
+            try:
+                self._write(lines)
+            except OSError as error:
+                raise self._cannot("be written", error) from error
+        self._results |= {result.key: result for result in results}
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _write(self, lines: bytes) -> None:
+        assert self._file is not None
+        descriptor = self._file.fileno()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            _cut_torn_line(descriptor)
+            end = os.lseek(descriptor, 0, os.SEEK_END)
+            try:
+                _write_all(descriptor, lines)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _read(self) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        damaged = 0
+        for raw in self._file:
+            if not raw.endswith(b"\n"):
+                break
+            try:
+                entry = json.loads(raw)
+                schema = entry.pop("schema")
+                if schema > SCHEMA:
+                    raise JournalError(
+                        f"journal {self.path} must have schema {SCHEMA} or older, got {schema}; update emc to read it"
+                    )
+                result = ProbeResult.from_dict(entry)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                damaged += 1
+                continue
+            self._results[result.key] = result
+        if damaged:
+            warnings.warn(f"journal {self.path}: {damaged} damaged lines were skipped", stacklevel=4)
+
+    def _cannot(self, what: str, error: OSError) -> JournalError:
+        return JournalError(
+            f"the journal {self.path} cannot {what}: {error.strerror}; free the way or choose another with --journal"
+        )
+
+
+def _line(result: ProbeResult) -> bytes:
+    return json.dumps({"schema": SCHEMA, **result.to_dict()}, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    """Cut what follows the last line break."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    at, step = end, 4096
+    while at > 0:
+        start = max(0, at - step)
+        block = os.pread(descriptor, at - start, start)
+        newline = block.rfind(b"\n")
+        if newline >= 0:
+            at = start + newline + 1
+            break
+        at = start
+    if at < end:
+        os.ftruncate(descriptor, at)

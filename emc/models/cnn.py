@@ -1,0 +1,47 @@
+"""The plain convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emc.errors import SpecError
+from emc.models import MODELS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Units of the fully connected layer before the output.
+HIDDEN_UNITS = 64
+
+
+@MODELS.register("cnn", activation=True)
+def cnn(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    activation: Callable[[], nn.Module],
+    *,
+    width: int = 8,
+    depth: int = 2,
+) -> nn.Module:
+    """`depth` 3x3 convolutions of `width` kernels, pooled to 2x2, one layer of 64 units, output.
+
+    Each convolution is padded and followed by the activation and, while the map is larger than 4x4, a 2x2 max-pool; an
+    adaptive average pool ends at 2x2.
+    """
+    from torch import nn
+
+    if len(input_shape) != 3:
+        raise SpecError(f"cnn needs images (channels, height, width), got inputs of shape {input_shape}; use mlp")
+    if width < 1 or depth < 1:
+        raise SpecError(f"cnn needs width and depth of at least 1, got width={width}, depth={depth}")
+    channels, height, breadth = input_shape
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(channels, width, 3, padding=1), activation()]
+        channels = width
+        if min(height, breadth) > 4:
+            layers.append(nn.MaxPool2d(2))
+            height, breadth = height // 2, breadth // 2
+    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, HIDDEN_UNITS), activation()]
+    return nn.Sequential(*layers, nn.Linear(HIDDEN_UNITS, num_classes))

@@ -1,0 +1,70 @@
+"""What a trainer has to know of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from emc.errors import SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn, optim
+
+
+class StackedRule(Protocol):
+    """An optimizer's step over S stacked models at once, each with its own learning rate and step count.
+
+    The whole state is a list of tensors whose first dimension is S, so that members can leave and enter a stack.
+    """
+
+    def init(self, flat: Tensor) -> list[Tensor]:
+        """State for parameters flat: (S, P)."""
+        ...
+
+    def step(self, flat: Tensor, grad: Tensor, state: list[Tensor], lr: Tensor) -> None:
+        """Update flat: (S, P) in place from grad: (S, P) with lr: (S, 1); must touch no other member's numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class OptimizerPlan:
+    """An optimizer with its options filled in.
+
+    Attributes:
+        lr: base learning rate, which the schedule multiplies.
+        build: makes the optimizer for one model's parameters.
+        full_batch: every step sees all n samples, whatever the batch size.
+        closure: one call of `step` does several steps and evaluates the loss itself, as L-BFGS does.
+        rule: the same optimizer for stacked models; None where it cannot be stacked.
+    """
+
+    lr: float
+    build: Callable[[Iterable[nn.Parameter]], optim.Optimizer]
+    full_batch: bool = False
+    closure: bool = False
+    rule: StackedRule | None = None
+
+
+def check_options(name: str, *, above_zero: dict[str, float], below_one: dict[str, float] | None = None) -> None:
+    """Ranges every optimizer shares.
+
+    Raises:
+        SpecError: a value of `above_zero` that is not, or one of `below_one` outside [0, 1).
+    """
+    for key, value in above_zero.items():
+        if not value > 0:
+            raise SpecError(f"optimizer {name} takes {key} above 0, got {value}")
+    for key, value in (below_one or {}).items():
+        if not 0 <= value < 1:
+            raise SpecError(f"optimizer {name} takes {key} from 0 to below 1, got {value}")
+
+
+def check_decay(name: str, weight_decay: float) -> None:
+    """Weight decay is 0 or more.
+
+    Raises:
+        SpecError: it is negative.
+    """
+    if weight_decay < 0:
+        raise SpecError(f"optimizer {name} takes weight_decay of 0 or more, got {weight_decay}")

@@ -1,0 +1,212 @@
+"""Pictures of results: for each a data function, which is exact, and a drawing function. No torch."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emc.errors import OutputError
+from emc.files import replacing
+from emc.results import EmcResult, ProbeResult, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "pdf", "svg")
+
+
+class Outcome(Enum):
+    """What a point stands for; the value is its legend."""
+
+    FITTED = "fitted"
+    NOT_FITTED = "not fitted"
+    UNDERTRAINED = "not fitted, undertrained"
+    NO_EVIDENCE = "diverged or failed\n(no accuracy)"
+
+    @classmethod
+    def of(cls, probe: ProbeResult) -> Outcome:
+        """The outcome of one probe."""
+        if probe.verdict is Verdict.FITTED:
+            return cls.FITTED
+        if probe.verdict is not Verdict.NOT_FITTED:
+            return cls.NO_EVIDENCE
+        undertrained = probe.evidence is not None and probe.evidence.undertrained
+        return cls.UNDERTRAINED if undertrained else cls.NOT_FITTED
+
+
+@dataclass(frozen=True)
+class Point:
+    """One probe in the picture: n, training accuracy (correct / n), outcome and replicate."""
+
+    n: int
+    accuracy: float
+    outcome: Outcome
+    replicate: int
+
+
+@dataclass(frozen=True)
+class AccuracyData:
+    """Training accuracy against n.
+
+    Attributes:
+        points: every probe, in the order of the result.
+        emc: where the vertical line stands.
+        censored: whether the EMC is only known to be at least that.
+        interval: ends of the band; None where there is no interval.
+        confidence: of the interval.
+        title: procedure and task in one line.
+    """
+
+    points: tuple[Point, ...]
+    emc: int
+    censored: bool
+    interval: tuple[float, float] | None
+    confidence: float
+    title: str
+
+
+def accuracy_data(result: EmcResult) -> AccuracyData:
+    """The numbers of the picture of accuracy against n."""
+    points = tuple(
+        Point(probe.n, probe.correct / probe.n, Outcome.of(probe), probe.replicate) for probe in result.probes
+    )
+    task, procedure = result.task, result.procedure
+    title = f"{procedure['model']} on {task['data']}, {task['labels']} labels"
+    return AccuracyData(points, result.emc, result.censored, result.interval, result.confidence, title)
+
+
+def picture_format(path: str | Path) -> str:
+    """The format a path's suffix asks for.
+
+    Raises:
+        OutputError: a suffix that no picture can have.
+    """
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        known = ", ".join("." + name for name in FORMATS)
+        raise OutputError(f'a picture ends in one of {known}, got "{path}"; change its suffix')
+    return suffix
+
+
+def plot_result(result: EmcResult, path: str | Path) -> None:
+    """Draw training accuracy against n into a file, whole or not at all.
+
+    Raises:
+        OutputError: an unknown suffix, or the file cannot be written.
+    """
+    picture_format(path)
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.6, 3.7), layout="constrained")
+        draw_accuracy(figure.subplots(), accuracy_data(result))
+        save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure in the format of the path's suffix, whole or not at all, without the date of drawing.
+
+    Raises:
+        OutputError: an unknown suffix, or the file cannot be written.
+    """
+    kind = picture_format(path)
+    undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=200, metadata=undated)
+
+
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.fontsize": 8,
+    "text.parse_math": False,  # a path may hold dollar signs
+    "svg.hashsalt": "emc",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+# Colours that colour-blind readers tell apart; markers differ too, so that grey print does.
+# M. Okabe and K. Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/color/
+_BLUE, _VERMILLION, _GREEN = "#0072B2", "#D55E00", "#009E73"
+_MARKERS: dict[Outcome, dict[str, Any]] = {
+    Outcome.FITTED: {"marker": "o", "facecolors": _BLUE, "edgecolors": "white", "linewidths": 0.5, "s": 30},
+    Outcome.NOT_FITTED: {"marker": "v", "facecolors": _VERMILLION, "edgecolors": "white", "linewidths": 0.5, "s": 34},
+    Outcome.UNDERTRAINED: {"marker": "v", "facecolors": "none", "edgecolors": _VERMILLION, "linewidths": 1.1, "s": 28},
+    Outcome.NO_EVIDENCE: {"marker": "x", "color": "black", "linewidths": 1.1, "s": 26, "clip_on": False},
+}
+
+
+def draw_accuracy(axes: Axes, data: AccuracyData) -> None:
+    """Draw training accuracy against n on a log axis, with the EMC as a line and its interval as a band."""
+    floor, top = _accuracy_range(data)
+    axes.set_ylim(floor, top)
+    _draw_emc(axes, data)
+    for outcome, look in _MARKERS.items():
+        points = [point for point in data.points if point.outcome is outcome]
+        if points:
+            # A diverged training has no accuracy worth a place on the axis, so its cross stands at the foot.
+            heights = [floor if outcome is Outcome.NO_EVIDENCE else point.accuracy for point in points]
+            axes.scatter([point.n for point in points], heights, label=outcome.value, zorder=3, **look)
+    _set_size_axis(axes, data)
+    axes.set_ylabel("training accuracy")
+    axes.set_title(textwrap.fill(data.title, 72), loc="left")
+    # Beside the axes, where no probe can be hidden.
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _accuracy_range(data: AccuracyData) -> tuple[float, float]:
+    seen = [point.accuracy for point in data.points if point.outcome is not Outcome.NO_EVIDENCE]
+    span = max(1 - min(seen, default=1.0), 0.05)
+    return 1 - 1.12 * span, 1 + 0.08 * span
+
+
+def _draw_emc(axes: Axes, data: AccuracyData) -> None:
+    sign, stroke = ("\N{GREATER-THAN OR EQUAL TO}", "--") if data.censored else ("=", "-")
+    if data.interval is not None:
+        text = f"{100 * data.confidence:.4g} % interval"
+        axes.axvspan(*data.interval, color=_GREEN, alpha=0.18, linewidth=0, label=text, zorder=1)
+    if data.emc > 0:
+        axes.axvline(
+            data.emc, color=_GREEN, linewidth=1.4, linestyle=stroke, label=f"EMC {sign} {data.emc:,}", zorder=2
+        )
+
+
+def _set_size_axis(axes: Axes, data: AccuracyData) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    sizes = [point.n for point in data.points] + [data.emc, *(data.interval or ())]
+    low, high = min(filter(None, sizes), default=1), max(max(sizes), 1)
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.15, high * 1.15)
+    axes.set_xticks(readable_ticks(low / 1.15, high * 1.15))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("samples n")
+
+
+def readable_ticks(low: float, high: float) -> list[int]:
+    """Round whole numbers between two sizes for a log axis, between three and nine of them where that is possible.
+
+    >>> readable_ticks(14, 1200)
+    [20, 50, 100, 200, 500, 1000]
+    >>> readable_ticks(29, 55)
+    [30, 40, 50]
+    """
+    decades = range(math.floor(math.log10(max(low, 1))), math.ceil(math.log10(high)) + 1)
+    ticks: list[int] = []
+    for steps in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [step * 10**decade for decade in decades for step in steps if low <= step * 10**decade <= high]
+        if len(ticks) >= 3:
+            return ticks
+    first, last = math.ceil(low), math.floor(high)
+    stride = max((last - first) // 5, 1)
+    return list(range(first, last + 1, stride)) if last - first < 10 * stride else ticks

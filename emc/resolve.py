@@ -1,0 +1,237 @@
+"""From names to what trains: plug-ins looked up, defaults filled in, data loaded, identities made."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from emc.data import DATA, load
+from emc.data.dataset import Dataset, Raw, make_dataset
+from emc.data.regimes import INPUTS, LABELS
+from emc.errors import DataError, SpecError
+from emc.models import MODELS
+from emc.models.activations import ACTIVATIONS
+from emc.optimizers import OPTIMIZERS
+from emc.registry import PluginSpec, Registry
+from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, digest
+from emc.training.samples import Pool
+from emc.training.schedules import SCHEDULES
+from emc.training.setup import Setup
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: A user's own model: (input shape, number of classes) -> fresh module.
+ModelFactory = Callable[[tuple[int, ...], int], "nn.Module"]
+
+#: What stands for a user's own arrays and callables where a plug-in's name would stand.
+ARRAYS = PluginSpec("arrays")
+CALLABLE = "callable"
+
+DEFAULT_ACTIVATION = PluginSpec("relu")
+
+
+def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) -> Measurement:
+    """Every plug-in's options typed and filled in, before anything is loaded.
+
+    Raises:
+        UnknownNameError, SpecError: a wrong name or option.
+    """
+    task, procedure = measurement.task, measurement.procedure
+    task = replace(
+        task,
+        data=ARRAYS if own_data else DATA.resolve(task.data),
+        labels=LABELS.resolve(task.labels),
+        inputs=INPUTS.resolve(task.inputs),
+    )
+    procedure = replace(
+        procedure,
+        model=PluginSpec(CALLABLE) if own_model else MODELS.resolve(procedure.model),
+        activation=_resolve_activation(procedure, own_model),
+        optimizer=OPTIMIZERS.resolve(procedure.optimizer),
+        schedule=SCHEDULES.resolve(procedure.schedule),
+    )
+    for registry, spec in ((LABELS, task.labels), (OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)):
+        registry.build(spec)  # options out of range are told before data are loaded
+    return replace(measurement, task=task, procedure=procedure)
+
+
+def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
+    takes = not own_model and bool(MODELS.get(procedure.model.name).facts.get("activation"))
+    if takes:
+        return ACTIVATIONS.resolve(procedure.activation or DEFAULT_ACTIVATION)
+    if procedure.activation is not None:
+        name = "a model of your own" if own_model else f"model {procedure.model.name}"
+        raise SpecError(
+            f"--activation needs a model that takes one, got {procedure.activation} for {name}; leave it out"
+        )
+    return None
+
+
+def resolve_sizes(search: Search, num_classes: int, rows: int) -> Search:
+    """First and largest size: max(classes, 16) and the whole pool where not given, neither above the pool.
+
+    Raises:
+        SpecError: more samples asked for than the pool has.
+    """
+    n_max = rows if search.n_max is None else search.n_max
+    if n_max > rows:
+        raise SpecError(f"--n-max must be at most the pool's {rows} rows, got {n_max}; lower it or use a larger pool")
+    n_start = min(max(num_classes, 16), n_max) if search.n_start is None else search.n_start
+    return replace(search, n_start=n_start, n_max=n_max)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device to train on; `auto` takes CUDA where there is one.
+
+    Raises:
+        SpecError: CUDA was asked for and is not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SpecError("--device cuda needs a CUDA device, but PyTorch sees none; use --device cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
+    """The pool: a named dataset, or a user's own arrays.
+
+    Raises:
+        DataError: it cannot be read, or is no classification task.
+    """
+    if own is None:
+        return load(task.data, task.duplicates)
+    if isinstance(own, Dataset):
+        return own
+    return make_dataset(_raw_arrays(*own), task.duplicates)
+
+
+def _raw_arrays(X: Any, y: Any) -> Raw:
+    """A user's arrays or tensors as they are: inputs are not standardised, labels are numbered in sorted order."""
+    try:
+        inputs = np.asarray(X, dtype=np.float32)
+        classes, labels = np.unique(np.asarray(y), return_inverse=True)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"data must be arrays X of numbers and y of classes, got {type(X).__name__}: {error}"
+        ) from error
+    return Raw("arrays", inputs, labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes))
+
+
+def make_setup(
+    measurement: Measurement, dataset: Dataset, num_classes: int, model: ModelFactory | None, device: torch.device
+) -> tuple[Measurement, Setup]:
+    """What trainers use; the measurement comes back with a user's own model named by its identity."""
+    procedure = measurement.procedure
+    shape = dataset.facts.shape
+    identified = True
+    if model is not None:
+        make_model: Callable[[], nn.Module] = lambda: model(shape, num_classes)  # noqa: E731
+        spec, identified = _identify(model, make_model, shape)
+        procedure = replace(procedure, model=spec)
+        measurement = replace(measurement, procedure=procedure)
+    else:
+        make_model = _named_model(procedure, shape, num_classes)
+    _try_model(make_model, shape, num_classes, device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
+        torch.backends.cudnn.allow_tf32 = procedure.tf32
+    pool = Pool(dataset, measurement.task, measurement.seed, device, getattr(torch, procedure.precision))
+    setup = Setup(
+        procedure=procedure,
+        pool=pool,
+        seed=measurement.seed,
+        make_model=make_model,
+        plan=OPTIMIZERS.build(procedure.optimizer),
+        make_schedule=lambda: SCHEDULES.build(procedure.schedule),
+        linear=model is None and bool(MODELS.get(procedure.model.name).facts.get("linear")),
+        identified=identified,
+    )
+    return measurement, setup
+
+
+def _named_model(procedure: Procedure, shape: tuple[int, ...], num_classes: int) -> Callable[[], nn.Module]:
+    activation = procedure.activation
+    handed: list[Any] = [shape, num_classes]
+    if activation is not None:
+        handed.append(lambda: ACTIVATIONS.build(activation))
+    return lambda: MODELS.build(procedure.model, *handed)
+
+
+def _try_model(
+    make_model: Callable[[], nn.Module], shape: tuple[int, ...], num_classes: int, device: torch.device
+) -> None:
+    """One forward pass, so that a model that does not suit the data is told before anything is trained.
+
+    Raises:
+        SpecError: the model cannot take the inputs, or gives something else than one logit a class.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            module = make_model().to(device).eval()
+            logits = module(torch.zeros(2, *shape, device=device))
+            given = tuple(logits.shape)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            message = str(error).split("\n")[0]
+            raise SpecError(
+                f"the model must take inputs of shape {shape}, got {type(error).__name__}: {message}"
+            ) from error
+    if given != (2, num_classes):
+        raise SpecError(f"the model must give (samples, {num_classes}) logits, got {given} for 2 samples")
+    if not any(p.requires_grad for p in module.parameters()):
+        raise SpecError("the model must have trainable parameters, got none; nothing could be measured")
+
+
+def _identify(
+    model: ModelFactory, make_model: Callable[[], nn.Module], shape: tuple[int, ...]
+) -> tuple[PluginSpec, bool]:
+    """A callable's identity: its source and a seeded forward pass. Without source it has none, and is not journaled."""
+    name = getattr(model, "__qualname__", type(model).__name__)
+    try:
+        source = inspect.getsource(model)
+    except (OSError, TypeError):
+        return PluginSpec(CALLABLE, (("name", name),)), False
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        module = make_model().eval()
+        logits = module(torch.randn(4, *shape))
+    content = hashlib.sha256(source.encode() + logits.numpy().tobytes()).hexdigest()[:16]
+    return PluginSpec(CALLABLE, (("name", name), ("identity", content))), True
+
+
+def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, device: torch.device) -> str:
+    """Digest of what all probes of a measurement share, seed included."""
+    task = measurement.task
+    return digest(
+        {
+            "results_version": RESULTS_VERSION,
+            "content": dataset.facts.content_hash,
+            "task": {"labels": str(task.labels), "inputs": str(task.inputs), "classes": num_classes},
+            "procedure": measurement.procedure.to_dict(),
+            "plugins": _plugin_versions(measurement),
+            "seed": measurement.seed,
+            "device": device.type,
+        }
+    )
+
+
+def _plugin_versions(measurement: Measurement) -> dict[str, int]:
+    task, procedure = measurement.task, measurement.procedure
+    used: list[tuple[Registry[Any], PluginSpec]] = [
+        (LABELS, task.labels),
+        (INPUTS, task.inputs),
+        (OPTIMIZERS, procedure.optimizer),
+        (SCHEDULES, procedure.schedule),
+    ]
+    if procedure.model.name != CALLABLE:
+        used.append((MODELS, procedure.model))
+    if procedure.activation is not None:
+        used.append((ACTIVATIONS, procedure.activation))
+    return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in used}

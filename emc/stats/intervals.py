@@ -1,0 +1,107 @@
+"""The EMC of a measurement from its replicates: a median and an interval for n50 (DESIGN 2.8 and 2.9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from emc.results import Replicate, Status
+
+#: Replicates from which the order-statistics interval is offered.
+MIN_ORDER_STATISTICS = 6
+
+
+@dataclass(frozen=True)
+class Median:
+    """The middle of the replicates.
+
+    Attributes:
+        emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite; where that rank is censored,
+            the lower median of their lower bounds, which the EMC is at least.
+        censored: whether that rank is censored.
+        upper: lower median of the upper ends, None where it is infinite.
+        status: of the replicate at that rank.
+    """
+
+    emc: int
+    censored: bool
+    upper: int | None
+    status: Status
+
+
+def median(replicates: Sequence[Replicate]) -> Median:
+    """The lower median of the replicates.
+
+    >>> bracketed = [Replicate(r, n, n + 5, Status.BRACKETED) for r, n in enumerate([90, 100, 110])]
+    >>> median([*bracketed, Replicate(3, 95, None, Status.UNDERTRAINED)]).emc
+    100
+    """
+    rank = (len(replicates) - 1) // 2
+    by_value = sorted(replicates, key=lambda r: (r.status.right_censored, r.lower))
+    middle = by_value[rank]
+    censored = middle.status.right_censored
+    emc = sorted(r.lower for r in replicates)[rank] if censored else middle.lower
+    upper = sorted(_upper(r) for r in replicates)[rank]
+    return Median(emc, censored, None if math.isinf(upper) else int(upper), middle.status)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval for n50, or the reason why there is none."""
+
+    ends: tuple[float, float] | None
+    method: str
+
+
+def interval(replicates: Sequence[Replicate], confidence: float) -> Interval:
+    """A confidence interval for n50, conditional on the pool.
+
+    From six replicates up by order statistics of the brackets, [lower_(k), upper_(R + 1 - k)] with the largest k whose
+    coverage 1 - 2 P(Binomial(R, 1/2) < k) reaches the confidence. For two to five by Student's t on the logarithms of
+    the brackets' geometric middles, widened by the widest bracket. None for one, or where censoring leaves an end open.
+
+    Args:
+        replicates: independent given the pool.
+        confidence: between 0 and 1.
+
+    References:
+        David and Nagaraja 2003, "Order Statistics", section 7.1.
+    """
+    R = len(replicates)
+    if R == 1:
+        return Interval(None, "one replicate gives none; ask for --replicates 6")
+    if R < MIN_ORDER_STATISTICS:
+        return _student(replicates, confidence)
+    k = int(stats.binom.ppf((1 - confidence) / 2, R, 0.5))
+    while k > 0 and 1 - 2 * stats.binom.cdf(k - 1, R, 0.5) < confidence:
+        k -= 1
+    if k < 1:
+        return Interval(None, f"{R} replicates cannot reach a confidence of {confidence:g}; raise --replicates")
+    low = sorted(r.lower for r in replicates)[k - 1]
+    high = sorted(_upper(r) for r in replicates)[R - k]
+    if math.isinf(high):
+        return Interval(None, "censored replicates leave the upper end open")
+    return Interval((float(low), high), f"order statistics {k} and {R + 1 - k} of {R} brackets")
+
+
+def _student(replicates: Sequence[Replicate], confidence: float) -> Interval:
+    if any(math.isinf(_upper(r)) or r.lower < 1 for r in replicates):
+        return Interval(None, "censored replicates leave an end open")
+    lower = np.array([r.lower for r in replicates], dtype=float)
+    upper = np.array([_upper(r) for r in replicates], dtype=float)
+    middle = np.log(lower * upper) / 2
+    R = len(replicates)
+    half = stats.t.ppf((1 + confidence) / 2, R - 1) * middle.std(ddof=1) / math.sqrt(R)
+    half += np.log(upper / lower).max() / 2
+    ends = math.exp(middle.mean() - half), math.exp(middle.mean() + half)
+    return Interval(ends, f"Student's t on {R} log mid-points, widened by the bracket")
+
+
+def _upper(replicate: Replicate) -> float:
+    """The end below which the replicate's EMC lies; infinite where only a lower bound is known."""
+    open_end = replicate.status.right_censored or replicate.upper is None
+    return math.inf if open_end else float(replicate.upper or 0)

@@ -1,0 +1,132 @@
+"""From a stopped training to its verdict: why a failure is believed, or is not (DESIGN 2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from emc.results import Evidence, ProbeResult, Verdict
+from emc.specs import Probe
+from emc.training.certificates import Separability, separable
+from emc.training.polish import gradient_norm, polish
+from emc.training.run import ProbeRun, Stop
+from emc.training.setup import Setup
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the examination of a failure found."""
+
+    evidence: Evidence
+    gradient_norm: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def conflict(setup: Setup, probe: Probe) -> ProbeResult | None:
+    """The verdict without any training, where equal inputs with different labels make a fit impossible."""
+    first = setup.samples(probe).first_conflict
+    if first is None or probe.n < first:
+        return None
+    detail = {"proof": "equal inputs with different labels", "first_conflict": first}
+    return ProbeResult(
+        probe.key, probe.n, probe.replicate, probe.attempt, Verdict.NOT_FITTED, Evidence.INFEASIBLE, detail=detail
+    )
+
+
+def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult:
+    """The verdict of a probe that stopped, its failure examined on a copy of the model."""
+    verdict = {Stop.FITTED: Verdict.FITTED, Stop.DIVERGED: Verdict.DIVERGED}.get(_stop(run), Verdict.NOT_FITTED)
+    found = examine(setup, run, module) if verdict is Verdict.NOT_FITTED else None
+    detail = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
+    return ProbeResult(
+        key=run.probe.key,
+        n=run.n,
+        replicate=run.probe.replicate,
+        attempt=run.probe.attempt,
+        verdict=verdict,
+        evidence=found.evidence if found else None,
+        correct=run.correct,
+        loss=None if verdict is Verdict.DIVERGED else run.loss,
+        gradient_norm=found.gradient_norm if found else None,
+        steps=run.steps,
+        sample_steps=run.sample_steps,
+        seconds=run.seconds,
+        detail={**detail, **(found.detail if found else {})},
+    )
+
+
+def _stop(run: ProbeRun) -> Stop:
+    if run.stop is None:
+        raise RuntimeError("a probe is concluded only once it has stopped")
+    return run.stop
+
+
+def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
+    """Why a training failed.
+
+    A training that still gained in its last doubling is undertrained: no descent has to be looked for. One that
+    stalled is polished: descent left means the procedure is at its own limit, none that it is stationary. Of a linear
+    model the linear program knows the truth first.
+
+    Args:
+        setup: the procedure, with its tolerances.
+        run: the stopped probe.
+        module: its model, which is not changed.
+    """
+    X, y = setup.samples(run.probe).first(run.n)
+    gain, risen = run.trace.gain_of_doubling()
+    detail: dict[str, Any] = {"gain_of_last_doubling": _finite(gain), "count_gained": risen}
+    norm = _relative_gradient(setup, run, module, X, y)
+    if setup.linear:
+        points = X.reshape(len(X), -1).double().cpu().numpy()
+        proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
+        detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
+        if proof.separability is Separability.INSEPARABLE:
+            return Examined(Evidence.INFEASIBLE, norm, detail)
+        if proof.separability is Separability.SEPARABLE:  # its loss has no minimum: descent is always left
+            return Examined(Evidence.BUDGET, norm, detail)
+    if run.stop is Stop.BUDGET:
+        return Examined(Evidence.BUDGET, norm, detail)
+    return _polished(setup, run, module, X, y, norm, detail)
+
+
+def _polished(
+    setup: Setup,
+    run: ProbeRun,
+    module: nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    norm: float | None,
+    detail: dict[str, Any],
+) -> Examined:
+    procedure = setup.procedure
+    reached = polish(module, X, y, procedure.polish_steps)
+    detail |= {
+        "polish_gain": reached.gain,
+        "polish_correct": reached.correct,
+        "polish_steps": reached.steps,
+        "polish_tolerance": procedure.polish_tolerance,
+        "gradient_tolerance": procedure.gradient_tolerance,
+    }
+    small_gradient = norm is not None and norm <= procedure.gradient_tolerance
+    if reached.correct < run.n and (reached.gain < procedure.polish_tolerance or small_gradient):
+        return Examined(Evidence.STATIONARY, norm, detail)
+    return Examined(Evidence.NOISE_FLOOR, norm, detail)
+
+
+def _relative_gradient(
+    setup: Setup, run: ProbeRun, module: nn.Module, X: torch.Tensor, y: torch.Tensor
+) -> float | None:
+    at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
+    return _finite(gradient_norm(module, X, y) / at_init) if at_init > 0 else None
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

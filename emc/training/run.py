@@ -1,0 +1,122 @@
+"""One probe under way: its steps, counts and the rule that ends it, the same in every trainer."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from emc.results import RunningProbe
+from emc.seeds import batch_seed
+from emc.specs import Probe
+from emc.training.samples import Batches
+from emc.training.setup import Setup
+
+if TYPE_CHECKING:
+    pass
+
+
+class Stop(Enum):
+    """Why a training ended."""
+
+    FITTED = "every sample right"
+    DIVERGED = "the loss is no longer finite"
+    STALLED = "a doubling of the steps gained nothing"
+    BUDGET = "the budget ended while the training still gained"
+
+
+class Trace:
+    """Best loss and best count by step, to tell whether a doubling of the steps gained anything."""
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._losses: list[float] = []
+        self._counts: list[int] = []
+
+    def add(self, step: int, loss: float, correct: int) -> None:
+        """Record an exact count."""
+        best = min(loss, self._losses[-1]) if self._losses else loss
+        most = max(correct, self._counts[-1]) if self._counts else correct
+        self._steps.append(step)
+        self._losses.append(best)
+        self._counts.append(most)
+
+    def gain_of_doubling(self) -> tuple[float, int]:
+        """Share by which the best loss fell since half the steps, and by how much the best count rose.
+
+        Infinite before there was a count at half the steps.
+        """
+        step = self._steps[-1]
+        half = max((i for i, at in enumerate(self._steps) if 2 * at <= step), default=None)
+        if half is None or self._losses[half] == 0:
+            return math.inf, 0
+        return 1 - self._losses[-1] / self._losses[half], self._counts[-1] - self._counts[half]
+
+
+class ProbeRun:
+    """A probe under way.
+
+    Attributes:
+        n, batch_size, budget, check_every: of the probe.
+        steps: optimizer steps done.
+        correct, loss: at the last exact count.
+        multiplier: the schedule's, of the base learning rate.
+        trace: best loss and count so far.
+        stop: why it ended; None while it runs.
+        seconds: wall time charged.
+    """
+
+    def __init__(self, setup: Setup, probe: Probe) -> None:
+        self.probe = probe
+        self.n = probe.n
+        self.batch_size = setup.batch_size(self.n)
+        self.budget = setup.budget(self.n)
+        self.check_every = setup.check_every(self.n)
+        self.steps = 0
+        self.sample_steps = 0
+        self.correct = 0
+        self.loss = math.inf
+        self.trace = Trace()
+        self.stop: Stop | None = None
+        self.seconds = 0.0
+        self._procedure = setup.procedure
+        self._schedule = setup.make_schedule()
+        self.multiplier = self._schedule.next(0, self.budget, math.inf)
+        seed = batch_seed(setup.seed, self.n, probe.replicate, probe.attempt)
+        self.batches = Batches(self.n, self.batch_size, seed)
+
+    @property
+    def due(self) -> bool:
+        """Whether the exact count is due."""
+        return self.steps % self.check_every == 0 or self.steps >= self.budget
+
+    def did(self, steps: int) -> None:
+        """Record optimizer steps."""
+        self.steps += steps
+        self.sample_steps += steps * self.batch_size
+
+    def count(self, correct: int, loss: float) -> None:
+        """Take in an exact count: decide whether the probe ends, and the next learning rate."""
+        self.correct, self.loss = correct, loss
+        if not math.isfinite(loss):
+            self.stop = Stop.DIVERGED
+            return
+        if correct == self.n:
+            self.stop = Stop.FITTED
+            return
+        self.trace.add(self.steps, loss, correct)
+        self.multiplier = self._schedule.next(self.steps, self.budget, loss)
+        if self._stalled():
+            self.stop = Stop.STALLED
+        elif self.steps >= self.budget:
+            self.stop = Stop.BUDGET
+
+    def _stalled(self) -> bool:
+        if self.steps < self._procedure.stall_share * self.budget:
+            return False
+        gain, risen = self.trace.gain_of_doubling()
+        return gain < self._procedure.stall_tolerance and risen <= 0
+
+    def status(self) -> RunningProbe:
+        """What a live view shows."""
+        return RunningProbe(self.n, self.probe.replicate, self.probe.attempt, self.correct, self.steps, self.budget)

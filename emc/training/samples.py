@@ -1,0 +1,136 @@
+"""One replicate's samples in their order, on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from emc.data.dataset import Dataset
+from emc.data.regimes import BLOCK, INPUTS, PoolStatistics, replicate_inputs, replicate_labels
+from emc.seeds import order_key
+from emc.specs import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Pool:
+    """A dataset as whole tensors on one device, shared by all replicates.
+
+    Args:
+        dataset: the pool.
+        task: its regimes.
+        seed: of the measurement.
+        device, dtype: where and how inputs are held.
+    """
+
+    def __init__(self, dataset: Dataset, task: Task, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.dataset, self.task, self.seed = dataset, task, seed
+        self.device, self.dtype = device, dtype
+        self.natural = INPUTS.get(task.inputs.name).factory is INPUTS.get("natural").factory
+        self.X: Tensor | None = dataset.X.to(device, dtype) if self.natural else None
+        self._statistics: PoolStatistics | None = None
+        self._samples: dict[int, Samples] = {}
+
+    @property
+    def statistics(self) -> PoolStatistics:
+        """Mean and spread of the natural inputs, computed once."""
+        if self._statistics is None:
+            self._statistics = PoolStatistics(self.dataset.X.numpy())
+        return self._statistics
+
+    def samples(self, replicate: int) -> Samples:
+        """The replicate's samples, made once."""
+        if replicate not in self._samples:
+            self._samples[replicate] = Samples(self, replicate)
+        return self._samples[replicate]
+
+
+class Samples:
+    """A replicate's draw: order, labels and inputs; a probe at n sees the first n.
+
+    Attributes:
+        y: (rows,) int64 labels at each position of the order, on the device.
+        num_classes: K.
+        first_conflict: smallest n whose samples hold equal inputs with different labels; None if there is none.
+    """
+
+    def __init__(self, pool: Pool, replicate: int) -> None:
+        facts, task = pool.dataset.facts, pool.task
+        self._pool = pool
+        self._key = order_key(pool.seed, facts.content_hash, replicate)
+        self._order = np.random.Generator(np.random.Philox(self._key)).permutation(facts.rows)
+        labels, self.num_classes = replicate_labels(
+            pool.dataset.y.numpy(), len(facts.classes), task.labels, task.classes, self._key
+        )
+        self.y = torch.from_numpy(labels[self._order]).to(pool.device)
+        self.first_conflict = self._find_conflict(labels[self._order])
+        self._index = torch.from_numpy(self._order).to(pool.device)
+        self._own: Tensor | None = None
+
+    def _find_conflict(self, labels: npt.NDArray[np.int64]) -> int | None:
+        pool = self._pool
+        if pool.dataset.facts.repeats == 0 or not INPUTS.get(pool.task.inputs.name).facts.get("keeps_repeats"):
+            return None
+        seen: dict[int, int] = {}
+        for position, group in enumerate(pool.dataset.group.numpy()[self._order]):
+            if seen.setdefault(int(group), int(labels[position])) != labels[position]:
+                return position + 1
+        return None
+
+    def store(self, n: int) -> tuple[Tensor, Tensor]:
+        """Inputs and where the first n samples are in them: (rows, *shape) and (n,) int64 row numbers.
+
+        Natural inputs share one tensor among all replicates; a regime's inputs are made when first needed.
+        """
+        if self._pool.X is not None:
+            return self._pool.X, self._index[:n]
+        if self._own is None or len(self._own) < n:
+            self._own = self._make(n)
+        return self._own, torch.arange(n, device=self._pool.device)
+
+    def _make(self, n: int) -> Tensor:
+        """The regime's inputs for at least n positions, doubling what there was."""
+        pool, rows = self._pool, len(self._order)
+        old = self._own
+        start = 0 if old is None else len(old)
+        stop = min(rows, -(-max(n, 2 * start) // BLOCK) * BLOCK)
+        X = pool.dataset.X.numpy()[self._order[start:stop]]
+        made = replicate_inputs(X, pool.statistics, pool.task.inputs, self._key, start, stop)
+        new = torch.from_numpy(made).to(pool.device, pool.dtype)
+        return new if old is None else torch.cat([old, new])
+
+    def first(self, n: int) -> tuple[Tensor, Tensor]:
+        """The first n inputs and labels as tensors of their own: (n, *shape) and (n,)."""
+        store, index = self.store(n)
+        return store.index_select(0, index), self.y[:n]
+
+
+class Batches:
+    """A reshuffled cyclic stream of positions 0 .. n - 1: no sample is ever skipped.
+
+    Args:
+        n: samples.
+        size: positions a batch, at most n.
+        seed: of the stream.
+    """
+
+    def __init__(self, n: int, size: int, seed: int) -> None:
+        self._n, self._size = n, size
+        self._generator = torch.Generator().manual_seed(seed)
+        self._rest = torch.empty(0, dtype=torch.int64)
+
+    def take(self, steps: int) -> Tensor:
+        """The next batches: (steps, size) int64 on the CPU."""
+        if self._size == self._n:  # every batch is the whole: its order changes nothing
+            return torch.arange(self._n).expand(steps, self._n)
+        pieces, held, wanted = [self._rest], len(self._rest), steps * self._size
+        while held < wanted:
+            pieces.append(torch.randperm(self._n, generator=self._generator))
+            held += self._n
+        stream = torch.cat(pieces)
+        self._rest = stream[wanted:]
+        return stream[:wanted].view(steps, self._size)

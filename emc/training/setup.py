@@ -1,0 +1,71 @@
+"""A resolved measurement, ready to train: what every trainer needs to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from emc.optimizers.plan import OptimizerPlan
+from emc.seeds import init_seed
+from emc.specs import Probe, Procedure
+from emc.training.samples import Pool, Samples
+from emc.training.schedules import Schedule
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a probe is trained with.
+
+    Attributes:
+        procedure: the numbers of the procedure.
+        pool: the samples.
+        seed: of the measurement.
+        make_model: makes a fresh module from PyTorch's global generator, which `fresh_model` seeds and restores.
+        plan: the optimizer.
+        make_schedule: makes a fresh schedule for one probe.
+        linear: logits are affine in the inputs and unconstrained.
+        identified: whether its probes have an identity that outlives this process; others are not journaled.
+    """
+
+    procedure: Procedure
+    pool: Pool
+    seed: int
+    make_model: Callable[[], nn.Module]
+    plan: OptimizerPlan
+    make_schedule: Callable[[], Schedule]
+    linear: bool = False
+    identified: bool = True
+
+    def batch_size(self, n: int) -> int:
+        """Samples a step at n samples."""
+        return n if self.plan.full_batch else min(n, self.procedure.batch_size)
+
+    def budget(self, n: int) -> int:
+        """Steps after which a probe of n samples ends."""
+        return self.procedure.budget(n, self.batch_size(n))
+
+    def check_every(self, n: int) -> int:
+        """Steps between exact counts: `check_steps` times the power of two that covers `check_epochs`.
+
+        Powers of two keep the members of a stack in step.
+        """
+        least = self.procedure.check_every(n, self.batch_size(n))
+        return self.procedure.check_steps << math.ceil(math.log2(least / self.procedure.check_steps))
+
+    def samples(self, probe: Probe) -> Samples:
+        """The samples of the probe's replicate."""
+        return self.pool.samples(probe.replicate)
+
+    def fresh_model(self, probe: Probe) -> nn.Module:
+        """The probe's fresh initialisation, on the device; PyTorch's global generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(init_seed(self.seed, probe.n, probe.replicate, probe.attempt))
+            module = self.make_model()
+        return module.to(self.pool.device, self.pool.dtype)

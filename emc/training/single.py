@@ -1,0 +1,128 @@
+"""One probe of anything, one at a time, by PyTorch's own modules and optimizers: the reference every trainer must match."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from emc.results import ProbeResult, RunningProbe
+from emc.specs import Probe
+from emc.training.counting import count
+from emc.training.evidence import conclude, conflict
+from emc.training.run import ProbeRun
+from emc.training.setup import Setup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SingleTrainer:
+    """Trains the probes it was given one after the other.
+
+    Args:
+        setup: the resolved measurement.
+    """
+
+    name = "single"
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._waiting: deque[Probe] = deque()
+        self._current: _Training | None = None
+
+    def add(self, probe: Probe) -> None:
+        """Take a probe in."""
+        self._waiting.append(probe)
+
+    def drop(self, probe: Probe) -> None:
+        """Forget a probe, under way or not."""
+        if self._current is not None and self._current.run.probe == probe:
+            self._current = None
+        elif probe in self._waiting:
+            self._waiting.remove(probe)
+
+    def running(self) -> list[RunningProbe]:
+        """The training under way."""
+        return [] if self._current is None else [self._current.run.status()]
+
+    def advance(self) -> list[ProbeResult]:
+        """Train up to the next exact count; the verdict if that ended a probe."""
+        if self._current is None:
+            if not self._waiting:
+                return []
+            probe = self._waiting.popleft()
+            known = conflict(self._setup, probe)
+            if known is not None:
+                return [known]
+            self._current = _Training(self._setup, probe)
+        training = self._current
+        result = training.advance()
+        if result is not None:
+            self._current = None
+        return [] if result is None else [result]
+
+
+class _Training:
+    """One model in training."""
+
+    def __init__(self, setup: Setup, probe: Probe) -> None:
+        self._setup = setup
+        self.run = ProbeRun(setup, probe)
+        samples = setup.samples(probe)
+        self._store, self._index = samples.store(probe.n)
+        self._y = samples.y[: probe.n]
+        self._module = setup.fresh_model(probe).train()
+        self._optimizer = self._make_optimizer()
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        trainable = [p for p in self._module.parameters() if p.requires_grad]
+        return self._setup.plan.build(trainable)
+
+    def advance(self) -> ProbeResult | None:
+        started = time.perf_counter()
+        run = self.run
+        before = run.loss
+        steps = min(run.check_every, run.budget - run.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._setup.plan.lr * run.multiplier
+        if self._setup.plan.closure:
+            self._closure_steps(steps)
+        else:
+            self._steps(steps)
+        correct, loss = count(self._module, self._store, self._index, self._y)
+        run.count(correct, loss)
+        if self._setup.plan.closure and not loss < before:
+            self._optimizer = self._make_optimizer()  # a curvature memory that no longer descends is started over
+        run.seconds += time.perf_counter() - started
+        return None if run.stop is None else conclude(self._setup, run, self._module)
+
+    def _steps(self, steps: int) -> None:
+        positions = self.run.batches.take(steps).to(self._index.device)
+        for batch in positions:
+            X = self._store.index_select(0, self._index[batch])
+            self._optimizer.zero_grad()
+            functional.cross_entropy(self._module(X), self._y[batch]).backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+        self.run.did(steps)
+
+    def _closure_steps(self, steps: int) -> None:
+        X, y = self._store.index_select(0, self._index), self._y
+        evaluations = 0
+
+        def closure() -> Tensor:
+            nonlocal evaluations
+            evaluations += 1
+            self._optimizer.zero_grad()
+            loss = functional.cross_entropy(self._module(X), y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        per_call = self._optimizer.param_groups[0]["max_iter"]
+        for _ in range(max(1, steps // per_call)):
+            self._optimizer.step(closure)  # type: ignore[arg-type]
+        self.run.did(steps)
+        self.run.sample_steps += (evaluations - steps) * self.run.n

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from emc import report
+from emc.results import EmcResult
+
+Run = Callable[..., Result]
+Mistake = Callable[..., str]
+MakeResult = Callable[..., EmcResult]
+
+
+def _table(result: EmcResult, verbose: bool = False) -> str:
+    return report.plain_table(report.table_rows(result, verbose)) + "\n"
+
+
+def test_the_table_is_on_stdout_and_the_view_on_stderr(run: Run, fake_api: Any) -> None:
+    outcome = run("measure")
+    assert outcome.exit_code == 0
+    assert outcome.stdout == _table(fake_api.result)
+    assert outcome.stderr.startswith("1 s: 3 probes")
+
+
+def test_quiet_has_no_view(run: Run, fake_api: Any) -> None:
+    outcome = run("measure", "--quiet")
+    assert outcome.stderr == ""
+    assert outcome.stdout == _table(fake_api.result)
+    assert fake_api.observers == [None]
+
+
+def test_json_and_plot_are_written_whole_and_alone(run: Run, fake_api: Any, tmp_path: Path) -> None:
+    assert run("measure", "--json", "r.json", "--plot", "r.png").exit_code == 0
+    assert sorted(os.listdir(tmp_path)) == ["r.json", "r.png"]
+    assert report.read_result("r.json") == fake_api.result
+    with Image.open("r.png") as picture:
+        picture.load()
+
+
+def test_json_to_stdout_is_alone_there(run: Run, fake_api: Any) -> None:
+    outcome = run("measure", "--json", "-")
+    assert EmcResult.from_dict(json.loads(outcome.stdout)) == fake_api.result
+    assert outcome.stderr.endswith(_table(fake_api.result))
+
+
+def test_verbose_says_what_was_picked(run: Run, fake_api: Any) -> None:
+    outcome = run("measure", "-v")
+    assert outcome.stdout == _table(fake_api.result, verbose=True)
+    assert "device cpu, trainer lockstep" in outcome.stdout
+    assert outcome.stderr.startswith("1,210 parameters; at most 60 probes and 1,200,000 steps\n")
+
+
+def test_dry_run_trains_and_writes_nothing(run: Run, fake_api: Any, tmp_path: Path) -> None:
+    outcome = run("measure", "--dry-run", "--json", "r.json", "--plot", "r.png")
+    assert outcome.exit_code == 0
+    assert "parameters   1,210" in outcome.stdout
+    assert "[procedure]" in outcome.stdout
+    assert not fake_api.observers
+    assert os.listdir(tmp_path) == []
+
+
+def test_dry_run_as_json(run: Run, fake_api: Any) -> None:
+    plan = json.loads(run("measure", "--dry-run", "--json", "-").stdout)
+    assert plan["fingerprint"] == fake_api.result.fingerprint
+    assert plan["rough_cost"]["steps"] == 1.2e6
+
+
+@pytest.mark.parametrize(
+    ("journal", "remedy"), [("j.jsonl", "the same command continues"), ("none", "name a --journal")]
+)
+def test_an_interrupted_measurement(
+    run: Run, fake_api: Any, make_result: MakeResult, journal: str, remedy: str
+) -> None:
+    fake_api.result = make_result("interrupted")
+    outcome = run("measure", "--journal", journal, "--json", "r.json")
+    assert outcome.exit_code == 130
+    assert outcome.stdout == _table(fake_api.result)
+    assert f"interrupted: {remedy}" in outcome.stderr
+    assert report.read_result("r.json") == fake_api.result
+
+
+@pytest.mark.parametrize("kind", ["bracketed", "undertrained", "non_monotone", "censored", "diverged", "interrupted"])
+@pytest.mark.parametrize("replicates", [1, 6])
+def test_show_prints_the_same_table(
+    run: Run, fake_api: Any, make_result: MakeResult, kind: str, replicates: int
+) -> None:
+    fake_api.result = make_result(kind, replicates)
+    measured = run("measure", "--json", "r.json")
+    assert run("show", "r.json").stdout == measured.stdout
+
+
+@pytest.mark.parametrize("flag", ["-v", "--probes"])
+def test_show_lists_failing_probes(run: Run, fake_api: Any, flag: str) -> None:
+    table = run("measure", "--json", "r.json").stdout
+    assert run("show", "r.json", flag).stdout == table + "\n" + report.probes_text(fake_api.result) + "\n"
+
+
+def test_the_data_root_reaches_the_sources(run: Run, fake_api: Any, tmp_path: Path) -> None:
+    from emc.data.cache import data_root
+
+    (tmp_path / "pool").mkdir()
+    assert run("measure", "--data-root", "pool").exit_code == 0
+    assert data_root() == tmp_path / "pool"
+    assert fake_api.calls
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("absent/r.png", 'an output file needs an existing folder, got "absent/r.png"; create'),
+        ("folder.png", 'an output path names a file, got the folder "folder.png"; add a file name'),
+        ("/proc/r.png", 'an output file must be writable, got "/proc/r.png"'),
+    ],
+)
+def test_outputs_are_refused_before_the_training(
+    mistake: Mistake, fake_api: Any, tmp_path: Path, option: str, path: str, sentence: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    assert mistake("measure", option, path).startswith(sentence)
+    assert not fake_api.calls
+    assert os.listdir(tmp_path) == ["folder.png"]
+
+
+def test_a_picture_of_an_unknown_kind_is_refused(mistake: Mistake, fake_api: Any) -> None:
+    sentence = mistake("measure", "--plot", "r.jpg")
+    assert sentence == 'a picture ends in one of .png, .pdf, .svg, got "r.jpg"; change its suffix'
+    assert not fake_api.calls
+
+
+def test_a_disk_that_fills_up_still_shows_the_table(
+    run: Run, fake_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r.json").write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    outcome = run("measure", "--quiet", "--json", "r.json")
+    assert outcome.exit_code == 2
+    assert outcome.stdout == _table(fake_api.result)
+    assert outcome.stderr == (
+        'error: an output file must be writable, got "r.json" (no space left on device); choose another path\n'
+    )
+    assert os.listdir(tmp_path) == ["r.json"]
+    assert (tmp_path / "r.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, 'a result file must exist, got "r.json"; write one with emc measure --json PATH'),
+        ("{", 'a result file must be JSON, got "r.json" ('),
+        ("[]", 'a result file must hold an EMC result, got "r.json" ('),
+        ('{"emc": 3}', 'a result file must hold an EMC result, got "r.json" (no '),
+    ],
+)
+def test_show_refuses_what_is_no_result(mistake: Mistake, tmp_path: Path, content: str | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / "r.json").write_text(content)
+    assert mistake("show", "r.json").startswith(sentence)
+
+
+def test_show_refuses_a_folder(mistake: Mistake) -> None:
+    assert mistake("show", ".") == 'a result file must be readable, got "." (is a directory); name a file'
+
+
+def test_a_non_finite_loss_is_no_half_written_file(run: Run, fake_api: Any, tmp_path: Path) -> None:
+    probe = replace(fake_api.result.probes[0], loss=float("nan"))
+    fake_api.result = replace(fake_api.result, probes=(probe, *fake_api.result.probes[1:]))
+    assert run("measure", "--json", "r.json").exit_code == 1
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,110 @@
+"""Results made by hand, one of every status a user may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from emc.results import EmcResult, Evidence, ProbeResult, Replicate, Status, Verdict
+from emc.specs import Measurement, digest
+
+MakeResult = Callable[..., EmcResult]
+
+
+def _probe(n: int, replicate: int, verdict: Verdict, evidence: Evidence | None = None, missed: int = 0) -> ProbeResult:
+    return ProbeResult(
+        key=digest([n, replicate, verdict.value]),
+        n=n,
+        replicate=replicate,
+        attempt=0,
+        verdict=verdict,
+        evidence=evidence,
+        correct=n - missed,
+        loss=0.01 if verdict is not Verdict.DIVERGED else None,
+        gradient_norm=0.00123456 if evidence else None,
+        steps=1000,
+        sample_steps=1000 * min(n, 128),
+        seconds=0.5,
+        detail={"stopped": "stall", "polish_gain": 0.25} if evidence else {},
+    )
+
+
+def _search(replicate: int, lower: int, upper: int | None, evidence: Evidence) -> list[ProbeResult]:
+    """The probes of a growth from 16 and a bisection that ends at lower and upper."""
+    probes, n = [], 16
+    while n < lower:
+        probes.append(_probe(n, replicate, Verdict.FITTED))
+        n *= 2
+    if upper is not None:
+        grown = max(n, upper)
+        sizes = {grown, (grown + upper) // 2, upper}
+        probes += [_probe(n, replicate, Verdict.NOT_FITTED, evidence, max(1, (n - lower) // 4)) for n in sizes]
+    probes.append(_probe(lower, replicate, Verdict.FITTED))
+    return sorted(probes, key=lambda probe: probe.n)
+
+
+_LOWERS = (100, 92, 108, 97, 104, 112)
+_STATUSES = {
+    "bracketed": (Status.BRACKETED, Evidence.NOISE_FLOOR),
+    "undertrained": (Status.UNDERTRAINED, Evidence.BUDGET),
+    "non_monotone": (Status.NON_MONOTONE, Evidence.STATIONARY),
+    "censored": (Status.CENSORED_ABOVE, Evidence.BUDGET),
+    "diverged": (Status.DIVERGED, Evidence.BUDGET),
+    "interrupted": (Status.INTERRUPTED, Evidence.BUDGET),
+}
+
+
+def _build(kind: str, replicates: int) -> tuple[list[Replicate], list[ProbeResult]]:
+    status, evidence = _STATUSES[kind]
+    found, probes = [], []
+    for replicate, lower in enumerate(_LOWERS[:replicates]):
+        upper = None if kind in ("censored", "diverged", "interrupted") else lower + 5
+        own = _search(replicate, lower, upper, evidence)
+        deciding = next((probe.key for probe in own if probe.n == upper), None)
+        also_fitted = (lower + 9,) if kind == "non_monotone" else ()
+        own += [_probe(n, replicate, Verdict.FITTED) for n in also_fitted]
+        if kind == "diverged":
+            own.append(_probe(lower + 5, replicate, Verdict.DIVERGED, missed=lower + 5))
+        found.append(Replicate(replicate, lower, upper, status, deciding, also_fitted))
+        probes += own
+    return found, probes
+
+
+def _make_result(kind: str = "bracketed", replicates: int = 6, **changes: Any) -> EmcResult:
+    found, probes = _build(kind, replicates)
+    status = found[0].status
+    censored = status.right_censored
+    lower = sorted(replicate.lower for replicate in found)[(replicates - 1) // 2]
+    measurement = Measurement.from_flat({"model": "mlp:width=16", "labels": "random", "replicates": replicates})
+    values: dict[str, Any] = {
+        "emc": lower,
+        "censored": censored,
+        "status": status,
+        "lower": lower,
+        "upper": None if censored else lower + 5,
+        "interval": None if censored or replicates < 2 else (92.0, 117.0),
+        "interval_method": "one replicate" if replicates < 2 else "censored" if censored else "order statistics",
+        "confidence": 0.95,
+        "estimand": measurement.search.estimand,
+        "replicates": tuple(found),
+        "parameters": 1210,
+        "bits_per_parameter": 0.2745,
+        "task": measurement.task.to_dict(),
+        "procedure": measurement.procedure.to_dict(),
+        "search": measurement.search.to_dict(),
+        "dataset": {"name": "digits", "rows": 1797, "repeats": 0, "conflicts": 0, "classes": 10, "shape": [1, 8, 8]},
+        "seed": 0,
+        "fingerprint": digest(measurement.to_dict()),
+        "probes": tuple(probes),
+        "cost": {"probes": len(probes), "steps": 1000 * len(probes), "sample_steps": 12345, "seconds": 0.5},
+        "versions": {"emc": "0.1.0", "torch": "2.6.0", "device": "cpu", "trainer": "lockstep"},
+    }
+    return EmcResult(**(values | changes))
+
+
+@pytest.fixture
+def make_result() -> MakeResult:
+    """`make_result(kind, replicates)` of a kind in bracketed, undertrained, non_monotone, censored, diverged, ..."""
+    return _make_result

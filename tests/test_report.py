@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from emc import report
+from emc.errors import OutputError
+from emc.results import EmcResult, Evidence, Status
+from emc.specs import Measurement, Procedure, Search, Task
+
+KINDS = ["bracketed", "undertrained", "non_monotone", "censored", "diverged", "interrupted"]
+MakeResult = Callable[..., EmcResult]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("replicates", [1, 6])
+def test_a_result_survives_its_file(make_result: MakeResult, tmp_path: Path, kind: str, replicates: int) -> None:
+    result = make_result(kind, replicates)
+    report.write_result(result, tmp_path / "r.json")
+    again = report.read_result(tmp_path / "r.json")
+    assert again == result
+    assert report.plain_table(report.table_rows(again, True)) == report.plain_table(report.table_rows(result, True))
+    assert report.probes_text(again) == report.probes_text(result)
+
+
+def test_the_file_holds_what_the_issue_names(make_result: MakeResult, tmp_path: Path) -> None:
+    report.write_result(make_result(), tmp_path / "r.json")
+    record = json.loads((tmp_path / "r.json").read_text())
+    names = """emc censored status lower upper interval interval_method confidence replicates parameters
+        emc_per_parameter bits_per_parameter task procedure search fingerprint probes cost versions"""
+    assert set(names.split()) <= set(record)
+    assert {"replicate", "emc", "lower", "upper", "status"} <= set(record["replicates"][0])
+    probe_names = "n replicate attempt verdict evidence correct loss gradient_norm steps seconds key"
+    assert set(probe_names.split()) <= set(record["probes"][0])
+    assert {"probes", "steps", "sample_steps", "seconds"} <= set(record["cost"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_table_says_at_least_where_censored(make_result: MakeResult, kind: str) -> None:
+    result = make_result(kind)
+    rows = dict(report.table_rows(result))
+    assert rows["EMC"] == (">= 100" if Status[kind_status(kind)].right_censored else "100")
+    text = " ".join(report.plain_table(report.table_rows(result)).split())
+    assert result.status.value in text
+
+
+def kind_status(kind: str) -> str:
+    return "CENSORED_ABOVE" if kind == "censored" else kind.upper()
+
+
+def test_plain_table_wraps_in_its_column() -> None:
+    rows = [("EMC", "558"), ("status", " ".join(["word"] * 60))]
+    lines = report.plain_table(rows, width=60).split("\n")
+    assert max(map(len, lines)) <= 60
+    assert lines[0] == "EMC     558"
+    assert all(line.startswith(" " * 8) for line in lines[2:])
+    assert " ".join(lines[1:]).split() == ["status"] + ["word"] * 60
+
+
+def test_verbose_rows_add_what_was_picked(make_result: MakeResult) -> None:
+    result = make_result()
+    assert report.table_rows(result, verbose=True)[:-1] == report.table_rows(result)
+    assert report.table_rows(result, verbose=True)[-1] == (
+        "run with",
+        "emc 0.1.0, torch 2.6.0, device cpu, trainer lockstep",
+    )
+
+
+def test_rich_table_shows_every_word_and_takes_no_markup(make_result: MakeResult) -> None:
+    result = make_result(interval_method="[red]order[/red] statistics")
+    console = Console(file=io.StringIO(), width=70)
+    console.print(report.rich_table(report.table_rows(result)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, shown.split("\n"))) <= 70
+    for name, text in report.table_rows(result):
+        assert name in shown
+        assert all(word in "".join(shown.split()) for word in text.split())
+
+
+def test_probes_text_lists_failing_probes_only(make_result: MakeResult) -> None:
+    result = make_result("bracketed", 1)
+    text = report.probes_text(result)
+    assert text.startswith("3 of 7 probes did not fit")
+    assert "n 105, replicate 0, attempt 0: not_fitted" in text
+    assert "104 of 105 correct (99.0476%) after 1,000 steps" in text
+    assert "noise_floor: descent would gain" in text
+    assert "polish_gain    0.25" in text
+    assert "gradient norm  0.001235" in text
+    assert text.count("replicate 0") == 3
+
+
+def test_probes_text_of_a_diverged_probe_has_no_evidence(make_result: MakeResult) -> None:
+    text = report.probes_text(make_result("diverged", 1))
+    assert text.startswith("1 of 5 probes did not fit")
+    assert ": diverged" in text
+    assert "evidence" not in text
+
+
+def test_probes_text_without_failures(make_result: MakeResult) -> None:
+    assert report.probes_text(make_result("censored")) == "no probe failed"
+
+
+def _plan(**changes: Any) -> dict[str, Any]:
+    measurement = Measurement.from_flat(
+        {"data": 'csv:path=a "quoted" \\ name.csv,target=é', "labels": "random", "seed": 3, **changes}
+    )
+    cost = {"probes": 60.0, "steps": 1.2e6, "sample_steps": 1.5e8, "flops": 3e12}
+    return report.plan_record(measurement, {"rows": 1797, "shape": (1, 8, 8)}, 1210, "abc", cost)
+
+
+def test_a_plan_is_json() -> None:
+    plan = json.loads(json.dumps(_plan(), allow_nan=False))
+    assert plan["parameters"] == 1210
+    assert plan["rough_cost"]["steps"] == 1.2e6
+    assert plan["measurement"]["seed"] == 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"tf32": True, "n_max": 100, "tolerance": 0.1, "gradient_tolerance": 1e-9}])
+def test_a_plan_is_a_configuration_of_the_same_measurement(changes: dict[str, Any]) -> None:
+    plan = _plan(**changes)
+    parsed = tomllib.loads(report.plan_text(plan))
+    again = Measurement(
+        Task(**parsed["task"]), Procedure(**parsed["procedure"]), Search(**parsed["search"]), **parsed["measurement"]
+    )
+    assert again.to_dict() == plan["measurement"]
+
+
+def test_a_plan_says_parameters_and_cost() -> None:
+    text = " ".join(report.plan_text(_plan()).replace("#", "").split())
+    assert "parameters 1,210" in text
+    assert "rough cost at most 60 probes, 1.2e+06 steps, 1.5e+08 sample steps, 3e+12 flops" in text
+    assert "shape 1x8x8" in text
+
+
+def test_reading_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"must exist, got .*nix.json\"; write one with emc measure --json PATH"):
+        report.read_result(tmp_path / "nix.json")
+
+
+def test_reading_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"must be readable, got .*\(is a directory\); name a file"):
+        report.read_result(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])
+def test_reading_what_is_no_json(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.json").write_bytes(content)
+    with pytest.raises(OutputError, match=r"a result file must be JSON, got"):
+        report.read_result(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", "zebra"),
+        ("emc", "many"),
+        ("parameters", 0),
+        ("replicates", 3),
+        ("interval", 4),
+        ("probes", [{"n": 1}]),
+        ("task", {}),
+        ("cost", None),
+        ("confidence", math.nan),
+    ],
+)
+def test_reading_json_that_is_no_result(make_result: MakeResult, tmp_path: Path, name: str, value: Any) -> None:
+    record = make_result().to_dict() | {name: value}
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    with pytest.raises(
+        OutputError, match=r"must hold an EMC result, got .*; name a file written by emc measure --json"
+    ):
+        report.read_result(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", "null", '"text"'])
+def test_reading_json_of_another_shape(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(OutputError, match="a result file must hold an EMC result"):
+        report.read_result(tmp_path / "r.json")
+
+
+def test_every_evidence_can_be_shown(make_result: MakeResult) -> None:
+    result = make_result()
+    for evidence in Evidence:
+        probes = tuple(_with_evidence(probe, evidence) for probe in result.probes)
+        text = " ".join(report.probes_text(make_result(probes=probes)).split())
+        assert f"{evidence.key}: {evidence.value}" in text
+
+
+def _with_evidence(probe: Any, evidence: Evidence) -> Any:
+    from dataclasses import replace
+
+    return replace(probe, evidence=evidence if probe.evidence else None)
