@@ -156,7 +156,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     """A dry run's plan as a TOML file that `emc measure --config` reads, what is no setting as comments."""
     cost = ", ".join(f"{value:.3g} {name.replace('_', ' ')}" for name, value in plan["rough_cost"].items())
     facts = [
-        ("dataset", ", ".join(f"{name} {_fact_text(value)}" for name, value in plan["dataset"].items())),
+        ("dataset", ", ".join(_fact_text(name, value) for name, value in plan["dataset"].items() if value != [])),
         ("parameters", f"{plan['parameters']:,}"),
         ("rough cost", f"at most {cost}"),
         ("fingerprint", plan["fingerprint"]),
@@ -165,8 +165,11 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     return "\n\n".join([comments, *_toml_tables(plan["measurement"])])
 
 
-def _fact_text(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _fact_text(name: str, value: Any) -> str:
+    text = str(value)
+    if isinstance(value, list | tuple):
+        text = "x".join(map(str, value)) if name == "shape" else " | ".join(map(str, value))
+    return f"{name.replace('_', ' ')} {textwrap.shorten(text, 60, placeholder=' ...')}"
 
 
 def _toml_tables(measurement: Mapping[str, Any]) -> list[str]:

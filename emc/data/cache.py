@@ -49,7 +49,7 @@ def existing_file(path: str, owner: str) -> Path:
     found = Path(path).expanduser()
     if not found.is_file():
         state = "is a folder" if found.is_dir() else "does not exist"
-        raise DataError(f"{owner} needs a file, got path={path}, which {state} (in {Path.cwd()}); correct path")
+        raise DataError(f"{owner} needs a file, got {found.absolute()}, which {state}; correct path")
     return found
 
 
@@ -62,7 +62,7 @@ def existing_folder(path: str | Path, owner: str) -> Path:
     found = Path(path).expanduser()
     if not found.is_dir():
         state = "is a file" if found.exists() else "does not exist"
-        raise DataError(f"{owner} needs a folder, got path={path}, which {state} (in {Path.cwd()}); correct path")
+        raise DataError(f"{owner} needs a folder, got {found.absolute()}, which {state}; correct path")
     return found
 
 

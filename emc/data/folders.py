@@ -91,6 +91,13 @@ def list_images(path: str | Path, owner: str) -> ImageFolder:
         DataError: no such folder, no class sub-folders, or one that holds no image.
     """
     root = existing_folder(path, owner)
+    try:
+        return _list_classes(root, owner)
+    except OSError as error:
+        raise DataError(f"{owner} must be readable, got {root} ({one_line(error)}); correct its permissions") from error
+
+
+def _list_classes(root: Path, owner: str) -> ImageFolder:
     classes = sort_classes(entry.name for entry in os.scandir(root) if entry.is_dir() and _visible(entry.name))
     if not classes:
         raise DataError(f"{owner} needs one sub-folder of images a class, got none in {root}; correct path")

@@ -78,13 +78,19 @@ def split_target(
     """
     known = [str(label) for label in frame.columns]
     if target not in known:
-        raise DataError(f'{owner} has no column "{target}" for a target; {did_you_mean(target, known)}')
+        raise DataError(f'{owner} has no column "{target}" for a target; {_nearest(target, known)}')
     for label in drop:
         if label not in known:
-            raise DataError(f'{owner} has no column "{label}" to drop; {did_you_mean(label, known)}')
+            raise DataError(f'{owner} has no column "{label}" to drop; {_nearest(label, known)}')
     if target in drop:
         raise DataError(f'the target must be kept, got "{target}" in drop; take it out of drop')
     return frame.drop(columns=[target, *drop]), frame[target]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Which column may have been meant, upper and lower case aside."""
+    same = [label for label in known if label.casefold() == name.casefold()]
+    return did_you_mean(same[0] if same else name, known)
 
 
 def _encode_column(column: pd.Series[Any], owner: str) -> _Column:

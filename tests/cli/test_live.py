@@ -79,11 +79,12 @@ def test_without_a_terminal_there_are_lines() -> None:
 
 _ON_A_TERMINAL = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from emc.cli.live import watching
+from emc.results import Progress, RunningProbe, Status
+running = (RunningProbe(64, 0, 0, 60, 1000, 20_000),)
 with watching(quiet=False) as observer:
-    for progress in progress_steps():
-        observer(progress)
+    observer(Progress(((32, None, None),), running, 3, 1500, 1.0))
+    observer(Progress(((60, 63, Status.BRACKETED),), (), 14, 12_000, 8.0))
 print("THE TABLE", file=sys.stderr)
 """
 

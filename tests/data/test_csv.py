@@ -124,7 +124,7 @@ def test_options_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_missing_file_folder_and_bytes_that_are_no_text(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"needs a file, got path=nowhere.csv, which does not exist .*; correct path"):
+    with pytest.raises(DataError, match=r"needs a file, got /.*/nowhere\.csv, which does not exist; correct path"):
         load("csv:path=nowhere.csv,target=y")
     with pytest.raises(DataError, match="which is a folder"):
         load(f"csv:path={tmp_path},target=y")

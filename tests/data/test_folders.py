@@ -148,7 +148,7 @@ def test_images_of_16_bits_are_refused(pets: Path) -> None:
 
 
 def test_mistakes_get_one_sentence(pets: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data folder needs a folder, got path=nowhere, which does not exist"):
+    with pytest.raises(DataError, match=r"data folder needs a folder, got /.*/nowhere, which does not exist"):
         load("folder:path=nowhere")
     with pytest.raises(DataError, match="which is a file"):
         load(f"folder:path={pets / 'cat' / '0.png'}")
@@ -161,6 +161,15 @@ def test_mistakes_get_one_sentence(pets: Path, tmp_path: Path) -> None:
     (pets / "dog").rename(tmp_path / "dog")
     with pytest.raises(DataError, match="at least 2 classes, got 1"):
         load(f"folder:path={pets},size=8")
+
+
+def test_a_folder_that_cannot_be_listed(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"data folder must be readable, got .*pets \(.*Permission denied"):
+        folders.list_images(pets, "data folder")
 
 
 def test_imagenet_is_read_from_a_local_copy(data_home: Path) -> None:

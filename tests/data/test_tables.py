@@ -95,6 +95,8 @@ def test_split_target_names_what_is_near() -> None:
     frame = pd.DataFrame({"age": [1], "Salary": [2]})
     with pytest.raises(DataError, match=r'no column "salary" for a target; did you mean "Salary"\?'):
         split_target(frame, "salary", (), "data x")
+    with pytest.raises(DataError, match=r'no column "AGE" to drop; did you mean "age"\?'):
+        split_target(frame, "Salary", ("AGE",), "data x")
     with pytest.raises(DataError, match=r'no column "agee" to drop; did you mean "age"\?'):
         split_target(frame, "Salary", ("agee",), "data x")
     with pytest.raises(DataError, match=r'target must be kept, got "Salary" in drop'):

@@ -7,6 +7,8 @@ import gzip
 import hashlib
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -233,6 +235,13 @@ def test_cifar10_as_an_image_folder_says_so(data_home: Path, extension: str, tit
     assert (pool.facts.name, pool.facts.classes) == (title, tuple(NAMES))
     if extension == "png":
         np.testing.assert_allclose(pool.X.numpy(), standardised(COLOUR[:10]), atol=1e-5)
+
+
+def test_an_image_folder_needs_no_torchvision(data_home: Path) -> None:
+    paint_folder(data_home / "cifar10" / "train", "png", NAMES)
+    code = "import sys; from emc.data import DATA; DATA.build('cifar10'); assert 'torchvision' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_image_folder_with_other_classes_is_refused(data_home: Path) -> None:

@@ -53,7 +53,8 @@ def _encode(name: str, X: npt.NDArray[Any], labels: npt.NDArray[Any], target: st
     owner = "data npz"
     classes = pd.Series(labels.astype(str) if labels.dtype.kind == "S" else labels, name=target)
     if standardise and X.ndim == 2:
-        frame = pd.DataFrame(X.astype(np.float64), columns=[f"column {index}" for index in range(X.shape[1])])
+        numbers = X.astype(np.uint8) if X.dtype == np.bool_ else X
+        frame = pd.DataFrame(numbers, columns=[f"column {index}" for index in range(X.shape[1])])
         return encode_table(name, frame, classes, owner=owner)
     y, names = encode_target(classes, owner)
     if X.ndim == 3:
@@ -64,15 +65,14 @@ def _encode(name: str, X: npt.NDArray[Any], labels: npt.NDArray[Any], target: st
 def _read_arrays(path: Path, names: tuple[str, str]) -> list[npt.NDArray[Any]]:
     import numpy as np
 
-    with path.open("rb") as file:  # numpy leaves a file open that it cannot read
-        try:
+    try:
+        with path.open("rb") as file:  # numpy leaves a file open that it cannot read
             archive = np.load(file, allow_pickle=False)
-        except _UNREADABLE as error:
-            raise DataError(f"data npz needs an .npz file, got {path} ({one_line(error)}); use numpy.savez") from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"data npz needs an .npz file with two arrays, got one array in {path}; use numpy.savez")
-        with archive:
-            return [_read_array(archive, name, path) for name in names]
+            if isinstance(archive, np.lib.npyio.NpzFile):
+                return [_read_array(archive, name, path) for name in names]
+    except _UNREADABLE as error:
+        raise DataError(f"data npz needs an .npz file, got {path} ({one_line(error)}); use numpy.savez") from error
+    raise DataError(f"data npz needs an .npz file with two arrays, got one array in {path}; use numpy.savez")
 
 
 def _read_array(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> npt.NDArray[Any]:

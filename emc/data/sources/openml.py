@@ -130,6 +130,8 @@ def _client(root: Path) -> Iterator[Any]:
     openml.config.set_retry_policy("human", _TRIES)
     try:
         yield openml
+    except openml.exceptions.OpenMLServerNoResult as error:
+        raise DataError(f"an OpenML id must exist at {before['server']}, got {one_line(error)}; check id") from error
     finally:
         openml.config.set_root_cache_directory(before["cachedir"])
         openml.config.set_retry_policy(before["retry_policy"], before["connection_n_retries"])
@@ -144,11 +146,7 @@ def _translated_errors(owner: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        import openml
-
-        if isinstance(error, openml.exceptions.OpenMLServerNoResult):
-            raise DataError(f"{owner} must exist at {openml.config.server}, got {one_line(error)}; check id") from error
         raise DataError(
-            f"{owner} needs {data_root() / 'openml'} to hold a copy or {openml.config.server} to answer, got neither "
+            f"{owner} needs a copy in {data_root() / 'openml'} or OpenML's server to answer, got neither "
             f"({one_line(error)}); connect to the network or point {DATA_VARIABLE} at a folder with a copy"
         ) from error

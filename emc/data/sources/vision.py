@@ -28,12 +28,12 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class _Source:
-    """One dataset of torchvision.
+    """One dataset of torchvision. What it is made of is said here, so that an image folder needs no torchvision.
 
     Attributes:
         name: what a user types, and the name of the image folder.
         title: what a reader sees.
-        reader: torchvision's class.
+        reader: name of torchvision's class.
         parts: files or folders that make up the dataset, relative to the data root.
         archives: files they are unpacked from.
         size: height and width of an image.
@@ -43,12 +43,22 @@ class _Source:
 
     name: str
     title: str
-    reader: Any
+    reader: str
     parts: tuple[Path, ...]
     archives: tuple[Path, ...]
     size: int
     mode: str
     num_classes: int = 10
+
+    def read(self, root: Path, *, download: bool = False) -> Any:
+        """Torchvision's dataset below `root`."""
+        from torchvision import datasets
+
+        reader: Any = getattr(datasets, self.reader)
+        if hasattr(reader, "_check_legacy_exist"):
+            # MNIST as torchvision 0.8 kept it would be unpickled (with weights_only); only the raw files are read here.
+            reader = type(self.reader, (reader,), {"_check_legacy_exist": lambda _: False})
+        return reader(root, train=True, download=download)
 
 
 @DATA.register("mnist")
@@ -66,31 +76,23 @@ def fashion_mnist() -> Raw:
 @DATA.register("cifar10")
 def cifar10() -> Raw:
     """CIFAR-10, 50,000 colour images of 32x32 pixels, 10 classes (torchvision, or an image folder)."""
-    return _read(_cifar_like("cifar10", "CIFAR-10", "CIFAR10", 10))
+    return _read(_cifar_like("cifar10", "CIFAR-10", "CIFAR10", "cifar-10-batches-py", "cifar-10-python.tar.gz", 10))
 
 
 @DATA.register("cifar100")
 def cifar100() -> Raw:
     """CIFAR-100, 50,000 colour images of 32x32 pixels, 100 classes (torchvision, or an image folder)."""
-    return _read(_cifar_like("cifar100", "CIFAR-100", "CIFAR100", 100))
+    return _read(_cifar_like("cifar100", "CIFAR-100", "CIFAR100", "cifar-100-python", "cifar-100-python.tar.gz", 100))
 
 
-def _mnist_like(name: str, title: str, reader_name: str) -> _Source:
-    from torchvision import datasets
-
-    original: Any = getattr(datasets, reader_name)
-    # A copy in the format of torchvision 0.8 would be unpickled (with weights_only); only the raw files are read here.
-    reader: Any = type(reader_name, (original,), {"_check_legacy_exist": lambda _: False})
-    archives = tuple(Path(reader_name, "raw", file) for file, _ in reader.resources)
-    return _Source(name, title, reader, tuple(path.with_suffix("") for path in archives), archives, 28, "L")
+def _mnist_like(name: str, title: str, reader: str) -> _Source:
+    stems = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    parts = tuple(Path(reader, "raw", stem) for stem in stems)
+    return _Source(name, title, reader, parts, tuple(part.with_suffix(".gz") for part in parts), 28, "L")
 
 
-def _cifar_like(name: str, title: str, reader_name: str, num_classes: int) -> _Source:
-    from torchvision import datasets
-
-    reader = getattr(datasets, reader_name)
-    parts, archives = (Path(reader.base_folder),), (Path(reader.filename),)
-    return _Source(name, title, reader, parts, archives, 32, "RGB", num_classes)
+def _cifar_like(name: str, title: str, reader: str, folder: str, archive: str, num_classes: int) -> _Source:
+    return _Source(name, title, reader, (Path(folder),), (Path(archive),), 32, "RGB", num_classes)
 
 
 def _read(source: _Source) -> Raw:
@@ -127,7 +129,7 @@ def _read_torchvision(source: _Source, home: Path) -> Raw:
     from emc.data.images import standardise_images
 
     try:
-        stored = source.reader(home, train=True, download=False)
+        stored = source.read(home)
         images = _channels_first(np.asarray(stored.data))
         labels = np.asarray(stored.targets, dtype=np.int64)
         classes = tuple(str(name) for name in stored.classes)
@@ -154,7 +156,7 @@ def _download(source: _Source, home: Path) -> None:
                 shutil.copyfile(home / archive, stage / archive)
         try:
             with _timeout(_TIMEOUT_S):
-                source.reader(stage, train=True, download=True)
+                source.read(stage, download=True)
             install(stage, home, source.parts)
         except Exception as error:  # the network, a full disk, a wrong checksum, a damaged archive
             raise DataError(
