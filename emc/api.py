@@ -24,6 +24,7 @@ from emc.results import EmcResult
 from emc.specs import RESULTS_VERSION, Execution, Measurement, digest
 from emc.stats.intervals import interval, median
 from emc.training.setup import Setup
+from emc.training.stacking import can_stack
 
 
 def measure(
@@ -167,14 +168,14 @@ class Prepared:
         journal = self.execution.journal if self.setup.identified else None
         with Journal(journal) as verdicts:
             executor = InlineExecutor(self.setup, self.execution)
-            with _threads(self._num_threads(executor)):
+            with _threads(self._num_threads()):
                 return self._run(executor, verdicts, observer)
 
-    def _num_threads(self, executor: InlineExecutor) -> int:
-        """Small stacked products gain nothing from a second thread, and lose much where cores are shared."""
+    def _num_threads(self) -> int:
+        """Small dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
         if self.execution.threads is not None:
             return self.execution.threads
-        return 1 if executor.name == "lockstep" else torch.get_num_threads()
+        return 1 if can_stack(self.setup.make_model()) else torch.get_num_threads()
 
     def _run(self, executor: InlineExecutor, journal: Journal, observer: Observer | None) -> EmcResult:
         search = self.measurement.search

@@ -13,7 +13,6 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from emc.errors import DuplicateNameError, SpecError, UnknownNameError, did_you_mean
@@ -215,6 +214,8 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
         if self._group is not None:
+            from importlib.metadata import entry_points  # slow to import, and only listings and look-ups need it
+
             for entry in entry_points(group=self._group):
                 entry.load()
 

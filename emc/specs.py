@@ -85,7 +85,9 @@ def _coerce(value: Any, item: Field[Any]) -> Any:
         if value == int(value):
             return int(value)
     elif kind in ("Task", "Procedure", "Search"):
-        part: type[Task] | type[Procedure] | type[Search] = {"Task": Task, "Procedure": Procedure, "Search": Search}[kind]
+        part: type[Task] | type[Procedure] | type[Search] = {"Task": Task, "Procedure": Procedure, "Search": Search}[
+            kind
+        ]
         if isinstance(value, Mapping):
             return part.from_dict(value)
         if isinstance(value, part):
@@ -158,7 +160,7 @@ class Procedure(Spec):
         0.2, "a probe may stop for lack of progress from this share of its budget on", low=0, high=1
     )
     stall_tolerance: float = setting(
-        0.01,
+        1e-3,
         "a doubling of steps that lowers the best training loss by less than this share gained nothing",
         low=0,
         high=1,

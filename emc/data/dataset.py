@@ -96,16 +96,17 @@ def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
     import numpy as np
     import torch
 
-    X = np.ascontiguousarray(raw.X, dtype=np.float32) + np.float32(0)  # -0.0 and 0.0 are one input
+    X = np.ascontiguousarray(raw.X, dtype=np.float32)
     y = np.asarray(raw.y, dtype=np.int64)
     _check(raw, X, y)
     first: dict[bytes, int] = {}
     group = np.array([first.setdefault(_row_hash(row), i) for i, row in enumerate(X)], dtype=np.int64)
     repeated = group != np.arange(len(X))
     conflicts = int((y[group] != y)[repeated].sum())
-    if duplicates == "drop":
+    if duplicates == "drop" and repeated.any():
         X, y = X[~repeated], y[~repeated]
         group = np.arange(len(X))
+        _check(raw, X, y)
     facts = Facts(
         name=raw.name,
         rows=len(X),
@@ -123,7 +124,8 @@ def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
 
 
 def _row_hash(row: npt.NDArray[np.float32]) -> bytes:
-    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+    positive_zero = row + row.dtype.type(0)  # -0.0 and 0.0 are one input
+    return hashlib.blake2b(positive_zero.tobytes(), digest_size=16).digest()
 
 
 def _content_hash(X: npt.NDArray[np.float32], y: npt.NDArray[np.int64], num_classes: int) -> str:

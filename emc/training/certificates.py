@@ -66,7 +66,9 @@ def separable(X: Array, y: npt.NDArray[np.int64], num_classes: int) -> LinearPro
     cost = np.zeros(num_weights + 1)
     cost[-1] = -1
     bounds = [(-1.0, 1.0)] * num_weights + [(0.0, 1.0)]
-    solved = linprog(cost, A_ub=problem, b_ub=np.zeros(num_rows), bounds=bounds, method="highs")
+    solved = linprog(  # type: ignore[call-overload]  # scipy-stubs know no sparse A_ub
+        cost, A_ub=problem, b_ub=np.zeros(num_rows), bounds=bounds, method="highs"
+    )
     if solved.x is None:
         return LinearProof(Separability.UNDECIDED)
     if (rows @ solved.x[:-1]).min() > 0:

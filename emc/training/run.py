@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from emc.results import RunningProbe
 from emc.seeds import batch_seed
 from emc.specs import Probe
 from emc.training.samples import Batches
 from emc.training.setup import Setup
-
-if TYPE_CHECKING:
-    pass
 
 
 class Stop(Enum):
@@ -81,7 +77,7 @@ class ProbeRun:
         self.seconds = 0.0
         self._procedure = setup.procedure
         self._schedule = setup.make_schedule()
-        self.multiplier = self._schedule.next(0, self.budget, math.inf)
+        self.multiplier = self._next_multiplier()
         seed = batch_seed(setup.seed, self.n, probe.replicate, probe.attempt)
         self.batches = Batches(self.n, self.batch_size, seed)
 
@@ -105,11 +101,15 @@ class ProbeRun:
             self.stop = Stop.FITTED
             return
         self.trace.add(self.steps, loss, correct)
-        self.multiplier = self._schedule.next(self.steps, self.budget, loss)
+        self.multiplier = self._next_multiplier()
         if self._stalled():
             self.stop = Stop.STALLED
         elif self.steps >= self.budget:
             self.stop = Stop.BUDGET
+
+    def _next_multiplier(self) -> float:
+        full_batch = self.batch_size == self.n
+        return self._schedule.next(self.steps, self.budget, self.loss, full_batch=full_batch)
 
     def _stalled(self) -> bool:
         if self.steps < self._procedure.stall_share * self.budget:

@@ -15,13 +15,14 @@ from emc.registry import Registry
 class Schedule(Protocol):
     """Multiplies the optimizer's base learning rate."""
 
-    def next(self, step: int, budget: int, loss: float) -> float:
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:
         """The multiplier after an exact count.
 
         Args:
             step: optimizer steps done; 0 with an infinite loss before the first.
             budget: steps after which the probe ends.
             loss: mean training loss over all n samples.
+            full_batch: whether every batch is the whole of the samples.
         """
         ...
 
@@ -31,41 +32,61 @@ SCHEDULES: Registry[Schedule] = Registry("schedule", None, "emc.schedules")
 
 
 class Reactive:
-    """Lowers the rate where the loss no longer falls, and starts over at the base rate when it has become small."""
+    """Follows the loss: a lower rate where it no longer falls, and, in full batches, a higher one where it always falls.
 
-    def __init__(self, factor: float, patience: int, floor: float, gain: float) -> None:
+    When the rate has become small it starts over at the base rate, so that it never starves. Without noise of batches
+    the tail of a separable problem is long and smooth, and a rate that grows shortens it; with noise, growth wrecks
+    ReLU nets (measured: README, "Decisions"), so there the base rate is the largest.
+    """
+
+    def __init__(self, factor: float, patience: int, floor: float, gain: float, ceiling: float) -> None:
         self._factor, self._patience, self._floor, self._gain = factor, patience, floor, gain
+        self._ceiling = ceiling
         self._multiplier, self._best, self._waited = 1.0, math.inf, 0
+        self._last, self._falls = math.inf, 0
 
-    def next(self, step: int, budget: int, loss: float) -> float:  # noqa: ARG002 - no horizon, by design
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:  # noqa: ARG002 - no horizon, by design
         """See `Schedule.next`."""
+        self._falls = self._falls + 1 if loss < self._last else 0
+        self._last = loss
         if loss < self._best * (1 - self._gain):
             self._best, self._waited = loss, 0
-            return self._multiplier
-        self._waited += 1
+        else:
+            self._waited += 1
         if self._waited >= self._patience:
-            self._waited = 0
-            self._multiplier *= self._factor
-            if self._multiplier < self._floor:
-                self._multiplier, self._best = 1.0, math.inf
+            self._lower()
+        elif full_batch and self._falls >= 2 * self._patience:
+            self._falls = 0
+            self._multiplier = min(self._multiplier / self._factor, self._ceiling)
         return self._multiplier
+
+    def _lower(self) -> None:
+        self._waited = 0
+        self._multiplier *= self._factor
+        if self._multiplier < self._floor:
+            self._multiplier, self._best = 1.0, math.inf
 
 
 @SCHEDULES.register("reactive")
-def reactive(*, factor: float = 0.5, patience: int = 5, floor: float = 0.01, gain: float = 0.01) -> Schedule:
-    """Multiply the rate by `factor` after `patience` counts that gained nothing; below `floor` start over at 1."""
-    if not (0 < factor < 1 and patience >= 1 and 0 < floor < 1 and 0 <= gain < 1):
+def reactive(
+    *, factor: float = 0.5, patience: int = 5, floor: float = 0.01, gain: float = 0.01, ceiling: float = 32.0
+) -> Schedule:
+    """Multiply the rate by `factor` after `patience` counts that gained nothing; below `floor` start over at 1.
+
+    Where every batch is the whole set, divide by `factor` after twice as many counts that all fell, up to `ceiling`.
+    """
+    if not (0 < factor < 1 and patience >= 1 and 0 < floor < 1 and 0 <= gain < 1 and ceiling >= 1):
         raise SpecError(
-            "schedule reactive takes factor, floor and gain between 0 and 1 and patience of at least 1, "
-            f"got factor={factor}, patience={patience}, floor={floor}, gain={gain}"
+            "schedule reactive takes factor, floor and gain between 0 and 1, patience and ceiling of at least 1, "
+            f"got factor={factor}, patience={patience}, floor={floor}, gain={gain}, ceiling={ceiling}"
         )
-    return Reactive(factor, patience, floor, gain)
+    return Reactive(factor, patience, floor, gain, ceiling)
 
 
 class Constant:
     """The base rate throughout."""
 
-    def next(self, step: int, budget: int, loss: float) -> float:  # noqa: ARG002
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:  # noqa: ARG002
         """See `Schedule.next`."""
         return 1.0
 
@@ -79,7 +100,7 @@ def constant() -> Schedule:
 class Cosine:
     """Half a cosine from the base rate to zero over the budget."""
 
-    def next(self, step: int, budget: int, loss: float) -> float:  # noqa: ARG002
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:  # noqa: ARG002
         """See `Schedule.next`."""
         return 0.5 * (1 + math.cos(math.pi * min(step / budget, 1.0)))
 
