@@ -256,7 +256,7 @@ class EmcResult:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a probe: n, replicate, attempt, verdict, evidence, correct, accuracy, loss, steps, seconds (s), ..."""
+        """One row a probe: n, replicate, attempt, verdict, evidence, correct, accuracy, loss, steps, seconds (s)."""
         import pandas as pd
 
         frame = pd.DataFrame([probe.to_dict() for probe in self.probes]).drop(columns=["detail"], errors="ignore")
@@ -317,7 +317,8 @@ class EmcResult:
 
     def _repr_html_(self) -> str:
         body = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
             for name, text in self.rows()
         )
         return f"<table>{body}</table>"

@@ -1,4 +1,4 @@
-"""Models by name: a factory takes the input shape, the number of classes and its options, and returns a fresh module."""
+"""Models by name: a factory takes the input shape, the number of classes and options, and returns a fresh module."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ ITERATIONS_PER_CALL = 20
 
 @OPTIMIZERS.register("lbfgs")
 def lbfgs(*, lr: float = 1.0, history: int = 20) -> OptimizerPlan:
-    """Full-batch L-BFGS with a strong-Wolfe line search (Liu and Nocedal 1989): fast on small nets; a step is an iteration."""
+    """Full-batch L-BFGS, strong-Wolfe search (Liu and Nocedal 1989): fast on small nets; a step is an iteration."""
     from torch import optim
 
     check_options("lbfgs", above_zero={"lr": lr, "history": history})

@@ -1,7 +1,7 @@
 """The sequential search of one replicate, written as the coroutine it is.
 
-`search_path` yields what it wants to know and is sent the verdict; it returns the bracket. Everything else (asking ahead,
-resuming from a journal) replays this path, so neither can change the result.
+`search_path` yields what it wants to know and is sent the verdict; it returns the bracket. Everything else (asking
+ahead, resuming from a journal) replays this path, so neither can change the result.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor) -> tuple[i
 
 @torch.no_grad()
 def estimate_batch_norm(module: nn.Module, store: Tensor, index: Tensor) -> None:
-    """Set BatchNorm's running statistics to their average over all samples, in chunks; other layers stay in eval mode."""
+    """Set BatchNorm's running statistics to their average over all samples, in chunks; the rest stays in eval mode."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
         return

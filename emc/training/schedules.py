@@ -32,7 +32,7 @@ SCHEDULES: Registry[Schedule] = Registry("schedule", None, "emc.schedules")
 
 
 class Reactive:
-    """Follows the loss: a lower rate where it no longer falls, and, in full batches, a higher one where it always falls.
+    """Follows the loss: a lower rate where it no longer falls, and a higher one where it falls at every full batch.
 
     When the rate has become small it starts over at the base rate, so that it never starves. Without noise of batches
     the tail of a separable problem is long and smooth, and a rate that grows shortens it; with noise, growth wrecks

@@ -1,4 +1,4 @@
-"""One probe of anything, one at a time, by PyTorch's own modules and optimizers: the reference every trainer must match."""
+"""One probe of anything, one at a time, by PyTorch's own modules and optimizers: the reference for every trainer."""
 
 from __future__ import annotations
 

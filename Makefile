@@ -1,0 +1,40 @@
+# Everything sets itself up in .venv; `make measure` and `make test` work on a fresh clone.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: measure test check format clean
+
+# The main job on the embedded default: the EMC of an MLP on digits with random labels.
+measure: .venv/.installed
+	$(BIN)/emc measure --model mlp --data digits --labels random --plot emc.png
+
+test: .venv/.installed-dev
+	$(BIN)/pytest
+
+# Lint, format, types and import contracts: what CI runs before the tests.
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Debian ships venv apart from Python; virtualenv stands in for it.
+$(BIN)/python:
+	$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  $(PYTHON) -m pip install --quiet --target .bootstrap virtualenv && \
+	  PYTHONPATH=.bootstrap $(PYTHON) -m virtualenv --quiet .venv && rm -rf .bootstrap; }
+
+.venv/.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/.installed-dev: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/.installed
+
+clean:
+	rm -rf .venv .bootstrap build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
