@@ -37,12 +37,17 @@ class Journal:
         if self.path is None:
             return
         try:
+            if self.path.exists() and not self.path.is_file():  # reading a device may never end
+                raise JournalError(f"the journal must be a file, got {self.path}; choose another with --journal")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
             self._read()
         except OSError as error:
             self.close()
             raise self._cannot("be opened", error) from error
+        except JournalError:
+            self.close()
+            raise
 
     def get(self, key: str) -> ProbeResult | None:
         """The verdict of a probe, the latest where there are several."""
@@ -109,10 +114,9 @@ class Journal:
                         f"journal {self.path} must have schema {SCHEMA} or older, got {schema}; update emc to read it"
                     )
                 result = ProbeResult.from_dict(entry)
-            except (ValueError, KeyError, TypeError, AttributeError):
+                self._results[result.key] = result
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 damaged += 1
-                continue
-            self._results[result.key] = result
         if damaged:
             warnings.warn(f"journal {self.path}: {damaged} damaged lines were skipped", stacklevel=4)
 

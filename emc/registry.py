@@ -42,7 +42,7 @@ class PluginSpec:
         Raises:
             SpecError: an option without `=`, an empty name, or an option given twice.
         """
-        name, colon, rest = text.strip().partition(":")
+        name, colon, rest = (part.strip() for part in text.partition(":"))
         pairs = re.split(r",(?=\s*[A-Za-z_]\w*\s*=)", rest) if rest else []
         options: dict[str, Value] = {}
         for pair in pairs:
@@ -154,7 +154,7 @@ def _read_options(factory: Callable[..., Any], name: str) -> tuple[Option, ...]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         annotation = parameter.annotation
-        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
         if kind.removesuffix(" | None") not in _CONVERTERS:
             raise SpecError(f"option {parameter.name} of {name} must be one of {sorted(_CONVERTERS)}, got {kind}")
         found.append(Option(parameter.name, kind, parameter.default))

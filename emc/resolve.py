@@ -14,7 +14,7 @@ import torch
 from emc.data import DATA, load
 from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.regimes import INPUTS, LABELS
-from emc.errors import DataError, SpecError
+from emc.errors import DataError, EmcError, SpecError
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
 from emc.optimizers import OPTIMIZERS
@@ -116,7 +116,7 @@ def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
 def _raw_arrays(X: Any, y: Any) -> Raw:
     """A user's arrays or tensors as they are: inputs are not standardised, labels are numbered in sorted order."""
     try:
-        inputs = np.asarray(X, dtype=np.float32)
+        inputs = np.asarray(X).astype(np.float32)  # a copy: the pool stays what was hashed
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -134,12 +134,13 @@ def make_setup(
     identified = True
     if model is not None:
         make_model: Callable[[], nn.Module] = lambda: model(shape, num_classes)  # noqa: E731
+        _try_model(make_model, shape, num_classes, device)
         spec, identified = _identify(model, make_model, shape)
         procedure = replace(procedure, model=spec)
         measurement = replace(measurement, procedure=procedure)
     else:
         make_model = _named_model(procedure, shape, num_classes)
-    _try_model(make_model, shape, num_classes, device)
+        _try_model(make_model, shape, num_classes, device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
         torch.backends.cudnn.allow_tf32 = procedure.tf32
@@ -148,7 +149,7 @@ def make_setup(
         procedure=procedure,
         pool=pool,
         seed=measurement.seed,
-        make_model=make_model,
+        make_model=lambda: _make_quietly(make_model),
         plan=OPTIMIZERS.build(procedure.optimizer),
         make_schedule=lambda: SCHEDULES.build(procedure.schedule),
         linear=model is None and bool(MODELS.get(procedure.model.name).facts.get("linear")),
@@ -165,6 +166,12 @@ def _named_model(procedure: Procedure, shape: tuple[int, ...], num_classes: int)
     return lambda: MODELS.build(procedure.model, *handed)
 
 
+def _make_quietly(make_model: Callable[[], nn.Module]) -> nn.Module:
+    """A fresh module; PyTorch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return make_model()
+
+
 def _try_model(
     make_model: Callable[[], nn.Module], shape: tuple[int, ...], num_classes: int, device: torch.device
 ) -> None:
@@ -178,7 +185,9 @@ def _try_model(
             module = make_model().to(device).eval()
             logits = module(torch.zeros(2, *shape, device=device))
             given = tuple(logits.shape)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except EmcError:
+            raise
+        except Exception as error:  # whatever a user's own module may raise
             message = str(error).split("\n")[0]
             raise SpecError(
                 f"the model must take inputs of shape {shape}, got {type(error).__name__}: {message}"

@@ -32,8 +32,13 @@ def order_key(seed: int, content_hash: str, replicate: int) -> int:
 
 
 def init_seed(seed: int, n: int, replicate: int, attempt: int) -> int:
-    """The seed of one probe's fresh initialisation (and of its dropout)."""
+    """The seed of one probe's fresh initialisation."""
     return derive("init", seed, n, replicate, attempt)
+
+
+def dropout_seed(seed: int, n: int, replicate: int, attempt: int) -> int:
+    """The seed of whatever one probe's model draws while it is trained, such as dropout."""
+    return derive("dropout", seed, n, replicate, attempt)
 
 
 def batch_seed(seed: int, n: int, replicate: int, attempt: int) -> int:

@@ -80,9 +80,13 @@ def _coerce(value: Any, item: Field[Any]) -> Any:
     elif (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
     elif kind in ("int", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond every float
+            raise wrong from None
         if kind == "float":
-            return float(value)
-        if value == int(value):
+            return number
+        if number.is_integer():
             return int(value)
     elif kind in ("Task", "Procedure", "Search"):
         part: type[Task] | type[Procedure] | type[Search] = {"Task": Task, "Procedure": Procedure, "Search": Search}[
@@ -193,12 +197,15 @@ class Procedure(Spec):
 #: How the search grows: by a factor, then bisection; or the paper's linear scan.
 GROWTHS: Registry[tuple[str, float]] = Registry("growth")
 
+#: Keeps sizes finite.
+MAX_FACTOR = 1_000_000
+
 
 @GROWTHS.register("geometric")
 def _geometric(*, factor: float = 2.0) -> tuple[str, float]:
     """Grow n by a factor until a probe fails, then bisect: estimates n50."""
-    if factor <= 1:
-        raise SpecError(f"growth geometric needs a factor above 1, got {factor}")
+    if not 1 < factor <= MAX_FACTOR:
+        raise SpecError(f"growth geometric needs a factor above 1 and at most {MAX_FACTOR:,}, got {factor}")
     return "geometric", factor
 
 

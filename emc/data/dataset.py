@@ -96,8 +96,8 @@ def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
     import numpy as np
     import torch
 
-    X = np.ascontiguousarray(raw.X, dtype=np.float32)
-    y = np.asarray(raw.y, dtype=np.int64)
+    X = np.require(raw.X, np.float32, ["C", "W"])  # PyTorch warns of memory it may not write to
+    y = np.require(raw.y, np.int64, ["C", "W"])
     _check(raw, X, y)
     first: dict[bytes, int] = {}
     group = np.array([first.setdefault(_row_hash(row), i) for i, row in enumerate(X)], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -50,11 +51,11 @@ def check_options(name: str, *, above_zero: dict[str, float], below_one: dict[st
     """Ranges every optimizer shares.
 
     Raises:
-        SpecError: a value of `above_zero` that is not, or one of `below_one` outside [0, 1).
+        SpecError: a value of `above_zero` that is not or is infinite, or one of `below_one` outside [0, 1).
     """
     for key, value in above_zero.items():
-        if not value > 0:
-            raise SpecError(f"optimizer {name} takes {key} above 0, got {value}")
+        if not 0 < value < math.inf:
+            raise SpecError(f"optimizer {name} takes {key} above 0 and finite, got {value}")
     for key, value in (below_one or {}).items():
         if not 0 <= value < 1:
             raise SpecError(f"optimizer {name} takes {key} from 0 to below 1, got {value}")
@@ -64,7 +65,7 @@ def check_decay(name: str, weight_decay: float) -> None:
     """Weight decay is 0 or more.
 
     Raises:
-        SpecError: it is negative.
+        SpecError: it is negative or infinite.
     """
-    if weight_decay < 0:
-        raise SpecError(f"optimizer {name} takes weight_decay of 0 or more, got {weight_decay}")
+    if not 0 <= weight_decay < math.inf:
+        raise SpecError(f"optimizer {name} takes weight_decay of 0 or more and finite, got {weight_decay}")

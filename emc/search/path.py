@@ -70,8 +70,9 @@ def search_path(search: Search, n_start: int, n_max: int) -> _Path:
     kind, amount = GROWTHS.build(search.growth)
     grow = _next_linear if kind == "linear" else _next_geometric
     lower, upper, n = 0, None, min(n_start, n_max)
+    tried: set[int] = set()
     while upper is None:
-        shown = yield from _try_size(search, n)
+        shown = yield from _try_size(search, n, tried)
         if shown == Shown.NOTHING:
             return Bracket(lower, None, Status.DIVERGED)
         if shown == Shown.FITTED:
@@ -85,7 +86,7 @@ def search_path(search: Search, n_start: int, n_max: int) -> _Path:
         if upper == 1:
             return Bracket(0, 1, Status.CENSORED_BELOW)
         n = max(grow(upper, amount, up=False), 1)
-        shown = yield from _try_size(search, n)
+        shown = yield from _try_size(search, n, tried)
         if shown == Shown.NOTHING:
             return Bracket(0, upper, Status.DIVERGED)
         if shown == Shown.FITTED:
@@ -93,12 +94,12 @@ def search_path(search: Search, n_start: int, n_max: int) -> _Path:
         else:
             upper = n
     if kind == "geometric":
-        bracket = yield from _bisect(search, lower, upper)
+        bracket = yield from _bisect(search, lower, upper, tried)
         if bracket.status is Status.DIVERGED:
             return bracket
         assert bracket.upper is not None
         lower, upper = bracket.lower, bracket.upper
-    return (yield from _verify(search, lower, upper, n_max))
+    return (yield from _verify(search, lower, upper, n_max, tried))
 
 
 def _next_geometric(n: int, factor: float, up: bool) -> int:
@@ -109,8 +110,9 @@ def _next_linear(n: int, step: float, up: bool) -> int:
     return n + int(step) if up else n - int(step)
 
 
-def _try_size(search: Search, n: int) -> _Size:
+def _try_size(search: Search, n: int, tried: set[int]) -> _Size:
     """Ask for inits at n until one fits, `attempts` have failed, or more than `retries` have diverged."""
+    tried.add(n)
     failures = divergences = attempt = 0
     while failures < search.attempts and divergences <= search.retries:
         shown = yield Ask(n, attempt)
@@ -122,11 +124,11 @@ def _try_size(search: Search, n: int) -> _Size:
     return Shown.NOT_FITTED if failures >= search.attempts else Shown.NOTHING
 
 
-def _bisect(search: Search, lower: int, upper: int) -> _Path:
+def _bisect(search: Search, lower: int, upper: int, tried: set[int]) -> _Path:
     """Cut the bracket into `sections` parts of equal ratio, until it is narrow enough; both ends stay verified."""
     while upper - lower > 1 and upper / lower - 1 > search.tolerance:
         for n in cut(lower, upper, search.sections):
-            shown = yield from _try_size(search, n)
+            shown = yield from _try_size(search, n, tried)
             if shown == Shown.NOTHING:
                 return Bracket(lower, upper, Status.DIVERGED)
             if shown == Shown.NOT_FITTED:
@@ -147,14 +149,16 @@ def cut(lower: int, upper: int, sections: int) -> list[int]:
     return sorted({min(max(n, lower + 1), upper - 1) for n in inner})
 
 
-def _verify(search: Search, lower: int, upper: int, n_max: int) -> _Path:
-    """Probe `verify` sizes above the bracket, each a step of the tolerance (at least 5 %) further."""
+def _verify(search: Search, lower: int, upper: int, n_max: int, tried: set[int]) -> _Path:
+    """Probe `verify` sizes above the bracket not yet tried, each a step of the tolerance (at least 5 %) further."""
     also, n = [], upper
     for _ in range(search.verify):
         n = max(n + 1, math.ceil(n * (1 + max(search.tolerance, 0.05))))
+        while n in tried:
+            n += 1
         if n > n_max:
             break
-        if (yield from _try_size(search, n)) == Shown.FITTED:
+        if (yield from _try_size(search, n, tried)) == Shown.FITTED:
             also.append(n)
     status = Status.NON_MONOTONE if also else Status.BRACKETED
     return Bracket(lower, upper, status, tuple(also))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from emc.search.path import Ask, Bracket, Shown, search_path
 from emc.specs import Search
 
@@ -9,7 +11,7 @@ from emc.specs import Search
 class ReplicateSearch:
     """The search of one replicate as ask/tell.
 
-    Verdicts may be told in any order and whether asked for or not: the search replays its sequential path over all it
+    Verdicts may be told in any order and whether asked for or not: the search follows its sequential path as far as it
     was told, so verdicts off that path change nothing.
 
     Args:
@@ -30,7 +32,8 @@ class ReplicateSearch:
         self._told: dict[Ask, str] = {}
         self._path: list[Ask] = []
         self._bracket: Bracket | None = None
-        self._replay()
+        self._live = search_path(search, n_start, n_max)
+        self._pending = next(self._live)
 
     @property
     def bracket(self) -> Bracket | None:
@@ -43,15 +46,21 @@ class ReplicateSearch:
         return tuple(self._path)
 
     def bounds(self) -> tuple[int, int | None]:
-        """Largest fitted and smallest failed size on the path so far, for a live view."""
+        """Smallest size on the path so far that failed at all its attempts, and the largest fitted one below it."""
+        failures = Counter(ask.n for ask in self._path if self._told[ask] == Shown.NOT_FITTED)
+        upper = min((n for n, count in failures.items() if count >= self._rule.attempts), default=None)
         fitted = [ask.n for ask in self._path if self._told[ask] == Shown.FITTED]
-        failed = [ask.n for ask in self._path if self._told[ask] == Shown.NOT_FITTED]
-        return max(fitted, default=0), min(failed, default=None)
+        return max((n for n in fitted if upper is None or n < upper), default=0), upper
 
     def tell(self, ask: Ask, shown: str) -> None:
         """Record a verdict, a value of `Shown`."""
         self._told[ask] = shown
-        self._replay()
+        while self._bracket is None and self._pending in self._told:
+            self._path.append(self._pending)
+            try:
+                self._pending = self._live.send(self._told[self._pending])
+            except StopIteration as stop:
+                self._bracket = stop.value
 
     def ask(self, most: int = 1) -> list[Ask]:
         """Up to `most` missing probes: the one the sequential search needs, then those it could need next.
@@ -59,14 +68,18 @@ class ReplicateSearch:
         Guesses branch both ways from what is missing, nearest first, and a guessed fit before a guessed failure, so
         that every probe asked lies on a path the sequential search could take.
         """
+        if self._bracket is not None:
+            return []
+        if most == 1:
+            return [self._pending]
         wanted: dict[Ask, None] = {}
         frontier: list[dict[Ask, str]] = [{}]
         while frontier and len(wanted) < most:
             guesses = frontier.pop(0)
             missing = self._first_missing(guesses)
-            if missing is None:
+            if missing is None or missing in wanted:  # both outcomes of a `verify` probe lead to the same next one
                 continue
-            wanted.setdefault(missing)
+            wanted[missing] = None
             frontier += [{**guesses, missing: shown} for shown in (Shown.FITTED, Shown.NOT_FITTED)]
         return list(wanted)
 
@@ -81,14 +94,3 @@ class ReplicateSearch:
                 ask = path.send(shown)
         except StopIteration:
             return None
-
-    def _replay(self) -> None:
-        path = search_path(self._rule, self._n_start, self._n_max)
-        self._path, self._bracket = [], None
-        try:
-            ask = next(path)
-            while ask in self._told:
-                self._path.append(ask)
-                ask = path.send(self._told[ask])
-        except StopIteration as stop:
-            self._bracket = stop.value

@@ -76,7 +76,7 @@ def interval(replicates: Sequence[Replicate], confidence: float) -> Interval:
         return Interval(None, "one replicate gives none; ask for --replicates 6")
     if R < MIN_ORDER_STATISTICS:
         return _student(replicates, confidence)
-    k = int(stats.binom.ppf((1 - confidence) / 2, R, 0.5))
+    k = int(stats.binom.ppf((1 - confidence) / 2, R, 0.5)) + 1
     while k > 0 and 1 - 2 * stats.binom.cdf(k - 1, R, 0.5) < confidence:
         k -= 1
     if k < 1:

@@ -50,8 +50,10 @@ class LockstepTrainer:
         """Forget a probe, under way or not."""
         if probe in self._waiting:
             self._waiting.remove(probe)
-        for stack in self._stacks.values():
+        for size, stack in list(self._stacks.items()):
             stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
+            if not stack.runs:
+                del self._stacks[size]
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
@@ -149,7 +151,8 @@ class Stack:
         started = time.perf_counter()
         tick = self._setup.procedure.check_steps
         steps = min(min(tick - run.steps % tick, run.budget - run.steps) for run in self.runs)
-        self._lr.copy_(torch.tensor([[self._setup.plan.lr * run.multiplier] for run in self.runs]))
+        rates = [[self._setup.plan.lr * run.multiplier] for run in self.runs]
+        self._lr.copy_(torch.tensor(rates, dtype=self._lr.dtype))
         self._train(steps)
         due = []
         for i, run in enumerate(self.runs):

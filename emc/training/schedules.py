@@ -47,11 +47,12 @@ class Reactive:
 
     def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:  # noqa: ARG002 - no horizon, by design
         """See `Schedule.next`."""
-        self._falls = self._falls + 1 if loss < self._last else 0
+        fell = loss < self._last
+        self._falls = self._falls + 1 if fell else 0
         self._last = loss
         if loss < self._best * (1 - self._gain):
             self._best, self._waited = loss, 0
-        else:
+        elif not (full_batch and fell):
             self._waited += 1
         if self._waited >= self._patience:
             self._lower()

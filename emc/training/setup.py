@@ -27,7 +27,7 @@ class Setup:
         procedure: the numbers of the procedure.
         pool: the samples.
         seed: of the measurement.
-        make_model: makes a fresh module from PyTorch's global generator, which `fresh_model` seeds and restores.
+        make_model: makes a fresh module from PyTorch's global generator, which is left as it was.
         plan: the optimizer.
         make_schedule: makes a fresh schedule for one probe.
         linear: logits are affine in the inputs and unconstrained.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 from emc.results import ProbeResult, RunningProbe
+from emc.seeds import dropout_seed
 from emc.specs import Probe
 from emc.training.counting import count
 from emc.training.evidence import conclude, conflict
@@ -77,6 +80,24 @@ class _Training:
         self._y = samples.y[: probe.n]
         self._module = setup.fresh_model(probe).train()
         self._optimizer = self._make_optimizer()
+        self._generators: list[Tensor] | None = None
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """PyTorch's global generators as this training left them; afterwards as they were."""
+        cuda = self._index.device if self._index.device.type == "cuda" else None
+        with torch.random.fork_rng(devices=[] if cuda is None else [cuda]):
+            if self._generators is None:
+                probe = self.run.probe
+                torch.manual_seed(dropout_seed(self._setup.seed, probe.n, probe.replicate, probe.attempt))
+            else:
+                torch.set_rng_state(self._generators[0])
+                if cuda is not None:
+                    torch.cuda.set_rng_state(self._generators[1], cuda)
+            yield
+            self._generators = [torch.get_rng_state()]
+            if cuda is not None:
+                self._generators.append(torch.cuda.get_rng_state(cuda))
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         trainable = [p for p in self._module.parameters() if p.requires_grad]
@@ -89,10 +110,11 @@ class _Training:
         steps = min(run.check_every, run.budget - run.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = self._setup.plan.lr * run.multiplier
-        if self._setup.plan.closure:
-            self._closure_steps(steps)
-        else:
-            self._steps(steps)
+        with self._own_randomness():
+            if self._setup.plan.closure:
+                self._closure_steps(steps)
+            else:
+                self._steps(steps)
         correct, loss = count(self._module, self._store, self._index, self._y)
         run.count(correct, loss)
         if self._setup.plan.closure and not loss < before:

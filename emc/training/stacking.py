@@ -89,23 +89,35 @@ def can_stack(module: nn.Module) -> bool:
 
 
 def _stacked_layers(module: nn.Module) -> list[Layer]:
-    if not isinstance(module, nn.Sequential):
+    if type(module) is not nn.Sequential:
         raise TypeError(f"only nn.Sequential can be stacked, got {type(module).__name__}")
     layers: list[Layer] = []
-    for name, child in module.named_children():
+    if any(not p.requires_grad for p in module.parameters()):
+        raise TypeError("frozen parameters cannot be stacked")
+    if sum(1 for _ in module.parameters()) != sum(1 for _ in module.named_parameters(remove_duplicate=False)):
+        raise TypeError("shared parameters cannot be stacked")
+    for name, child in module._modules.items():  # named_children would leave out the second place of a shared layer
         if isinstance(child, nn.Flatten) and (child.start_dim, child.end_dim) == (1, -1):
             layers.append(lambda _parameters, X: X.flatten(2))
-        elif type(child) is nn.Linear:
+        elif type(child) is nn.Linear and not _is_altered(child):
             layers.append(_linear(name, child.bias is not None))
-        elif isinstance(child, ELEMENTWISE):
+        elif type(child) in ELEMENTWISE:
             layers.append(_elementwise(child))
         else:
             raise TypeError(f"{type(child).__name__} cannot be stacked")
     return layers
 
 
+def _is_altered(module: nn.Module) -> bool:
+    """Whether hooks or a reparameterisation (weight norm) stand between the module and its plain form."""
+    names = {name for name, _ in module.named_parameters()}
+    return bool(module._forward_pre_hooks or module._forward_hooks or names - {"weight", "bias"})
+
+
 def _linear(name: str, bias: bool) -> Layer:
     def layer(parameters: dict[str, Tensor], X: Tensor) -> Tensor:
+        if X.dim() > 3:  # a layer before nn.Flatten acts on the last dimension
+            return layer(parameters, X.flatten(1, -2)).view(*X.shape[:-1], -1)
         weight = parameters[f"{name}.weight"].transpose(1, 2)
         return torch.baddbmm(parameters[f"{name}.bias"].unsqueeze(1), X, weight) if bias else torch.bmm(X, weight)
 

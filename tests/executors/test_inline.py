@@ -1,0 +1,146 @@
+"""Which trainer runs, and what becomes of a user's own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from emc.api import prepare
+from emc.errors import JournalError, SpecError, TrainingError
+from emc.executors.inline import InlineExecutor, stacking_obstacle
+from emc.results import ProbeResult, Verdict
+from emc.specs import Execution, Measurement, Probe
+from emc.training.setup import Setup
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_setup(own_model: Any = None, **settings: Any) -> Setup:
+    small = {"min_steps": 20, "check_steps": 10, "max_epochs": 1, "labels": "random"}
+    return prepare(Measurement.from_flat(small | settings), model=own_model).setup
+
+
+def finish(executor: InlineExecutor, probes: list[Probe]) -> list[ProbeResult]:
+    for probe in probes:
+        executor.add(probe)
+    results: list[ProbeResult] = []
+    while len(results) < len(probes):
+        results += executor.advance()
+    return results
+
+
+@pytest.mark.parametrize(
+    ("settings", "trainer", "expected"),
+    [
+        ({}, "auto", "lockstep"),
+        ({}, "lockstep", "lockstep"),
+        ({}, "single", "single"),
+        ({"model": "linear", "optimizer": "gd"}, "auto", "lockstep"),
+        ({"optimizer": "lbfgs"}, "auto", "single"),
+        ({"model": "cnn"}, "auto", "single"),
+        ({"model": "cnn"}, "single", "single"),
+    ],
+)
+def test_the_trainer_is_chosen_by_what_can_be_stacked(settings: dict[str, str], trainer: str, expected: str) -> None:
+    executor = InlineExecutor(make_setup(**settings), Execution(trainer=trainer))
+    assert executor.name == expected
+    results = finish(executor, [Probe("base", n, r) for n in (2, 40) for r in range(2)])
+    assert {(r.n, r.replicate) for r in results} == {(2, 0), (2, 1), (40, 0), (40, 1)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"optimizer": "lbfgs"}, "its optimizer has no stacked form"),
+        ({"model": "cnn"}, "its model has layers that have no stacked form"),
+    ],
+)
+def test_lockstep_is_refused_where_it_cannot_be(settings: dict[str, str], reason: str) -> None:
+    setup = make_setup(**settings)
+    assert stacking_obstacle(setup) == reason
+    with pytest.raises(
+        SpecError, match=f"--trainer lockstep needs a procedure that can be stacked, but {reason}; use single"
+    ):
+        InlineExecutor(setup, Execution(trainer="lockstep"))
+
+
+def test_the_stack_is_limited() -> None:
+    executor = InlineExecutor(make_setup(min_steps=100), Execution(stack=3))
+    for replicate in range(5):
+        executor.add(Probe("base", 200, replicate))
+    executor.advance()
+    assert [probe.replicate for probe in executor.running()] == [0, 1, 2]
+    executor.drop(Probe("base", 200, 1))
+    executor.advance()
+    assert [probe.replicate for probe in executor.running()] == [0, 2, 3]
+
+
+class Failing(nn.Module):
+    """Runs on two samples, as when it is tried, and raises while it is trained."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self._error = error
+
+    def forward(self, X: Tensor) -> Tensor:
+        if len(X) > 4:
+            raise self._error
+        return self.layer(X.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("a line\nand another"), "got ValueError: a line; mend the model"),
+        (KeyError("name"), "got KeyError: 'name'; mend the model"),
+        (AssertionError(), "got AssertionError: ; mend the model"),
+        (torch.cuda.OutOfMemoryError("no room"), "got OutOfMemoryError: no room; mend the model"),
+    ],
+)
+def test_an_exception_in_a_model_is_a_training_error(error: Exception, told: str) -> None:
+    executor = InlineExecutor(make_setup(own_model=lambda _shape, _classes: Failing(error)), Execution())
+    executor.add(Probe("base", 20, 0))
+    with pytest.raises(TrainingError, match=f"^a training must run without errors, {told}") as caught:
+        executor.advance()
+    assert caught.value.__cause__ is error
+    assert "\n" not in str(caught.value)
+
+
+def test_named_errors_and_interrupts_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = InlineExecutor(make_setup(), Execution())
+    for error in (JournalError("as it is"), KeyboardInterrupt("as it is")):
+
+        def fail(_self: object, error: BaseException = error) -> list[ProbeResult]:
+            raise error
+
+        monkeypatch.setattr("emc.training.lockstep.LockstepTrainer.advance", fail)
+        with pytest.raises(type(error), match=r"^as it is$"):
+            executor.advance()
+
+
+def test_frozen_parameters_of_a_users_model_are_not_trained() -> None:
+    """Random features: only the last layer learns, whatever trainer is chosen, so 3 features fit few of 40 labels."""
+
+    def random_features(_shape: tuple[int, ...], classes: int) -> nn.Module:
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, classes))
+        module[1].requires_grad_(False)
+        return module
+
+    setup = make_setup(own_model=random_features, optimizer="adam:lr=0.02", min_steps=500, check_steps=100, classes=2)
+    executor = InlineExecutor(setup, Execution())
+    (found,) = finish(executor, [Probe("base", 40, 0)])
+    assert found.verdict is Verdict.NOT_FITTED
+    full = make_setup(optimizer="adam:lr=0.02", min_steps=500, check_steps=100, classes=2, model="mlp:width=3")
+    (free,) = finish(InlineExecutor(full, Execution()), [Probe("base", 40, 0)])
+    assert free.correct > found.correct

@@ -1,0 +1,174 @@
+"""Every kind of evidence of a failure is reached by a training that deserves it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emc.api import Prepared
+from emc.executors.base import Executor
+from emc.results import Evidence, ProbeResult, Verdict
+from emc.specs import Probe
+from emc.training.evidence import conclude, conflict
+from emc.training.lockstep import LockstepTrainer
+from emc.training.run import ProbeRun
+from emc.training.setup import Setup
+from emc.training.single import SingleTrainer
+
+MakePrepared = Callable[..., Prepared]
+Train = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
+TRAINERS: dict[str, Callable[[Setup], Executor]] = {
+    "single": SingleTrainer,
+    "lockstep": lambda setup: LockstepTrainer(setup, 4),
+}
+
+
+@pytest.fixture(params=list(TRAINERS))
+def probe_once(request: pytest.FixtureRequest, train: Train) -> Callable[[Setup, int], ProbeResult]:
+    """`probe_once(setup, n)`: one probe's verdict, by each trainer."""
+    return lambda setup, n: train(TRAINERS[request.param](setup), [Probe("base", n, 0)])[0]
+
+
+ProbeOnce = Callable[[Setup, int], ProbeResult]
+
+
+def test_budget_where_it_ended_early(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    found = probe_once(make_prepared(min_steps=20, check_steps=10, optimizer="adam:lr=1e-3").setup, 100)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.BUDGET)
+    assert (found.steps, found.sample_steps) == (20, 20 * 100)
+    assert (found.detail["stop"], found.detail["budget"], found.detail["batch_size"]) == ("budget", 20, 100)
+    assert "polish_gain" not in found.detail  # a training that still gained needs no proof of descent
+    assert found.detail["gain_of_last_doubling"] > 1e-3
+    assert found.gradient_norm is not None
+    assert found.gradient_norm > 0
+
+
+def test_budget_where_a_separable_problem_was_not_fitted(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    setup = make_prepared(
+        model="linear", optimizer="sgd:lr=1e-9,momentum=0", schedule="constant", data="gaussian:dim=30,size=300"
+    ).setup
+    found = probe_once(setup, 25)
+    assert (found.detail["stop"], found.detail["linear_program"]) == ("stalled", "separable")
+    assert found.evidence is Evidence.BUDGET
+
+
+def test_infeasible_by_certificate(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    found = probe_once(make_prepared(model="linear", min_steps=20, check_steps=10).setup, 100)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.INFEASIBLE)
+    assert found.detail["linear_program"] == "inseparable"
+    assert found.detail["certificate_residual"] <= 1e-9
+    assert found.steps == 20
+
+
+def test_infeasible_by_conflicting_duplicates_without_a_step(
+    make_prepared: MakePrepared, probe_once: ProbeOnce
+) -> None:
+    X = np.random.default_rng(0).standard_normal((50, 6))
+    arrays = (np.concatenate([X, X]), np.arange(100) // 50)
+    setup = make_prepared(dataset=arrays, labels="semantic", duplicates="keep").setup
+    first = setup.pool.samples(0).first_conflict
+    assert first is not None
+    found = probe_once(setup, first)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.INFEASIBLE)
+    assert (found.steps, found.sample_steps, found.correct, found.loss) == (0, 0, 0, None)
+    assert found.detail == {"proof": "equal inputs with different labels", "first_conflict": first}
+    assert conflict(setup, Probe("base", first - 1, 0)) is None
+    assert probe_once(setup, first - 1).steps > 0
+
+
+#: Steps so large, on batches so small, that the loss jumps about at a level descent would leave at once.
+NOISY: dict[str, Any] = {
+    "optimizer": "sgd:lr=0.3,momentum=0.9",
+    "schedule": "constant",
+    "batch_size": 2,
+    "min_steps": 4000,
+    "check_steps": 100,
+    "stall_share": 0.1,
+    "polish_steps": 50,
+}
+
+
+def test_noise_floor_where_the_procedure_itself_gains_nothing(
+    make_prepared: MakePrepared, probe_once: ProbeOnce
+) -> None:
+    found = probe_once(make_prepared(**NOISY).setup, 100)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.NOISE_FLOOR)
+    assert found.detail["stop"] == "stalled"
+    assert found.detail["gain_of_last_doubling"] < 1e-3
+    assert found.detail["count_gained"] == 0
+    assert found.detail["polish_gain"] > 0.05
+    assert found.detail["polish_steps"] == 100
+
+
+#: Softmax regression that the linear program is not told of: a convex loss with a minimum where it is inseparable.
+CONVEX: dict[str, Any] = {
+    "model": "mlp:width=4",
+    "activation": "identity",
+    "optimizer": "gd:lr=0.5",
+    "min_steps": 3000,
+    "check_steps": 100,
+    "polish_steps": 50,
+}
+
+
+def test_stationary_at_the_minimum_of_a_convex_loss(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    found = probe_once(make_prepared(**CONVEX).setup, 100)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.STATIONARY)
+    assert found.detail["polish_gain"] < 1e-3
+    assert found.gradient_norm is not None
+    assert found.gradient_norm < 1e-2
+
+
+def test_stationary_by_a_linear_model_whose_program_is_too_large(
+    make_prepared: MakePrepared, probe_once: ProbeOnce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emc.training.certificates.MAX_NONZEROS", 1)
+    found = probe_once(make_prepared(**CONVEX | {"model": "linear", "activation": None}).setup, 100)
+    assert found.detail["linear_program"] == "undecided"
+    assert found.evidence is Evidence.STATIONARY
+
+
+def test_the_tolerances_are_settings(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    strict = make_prepared(**CONVEX, polish_tolerance=0, gradient_tolerance=0).setup
+    assert probe_once(strict, 100).evidence is Evidence.NOISE_FLOOR
+    lenient = make_prepared(**NOISY, polish_tolerance=1).setup
+    assert probe_once(lenient, 100).evidence is Evidence.STATIONARY
+    by_gradient = make_prepared(**CONVEX, polish_tolerance=0, gradient_tolerance=0.01).setup
+    assert probe_once(by_gradient, 100).evidence is Evidence.STATIONARY
+
+
+def test_fitted_and_diverged_have_no_evidence(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    fitted = probe_once(make_prepared(optimizer="adam:lr=0.05").setup, 6)
+    assert (fitted.verdict, fitted.evidence, fitted.correct) == (Verdict.FITTED, None, 6)
+    assert fitted.loss is not None
+    diverged = probe_once(make_prepared(optimizer="sgd:lr=1e30").setup, 100)
+    assert (diverged.verdict, diverged.evidence, diverged.loss) == (Verdict.DIVERGED, None, None)
+    for found in (fitted, diverged):
+        assert found.gradient_norm is None
+        assert "polish_gain" not in found.detail
+
+
+def test_every_verdict_is_plain_json(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    for settings, n in [({}, 6), ({"optimizer": "sgd:lr=1e30"}, 100), ({"model": "linear"}, 100), (NOISY, 100)]:
+        found = probe_once(make_prepared(**settings).setup, n)
+        assert ProbeResult.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
+
+
+def test_a_probe_under_way_has_no_verdict(make_prepared: MakePrepared) -> None:
+    setup = make_prepared().setup
+    probe = Probe("base", 10, 0)
+    with pytest.raises(RuntimeError, match="a probe is concluded only once it has stopped"):
+        conclude(setup, ProbeRun(setup, probe), setup.fresh_model(probe))
+
+
+def test_the_examined_model_is_not_changed(make_prepared: MakePrepared, train: Train) -> None:
+    """The verdict's own loss and count are those of the training, whatever the polish reached."""
+    short, long = (make_prepared(**NOISY | {"polish_steps": steps}).setup for steps in (1, 100))
+    found = [train(SingleTrainer(setup), [Probe("base", 100, 0)])[0] for setup in (short, long)]
+    assert found[0].detail["polish_gain"] < found[1].detail["polish_gain"]
+    assert replace(found[0], detail={}) == replace(found[1], detail={})

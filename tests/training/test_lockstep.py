@@ -1,0 +1,299 @@
+"""Stacked trainings against single ones, and against themselves in other stacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from emc.api import Prepared
+from emc.executors.base import Executor
+from emc.optimizers.plan import OptimizerPlan
+from emc.results import ProbeResult, Verdict
+from emc.specs import Probe
+from emc.training.lockstep import LockstepTrainer, Stack
+from emc.training.single import SingleTrainer
+
+MakePrepared = Callable[..., Prepared]
+Train = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
+
+#: (model, task, sizes about its EMC at this budget): together with two optimizers and five replicates, 200 probes.
+GRID = [
+    ("linear", {"labels": "random"}, (9, 12, 15, 18, 24)),
+    ("linear", {"labels": "semantic", "data": "breast_cancer"}, (30, 60, 120, 200, 300)),
+    ("mlp:width=4", {"labels": "random"}, (12, 18, 24, 30, 40)),
+    ("mlp:width=4", {"labels": "semantic", "data": "digits"}, (12, 16, 20, 30, 40)),
+]
+OPTIMIZERS = ("adam:lr=0.02", "sgd:lr=0.05")
+
+
+def grid_probes(sizes: Sequence[int], replicates: int = 5) -> list[Probe]:
+    return [Probe("base", n, r) for n in sizes for r in range(replicates)]
+
+
+def test_agrees_with_single_on_at_least_98_percent_of_200_probes(make_prepared: MakePrepared, train: Train) -> None:
+    """And where it does not, both ended within two samples of a fit and their losses close: rounding, no other rule."""
+    agreed = total = 0
+    verdicts, apart = set(), []
+    for model, task, sizes in GRID:
+        for optimizer in OPTIMIZERS:
+            setup = make_prepared(model=model, optimizer=optimizer, batch_size=8, min_steps=150, **task).setup
+            probes = grid_probes(sizes)
+            pairs = zip(train(SingleTrainer(setup), probes), train(LockstepTrainer(setup, 32), probes), strict=True)
+            for single, lockstep in pairs:
+                total += 1
+                agreed += single.verdict is lockstep.verdict
+                verdicts.add(single.verdict)
+                if single.verdict is not lockstep.verdict:
+                    assert min(single.correct, lockstep.correct) >= single.n - 2, (model, task, single, lockstep)
+                    assert single.loss == pytest.approx(lockstep.loss, rel=0.2, abs=0.02)
+                assert single.loss is not None
+                assert lockstep.loss is not None
+                apart.append(abs(single.loss - lockstep.loss) / lockstep.loss)
+    assert total == 200
+    assert agreed >= 196
+    assert sorted(apart)[190] < 1e-3  # chaos in a few, not another training
+    assert verdicts == {Verdict.FITTED, Verdict.NOT_FITTED}
+
+
+@pytest.mark.parametrize("optimizer", ["adam:lr=0.02", "adamw:weight_decay=0.01", "gd:lr=0.2", "sgd:momentum=0"])
+@pytest.mark.parametrize(("model", "sizes"), [("linear", (9, 15)), ("mlp:width=4,depth=2", (12, 30))])
+def test_agrees_with_single_on_all_in_float64_and_full_batches(
+    make_prepared: MakePrepared, train: Train, model: str, sizes: tuple[int, ...], optimizer: str
+) -> None:
+    setup = make_prepared(model=model, optimizer=optimizer, precision="float64", activation=None).setup
+    probes = grid_probes(sizes, replicates=3)
+    for single, lockstep in zip(
+        train(SingleTrainer(setup), probes), train(LockstepTrainer(setup, 32), probes), strict=True
+    ):
+        assert single.loss == pytest.approx(lockstep.loss, rel=1e-9)
+        assert replace(single, loss=0, gradient_norm=None, detail={}) == replace(
+            lockstep, loss=0, gradient_norm=None, detail={}
+        )
+
+
+#: Seven probes of one batch size, and two of batches of their own.
+MIXED = [Probe("base", n, r) for r, n in enumerate((40, 18, 24, 12, 30, 9, 21))]
+SMALL = [Probe("base", 5, 0), Probe("base", 5, 1)]
+
+
+def enter_late(trainer: LockstepTrainer, probes: Sequence[Probe], ticks: int) -> list[ProbeResult]:
+    """Verdicts where each probe enters some ticks after the one before."""
+    found: dict[str, ProbeResult] = {}
+    for probe in probes:
+        trainer.add(probe)
+        for _ in range(ticks):
+            found |= {result.key: result for result in trainer.advance()}
+    while len(found) < len(probes):
+        found |= {result.key: result for result in trainer.advance()}
+    return [replace(found[probe.key], seconds=0.0) for probe in probes]
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "inputs"),
+    [
+        ("linear", "adam:lr=0.02", "gaussian"),
+        ("linear", "sgd:lr=0.1", "natural"),
+        ("mlp:width=4", "adam:lr=0.02", "natural"),
+        ("mlp:width=5,depth=2", "sgd:lr=0.1", "gaussian"),
+        ("mlp:width=5,depth=2", "adamw:weight_decay=0.01", "natural"),
+    ],
+)
+def test_the_stack_changes_nothing_to_the_bit(
+    make_prepared: MakePrepared, train: Train, model: str, optimizer: str, inputs: str
+) -> None:
+    """Alone, seven together, reversed, two at a time, entering late: equal results, every number of them."""
+    setup = make_prepared(
+        model=model, optimizer=optimizer, inputs=inputs, batch_size=8, check_steps=20, min_steps=90
+    ).setup
+    probes = MIXED + SMALL
+    together = train(LockstepTrainer(setup, 32), probes)
+    assert [train(LockstepTrainer(setup, 32), [probe])[0] for probe in probes] == together
+    assert train(LockstepTrainer(setup, 32), probes[::-1])[::-1] == together
+    assert train(LockstepTrainer(setup, 2), probes) == together
+    assert enter_late(LockstepTrainer(setup, 32), probes, ticks=2) == together
+    assert len({result.loss for result in together}) == len(probes)
+
+
+def test_a_real_size_in_another_stack_changes_nothing_to_the_bit(make_prepared: MakePrepared, train: Train) -> None:
+    """Matrix products large enough for the library's blocked kernels: 64 inputs, batches of 128, counts in chunks."""
+    setup = make_prepared(
+        model="mlp:width=16", data="digits", batch_size=128, check_steps=40, min_steps=120, polish_steps=2
+    ).setup
+    probes = [Probe("base", n, r) for r, n in enumerate((600, 200, 300, 128, 257))]
+    together = train(LockstepTrainer(setup, 32), probes)
+    assert train(LockstepTrainer(setup, 1), probes) == together
+    assert train(LockstepTrainer(setup, 3), probes[::-1])[::-1] == together
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_no_more_than_the_limit_are_under_way(make_prepared: MakePrepared, limit: int) -> None:
+    trainer = LockstepTrainer(make_prepared(batch_size=8, check_steps=20).setup, limit)
+    for probe in MIXED + SMALL:
+        trainer.add(probe)
+    most = ended = 0
+    while ended < len(MIXED + SMALL):
+        ended += len(trainer.advance())
+        most = max(most, len(trainer.running()))
+    assert most == limit
+    assert trainer.advance() == []
+
+
+def test_budgets_that_are_no_multiple_of_the_tick(make_prepared: MakePrepared, train: Train) -> None:
+    """Members at 3 epochs of different sizes end at their own budgets, and count where single does."""
+    setup = make_prepared(batch_size=4, check_steps=7, check_epochs=1, min_steps=1, max_epochs=9, stall_share=1).setup
+    probes = [Probe("base", n, r) for r, n in enumerate((8, 21, 40, 77, 100))]
+    lockstep = train(LockstepTrainer(setup, 32), probes)
+    single = train(SingleTrainer(setup), probes)
+    assert [r.steps for r in lockstep] == [r.steps for r in single]
+    assert [r.steps for r in lockstep[1:]] == [9 * math.ceil(p.n / 4) for p in probes[1:]]
+    assert [r.correct for r in lockstep] == [r.correct for r in single]
+
+
+def test_dropped_probes_leave_and_the_others_stay_as_they_are(make_prepared: MakePrepared, train: Train) -> None:
+    setup = make_prepared(batch_size=8, check_steps=20).setup
+    expected = train(LockstepTrainer(setup, 32), MIXED)
+    trainer = LockstepTrainer(setup, 3)
+    for probe in MIXED:
+        trainer.add(probe)
+    trainer.advance()
+    trainer.drop(MIXED[1])  # under way
+    trainer.drop(MIXED[6])  # waiting
+    trainer.drop(Probe("base", 99, 9))  # never asked for
+    found: dict[str, ProbeResult] = {}
+    while len(found) < 5:
+        found |= {result.key: replace(result, seconds=0.0) for result in trainer.advance()}
+    stay = [result for i, result in enumerate(expected) if i not in (1, 6)]
+    assert found == {result.key: result for result in stay}
+    assert trainer.running() == []
+
+
+def test_dropping_the_last_member_leaves_a_trainer_that_goes_on(make_prepared: MakePrepared) -> None:
+    trainer = LockstepTrainer(make_prepared(batch_size=8, check_steps=20).setup, 4)
+    trainer.add(MIXED[0])
+    trainer.advance()
+    trainer.drop(MIXED[0])
+    assert trainer.running() == []
+    assert trainer.advance() == []
+    trainer.add(SMALL[0])
+    trainer.advance()
+    assert [probe.n for probe in trainer.running()] == [5]
+
+
+class Wild:
+    """A stacked rule that takes steps of 1e30 where a member's learning rate is the marked one."""
+
+    def __init__(self, plan: OptimizerPlan) -> None:
+        assert plan.rule is not None
+        self._rule = plan.rule
+
+    def init(self, flat: Tensor) -> list[Tensor]:
+        return self._rule.init(flat)
+
+    def step(self, flat: Tensor, grad: Tensor, state: list[Tensor], lr: Tensor) -> None:
+        self._rule.step(flat, grad, state, torch.where(lr == MARK * 0.1, 1e30, lr))
+
+
+MARK = 0.5
+
+
+@dataclass
+class Marked:
+    """A schedule that marks one probe, the third that is made."""
+
+    multiplier: float
+
+    def next(self, *_facts: Any, **_more: Any) -> float:
+        return self.multiplier
+
+
+def test_a_diverging_member_does_not_poison_the_others(make_prepared: MakePrepared, train: Train) -> None:
+    setup = make_prepared(optimizer="sgd:lr=0.1", schedule="constant", batch_size=8, precision="float64").setup
+    expected = train(LockstepTrainer(setup, 32), MIXED)
+    made: list[Marked] = []
+
+    def make_schedule() -> Marked:
+        made.append(Marked(MARK if len(made) == 2 else 1.0))
+        return made[-1]
+
+    plan = replace(setup.plan, rule=Wild(setup.plan))
+    poisoned = replace(setup, plan=plan, make_schedule=make_schedule)
+    found = train(LockstepTrainer(poisoned, 32), MIXED)
+    assert [r.verdict is Verdict.DIVERGED for r in found] == [i == 2 for i in range(7)]
+    assert [r for i, r in enumerate(found) if i != 2] == [r for i, r in enumerate(expected) if i != 2]
+
+
+def refuse_large_stacks(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Make a stack of more than `most` members run out of memory; the sizes that did."""
+    refused: list[int] = []
+    advance = Stack.advance
+
+    def limited(self: Stack) -> list[ProbeResult]:
+        if len(self.runs) > most:
+            refused.append(len(self.runs))
+            raise torch.cuda.OutOfMemoryError("simulated")
+        return advance(self)
+
+    monkeypatch.setattr(Stack, "advance", limited)
+    return refused
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_out_of_memory_splits_the_stack_and_changes_no_verdict(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    setup = make_prepared(batch_size=8, check_steps=20).setup
+    expected = train(LockstepTrainer(setup, 32), MIXED + SMALL)
+    refused = refuse_large_stacks(monkeypatch, most)
+    assert train(LockstepTrainer(setup, 32), MIXED + SMALL) == expected
+    assert refused
+    assert all(size > most for size in refused)
+
+
+def test_out_of_memory_under_way_starts_over_without_loss(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that runs out at the fourth tick, when some probes have ended and others are half way."""
+    setup = make_prepared(batch_size=8, check_steps=20).setup
+    expected = train(LockstepTrainer(setup, 32), MIXED)
+    calls = [0]
+    advance = Stack.advance
+
+    def limited(self: Stack) -> list[ProbeResult]:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise torch.cuda.OutOfMemoryError("simulated")
+        return advance(self)
+
+    monkeypatch.setattr(Stack, "advance", limited)
+    assert train(LockstepTrainer(setup, 32), MIXED) == expected
+
+
+def test_out_of_memory_with_one_training_alone_is_an_error(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = refuse_large_stacks(monkeypatch, 0)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="one training alone does not fit into the GPU's memory"):
+        train(LockstepTrainer(make_prepared(batch_size=8).setup, 5), MIXED)
+    assert refused == [5, 2, 1]
+
+
+def test_an_optimizer_without_a_rule_is_refused(make_prepared: MakePrepared) -> None:
+    setup = make_prepared(optimizer="lbfgs").setup
+    with pytest.raises(RuntimeError, match="the optimizer has no stacked rule"):
+        LockstepTrainer(setup, 4)
+
+
+def test_wall_time_is_shared_out(make_prepared: MakePrepared) -> None:
+    trainer = LockstepTrainer(make_prepared(batch_size=8).setup, 32)
+    for probe in MIXED:
+        trainer.add(probe)
+    results: list[ProbeResult] = []
+    while len(results) < len(MIXED):
+        results += trainer.advance()
+    assert all(result.seconds > 0 for result in results)

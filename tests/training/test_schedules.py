@@ -1,0 +1,79 @@
+"""Every registered schedule, and the default one's moves."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from emc.errors import SpecError
+from emc.training.schedules import SCHEDULES, Schedule
+
+
+def follow(schedule: Schedule, losses: list[float], *, full_batch: bool = False) -> list[float]:
+    """The multipliers after an infinite loss at step 0 and these losses."""
+    return [
+        schedule.next(100 * i, 100 * len(losses), loss, full_batch=full_batch)
+        for i, loss in enumerate([math.inf, *losses])
+    ]
+
+
+@pytest.mark.parametrize("name", SCHEDULES.names())
+def test_starts_at_the_base_rate_and_stays_in_range(name: str) -> None:
+    losses = [1 / (1 + i % 7) for i in range(200)]
+    multipliers = follow(SCHEDULES.build(name), losses)
+    assert multipliers[0] == 1
+    assert all(0 <= multiplier <= 32 for multiplier in multipliers)
+    assert multipliers == follow(SCHEDULES.build(name), losses)
+
+
+def test_constant() -> None:
+    assert set(follow(SCHEDULES.build("constant"), [5.0, 4.0, 9.0])) == {1.0}
+
+
+def test_cosine_falls_to_zero_at_the_budget_and_stays() -> None:
+    schedule = SCHEDULES.build("cosine")
+    found = [schedule.next(step, 400, 1.0, full_batch=False) for step in (0, 100, 200, 400, 500)]
+    assert found == pytest.approx([1, 0.5 + math.sqrt(0.125), 0.5, 0, 0], abs=1e-15)
+
+
+def test_reactive_keeps_the_rate_while_the_loss_falls() -> None:
+    assert set(follow(SCHEDULES.build("reactive"), [0.9**i for i in range(100)])) == {1.0}
+
+
+def test_reactive_lowers_after_patience_and_starts_over_below_the_floor() -> None:
+    schedule = SCHEDULES.build("reactive:patience=3,factor=0.5,floor=0.2")
+    multipliers = follow(schedule, [1.0] * 16)
+    assert multipliers[:4] == [1, 1, 1, 1]  # the first count is a gain over none
+    assert multipliers[4:7] == [0.5] * 3
+    assert multipliers[7:10] == [0.25] * 3
+    assert multipliers[10:13] == [1] * 3  # 0.125 would starve
+    assert set(multipliers) == {1, 0.5, 0.25}
+
+
+def test_reactive_takes_a_small_gain_for_none() -> None:
+    losses = [1.0, *(1 - 0.001 * i for i in range(1, 6))]
+    assert follow(SCHEDULES.build("reactive:patience=5,gain=0.01"), losses)[-1] == 0.5
+    assert follow(SCHEDULES.build("reactive:patience=5,gain=0.0001"), losses)[-1] == 1
+
+
+def test_reactive_grows_in_full_batches_only_and_to_its_ceiling() -> None:
+    losses = [0.9**i for i in range(100)]
+    full = follow(SCHEDULES.build("reactive:patience=2,ceiling=4"), losses, full_batch=True)
+    assert full == sorted(full)
+    assert set(full) == {1, 2, 4}
+    assert set(follow(SCHEDULES.build("reactive:patience=2,ceiling=4"), losses)) == {1}
+
+
+def test_reactive_does_not_grow_where_the_loss_rises_now_and_then() -> None:
+    losses = [0.9**i * (1.2 if i % 3 == 2 else 1) for i in range(100)]
+    assert max(follow(SCHEDULES.build("reactive:patience=2"), losses, full_batch=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "option", ["factor=0", "factor=1", "patience=0", "floor=0", "floor=1", "gain=1", "ceiling=0.5"]
+)
+def test_options_out_of_range_are_refused(option: str) -> None:
+    name, value = option.split("=")
+    with pytest.raises(SpecError, match=f"schedule reactive takes factor, floor and gain .* got .*{name}={value}"):
+        SCHEDULES.build(f"reactive:{option}")

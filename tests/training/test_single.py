@@ -1,0 +1,122 @@
+"""One probe at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from emc.api import Prepared
+from emc.executors.base import Executor
+from emc.optimizers import OPTIMIZERS
+from emc.results import ProbeResult, Verdict
+from emc.specs import Probe
+from emc.training.run import ProbeRun
+from emc.training.single import SingleTrainer
+
+MakePrepared = Callable[..., Prepared]
+Train = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.names())
+def test_same_key_same_verdict(make_prepared: MakePrepared, train: Train, optimizer: str) -> None:
+    probes = [Probe("base", n, r) for n in (8, 20) for r in range(3)]
+    found = [
+        train(SingleTrainer(make_prepared(optimizer=optimizer, batch_size=8, min_steps=100).setup), probes)
+        for _ in range(2)
+    ]
+    assert found[0] == found[1]
+    assert len({result.loss for result in found[0]}) >= len(probes) - 1  # two may reach 0
+
+
+def with_dropout_and_norm(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(shape[0], 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.ReLU(), nn.Linear(16, num_classes)
+    )
+
+
+def test_same_key_same_verdict_with_dropout(make_prepared: MakePrepared, train: Train) -> None:
+    """Whatever the global generator does, and whoever was trained before; and the generator stays as it was."""
+    setup = make_prepared(own_model=with_dropout_and_norm, batch_size=8).setup
+    probes = [Probe("base", 20, r) for r in range(2)]
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = train(SingleTrainer(setup), probes)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert train(SingleTrainer(setup), probes[::-1]) == first[::-1]
+
+
+def test_it_is_the_training_loop_one_would_write(make_prepared: MakePrepared, train: Train) -> None:
+    """An independent loop over the same batches ends at the same loss to the bit."""
+    setup = make_prepared(optimizer="adam:lr=0.01", schedule="constant", batch_size=8, stall_share=1).setup
+    probe = Probe("base", 40, 2)
+    (found,) = train(SingleTrainer(setup), [probe])
+    assert found.verdict is Verdict.NOT_FITTED
+
+    module, (X, y) = setup.fresh_model(probe), setup.samples(probe).first(40)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    for batch in ProbeRun(setup, probe).batches.take(found.steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(module(X[batch]), y[batch]).backward()
+        optimizer.step()
+    logits = module(X).detach()
+    assert found.correct == int((logits.argmax(1) == y).sum())
+    assert found.loss == pytest.approx(float(functional.cross_entropy(logits, y)), rel=1e-6)
+
+
+def test_lbfgs_counts_its_iterations_as_steps_and_its_evaluations_as_samples(
+    make_prepared: MakePrepared, train: Train
+) -> None:
+    setup = make_prepared(optimizer="lbfgs", model="mlp:width=8", min_steps=40, check_steps=20).setup
+    (found,) = train(SingleTrainer(setup), [Probe("base", 200, 0)])
+    assert found.steps == 40
+    assert found.sample_steps % 200 == 0
+    assert found.sample_steps >= 42 * 200
+
+
+def test_lbfgs_fits_what_a_linear_model_can_fit(make_prepared: MakePrepared, train: Train) -> None:
+    setup = make_prepared(optimizer="lbfgs", model="linear", data="gaussian:dim=10,size=200", min_steps=2000).setup
+    found = train(SingleTrainer(setup), [Probe("base", 11, r) for r in range(5)])
+    assert {result.verdict for result in found} == {Verdict.FITTED}
+
+
+def test_a_fit_stops_at_the_first_count_that_shows_it(make_prepared: MakePrepared, train: Train) -> None:
+    def train_for(steps: int) -> ProbeResult:
+        setup = make_prepared(optimizer="adam:lr=0.01", check_steps=10, min_steps=steps).setup
+        return train(SingleTrainer(setup), [Probe("base", 10, 0)])[0]
+
+    found = train_for(2000)
+    assert found.verdict is Verdict.FITTED
+    assert found.steps % 10 == 0
+    sooner = train_for(found.steps - 10)
+    assert sooner.verdict is Verdict.NOT_FITTED
+
+
+def test_running_and_dropping(make_prepared: MakePrepared) -> None:
+    trainer = SingleTrainer(make_prepared(check_steps=10).setup)
+    assert trainer.advance() == []
+    first, second, third = (Probe("base", 100, r) for r in range(3))
+    for probe in (first, second, third):
+        trainer.add(probe)
+    assert trainer.running() == []
+    trainer.advance()
+    assert [(r.replicate, r.steps) for r in trainer.running()] == [(0, 10)]
+    trainer.drop(first)
+    trainer.drop(second)
+    trainer.drop(Probe("base", 7, 7))  # never asked for
+    assert trainer.running() == []
+    trainer.advance()
+    assert [(r.replicate, r.steps) for r in trainer.running()] == [(2, 10)]
+
+
+def test_a_diverging_probe_does_not_poison_the_next(make_prepared: MakePrepared, train: Train) -> None:
+    setup = make_prepared(optimizer="sgd:lr=0.1").setup
+    good = Probe("base", 30, 1)
+    (alone,) = train(SingleTrainer(setup), [good])
+    wild = make_prepared(optimizer="sgd:lr=1e30").setup
+    assert train(SingleTrainer(wild), [Probe("base", 30, 0)])[0].verdict is Verdict.DIVERGED
+    assert train(SingleTrainer(setup), [good]) == [alone]
