@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,14 +17,18 @@ import emc
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
 from emc.engine import Engine, Observer
+from emc.errors import UnknownNameError, did_you_mean
 from emc.executors.inline import InlineExecutor
 from emc.journal import Journal
 from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
 from emc.results import EmcResult
-from emc.specs import RESULTS_VERSION, Execution, Measurement, digest
+from emc.specs import RESULTS_VERSION, Execution, Measurement, digest, flat_settings
 from emc.stats.intervals import interval, median
 from emc.training.setup import Setup
 from emc.training.stacking import can_stack
+
+#: Multiply-adds of a dense model's step from which more than one CPU thread is used.
+WIDE = 2**21
 
 
 def measure(
@@ -51,6 +55,7 @@ def measure(
     Raises:
         EmcError: a setting, the data or the journal is wrong, or a training raised; the message says the remedy.
     """
+    _check_names(settings)
     names = Execution.__dataclass_fields__
     execution = {key: settings.pop(key) for key in list(settings) if key in names}
     if journal is not None:
@@ -66,6 +71,14 @@ def measure(
         execution=Execution(**execution),
     )
     return prepared.run(observer)
+
+
+def _check_names(settings: Iterable[str]) -> None:
+    """Of an unknown name say which one of all that `measure` takes may have been meant."""
+    known = {*flat_settings(), *Execution.__dataclass_fields__, "observer"}
+    for name in settings:
+        if name not in known:
+            raise UnknownNameError(f'there is no setting "{name}"; {did_you_mean(name, known)}')
 
 
 def prepare(
@@ -166,16 +179,16 @@ class Prepared:
             TrainingError: a training raised.
         """
         journal = self.execution.journal if self.setup.identified else None
-        with Journal(journal) as verdicts:
-            executor = InlineExecutor(self.setup, self.execution)
-            with _threads(self._num_threads()):
-                return self._run(executor, verdicts, observer)
+        executor = InlineExecutor(self.setup, self.execution)  # may refuse, and then there shall be no journal
+        with Journal(journal) as verdicts, _threads(self._num_threads()):
+            return self._run(executor, verdicts, observer)
 
     def _num_threads(self) -> int:
         """Small dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
         if self.execution.threads is not None:
             return self.execution.threads
-        return 1 if can_stack(self.setup.make_model()) else torch.get_num_threads()
+        small = self.parameters * self.measurement.procedure.batch_size < WIDE
+        return 1 if small and can_stack(self.setup.make_model()) else torch.get_num_threads()
 
     def _run(self, executor: InlineExecutor, journal: Journal, observer: Observer | None) -> EmcResult:
         search = self.measurement.search

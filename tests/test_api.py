@@ -1,0 +1,379 @@
+"""`emc.measure` and `prepare`, with real trainings of tiny nets."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracles import memoriser, walk
+from torch import nn
+
+import emc
+from emc.api import Prepared, prepare
+from emc.errors import DataError, JournalError, SpecError, TrainingError, UnknownNameError
+from emc.results import EmcResult, Evidence, Progress, Status, Verdict
+from emc.specs import Execution, Measurement
+
+TINY: dict[str, Any] = {
+    "model": "mlp:width=4",
+    "labels": "random",
+    "optimizer": "adam:lr=0.1",
+    "min_steps": 60,
+    "max_epochs": 1,
+    "check_steps": 20,
+    "n_max": 40,
+    "tolerance": 0.2,
+    "replicates": 2,
+}
+
+RNG = np.random.default_rng(0)
+ARRAYS = (RNG.standard_normal((40, 3)), np.repeat(["no", "yes"], 20))
+
+
+def tiny(journal: Path | None = None, observer: Any = None, **changes: Any) -> EmcResult:
+    return emc.measure(journal=journal, observer=observer, **(TINY | changes))
+
+
+def linear_model(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return nn.Linear(shape[0], classes)
+
+
+def without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_seconds(item) for key, item in value.items() if key != "seconds"}
+    return [without_seconds(item) for item in value] if isinstance(value, list) else value
+
+
+def record(result: EmcResult) -> dict[str, Any]:
+    """What `--json` writes, without timings."""
+    plain: dict[str, Any] = without_seconds(json.loads(result.to_json()))
+    return plain
+
+
+def lines(journal: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def press_after(verdicts: int) -> Callable[[Progress], None]:
+    def press(progress: Progress) -> None:
+        if progress.probes >= verdicts:
+            raise KeyboardInterrupt
+
+    return press
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> EmcResult:
+    return tiny()
+
+
+def test_a_measurement_by_names_says_what_was_measured(undisturbed: EmcResult) -> None:
+    result = undisturbed
+    assert result.task == {
+        "data": "digits",
+        "labels": "random",
+        "inputs": "natural",
+        "classes": None,
+        "duplicates": "drop",
+    }
+    assert result.procedure["model"] == "mlp:width=4,depth=1"
+    assert (result.procedure["activation"], result.procedure["min_steps"]) == ("relu", 60)
+    assert (result.search["n_start"], result.search["n_max"], result.estimand) == (16, 40, "n50")
+    assert result.dataset["rows"] == 1797
+    assert result.parameters == 64 * 4 + 4 + 4 * 10 + 10
+    assert (result.versions["device"], result.versions["trainer"]) == ("cpu", "lockstep")
+    assert [replicate.replicate for replicate in result.replicates] == [0, 1]
+
+
+def test_every_replicate_rests_on_probes_that_were_trained(undisturbed: EmcResult) -> None:
+    for replicate in undisturbed.replicates:
+        own = {probe.n: probe for probe in undisturbed.probes if probe.replicate == replicate.replicate}
+        if replicate.lower > 0:
+            assert (own[replicate.lower].verdict, own[replicate.lower].correct) == (Verdict.FITTED, replicate.lower)
+        assert replicate.upper is not None
+        assert own[replicate.upper].verdict is Verdict.NOT_FITTED
+        assert own[replicate.upper].correct < replicate.upper
+        assert own[replicate.upper].key == replicate.deciding
+
+
+def test_the_cost_is_the_sum_over_the_probes(undisturbed: EmcResult) -> None:
+    cost, probes = undisturbed.cost, undisturbed.probes
+    assert cost["probes"] == len(probes) > 2
+    assert cost["steps"] == sum(probe.steps for probe in probes) > 0
+    assert cost["sample_steps"] == sum(probe.steps * min(probe.n, 128) for probe in probes)
+    assert cost["seconds"] == pytest.approx(sum(probe.seconds for probe in probes))
+
+
+def test_bits_are_counted_where_labels_are_uniform(undisturbed: EmcResult) -> None:
+    assert undisturbed.bits_per_parameter == pytest.approx(undisturbed.emc * np.log2(10) / undisturbed.parameters)
+    assert tiny(labels="shuffled", replicates=1, n_max=16).bits_per_parameter is None
+
+
+def test_the_same_call_twice_gives_the_same_record(undisturbed: EmcResult) -> None:
+    assert record(tiny()) == record(undisturbed)
+    assert record(tiny(seed=1)) != record(undisturbed)
+
+
+def test_a_record_survives_its_round_trip(undisturbed: EmcResult) -> None:
+    assert EmcResult.from_dict(json.loads(undisturbed.to_json())) == undisturbed
+
+
+@pytest.mark.parametrize("how", [{"speculation": 4}, {"stack": 1}, {"stack": 2, "speculation": 2}, {"threads": 1}])
+def test_how_probes_are_run_changes_nothing(undisturbed: EmcResult, how: dict[str, int]) -> None:
+    assert record(tiny(**how)) == record(undisturbed)
+
+
+@pytest.mark.parametrize("verdicts", [0, 1, 3])
+def test_a_journal_continues_to_the_same_result(undisturbed: EmcResult, tmp_path: Path, verdicts: int) -> None:
+    journal = tmp_path / "journal.jsonl"
+    cut_off = tiny(journal, press_after(verdicts))
+    assert Status.INTERRUPTED in {replicate.status for replicate in cut_off.replicates}
+    assert cut_off.censored
+    known = {line["key"] for line in lines(journal)}
+    assert {probe.key for probe in cut_off.probes} <= known
+    assert len(known) < len(undisturbed.probes)
+    assert record(tiny(journal)) == record(undisturbed)
+    keys = [line["key"] for line in lines(journal)]
+    assert len(keys) == len(set(keys)) == len(undisturbed.probes)
+
+
+def test_what_the_journal_holds_is_not_trained_again(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    first = tiny(journal)
+    before = journal.read_bytes()
+    seen: list[Progress] = []
+    second = tiny(journal, seen.append)
+    assert second == first, "timings too, since they are the journal's"
+    assert journal.read_bytes() == before
+    assert seen == []
+
+
+def test_fresh_trains_again(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    first = tiny(journal)
+    assert record(tiny(journal, fresh=True)) == record(first)
+    keys = [line["key"] for line in lines(journal)]
+    assert keys.count(keys[0]) == 2
+    assert len(keys) == 2 * len(first.probes)
+
+
+def test_another_search_reuses_probes_under_another_fingerprint(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    coarse = tiny(journal, tolerance=1.0)
+    fine = tiny(journal, tolerance=0.1)
+    assert coarse.fingerprint != fine.fingerprint
+    assert {probe.key for probe in coarse.probes} < {probe.key for probe in fine.probes}
+    assert len(lines(journal)) == len(fine.probes)
+    other = tiny(journal, tolerance=0.1, seed=1)
+    assert not {probe.key for probe in other.probes} & {probe.key for probe in fine.probes}
+
+
+def test_without_a_journal_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMC_JOURNAL", str(tmp_path / "journal.jsonl"))
+    tiny(n_max=16, replicates=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def own(journal: Path | None = None, model: Any = linear_model, **changes: Any) -> EmcResult:
+    small = {key: value for key, value in TINY.items() if key not in ("model", "n_max")}
+    return emc.measure(model=model, data=ARRAYS, journal=journal, **(small | changes))
+
+
+def test_a_callable_and_arrays_are_measured() -> None:
+    result = own()
+    assert result.task["data"] == "arrays"
+    assert result.procedure["model"].startswith("callable:name=linear_model,identity=")
+    assert result.dataset["classes"] == ["no", "yes"]
+    assert (result.dataset["rows"], result.dataset["shape"]) == (40, [3])
+    assert result.parameters == 3 * 2 + 2
+    assert 2 <= result.emc < 40
+    assert record(own()) == record(result)
+
+
+def test_a_callable_with_source_is_journaled(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    result = own(journal)
+    assert {line["key"] for line in lines(journal)} == {probe.key for probe in result.probes}
+    assert own(journal) == result
+
+
+def test_a_callable_whose_source_cannot_be_found_is_not_journaled(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    unknown = eval("lambda shape, classes: nn.Linear(shape[0], classes)", {"nn": nn})
+    with pytest.raises(OSError, match="could not get source code"):
+        inspect.getsource(unknown)
+    result = own(journal, model=unknown)
+    assert not journal.exists()
+    assert [replicate.emc for replicate in result.replicates] == [replicate.emc for replicate in own().replicates]
+    assert result.procedure["model"] == "callable:name=<lambda>"
+
+
+def test_inputs_of_the_user_are_not_changed() -> None:
+    X, y = ARRAYS[0].copy(), ARRAYS[1].copy()
+    emc.measure(model=linear_model, data=(X, y), min_steps=50, n_max=16, replicates=1)
+    assert np.array_equal(X, ARRAYS[0])
+    assert np.array_equal(y, ARRAYS[1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"modle": "mlp"}, 'there is no setting "modle"; did you mean "model"?'),
+        ({"optimiser": "adam"}, 'there is no setting "optimiser"; did you mean "optimizer"?'),
+        ({"devise": "cpu"}, 'there is no setting "devise"; did you mean "device"?'),
+        ({"trainr": "single"}, 'there is no setting "trainr"; did you mean "trainer"?'),
+        ({"journl": "x"}, 'there is no setting "journl"; did you mean "journal"?'),
+        ({"model": "mpl"}, 'there is no model "mpl"; did you mean "mlp"?'),
+        ({"data": "digit"}, 'there is no dataset "digit"; did you mean "digits"?'),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_one(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        emc.measure(**settings)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"replicates": 0}, SpecError, "--replicates must be at least 1, got 0"),
+        ({"seed": "one"}, SpecError, "--seed takes a whole number, got 'one'"),
+        ({"n_start": 50, "n_max": 20}, SpecError, "n_max must be at least n_start, got n_max=20, n_start=50"),
+        ({"device": "tpu"}, SpecError, '--device is one of auto, cpu, cuda, got "tpu"'),
+        ({"fresh": "yes"}, SpecError, "--fresh takes true or false, got 'yes'"),
+        ({"data": ([[1.0]], [0])}, DataError, "must have at least 2 rows, got 1"),
+        ({"journal": "/dev/null"}, JournalError, "the journal must be a file, got /dev/null"),
+    ],
+)
+def test_a_wrong_setting_is_told(settings: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        emc.measure(**settings)
+
+
+def _failing(shape: tuple[int, ...], classes: int) -> nn.Module:
+    class Failing(nn.Linear):
+        def forward(self, X: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                raise RuntimeError("out of luck")
+            return super().forward(X)
+
+    return Failing(shape[0], classes)
+
+
+def test_a_model_that_raises_is_no_verdict_and_the_journal_is_closed_whole(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    with pytest.raises(TrainingError, match="got RuntimeError: out of luck; mend the model"):
+        own(journal, model=_failing)
+    assert journal.read_bytes() == b""
+
+
+@pytest.fixture
+def three_threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, 1), (2, 2)])
+def test_threads_are_as_they_were_afterwards(three_threads: int, asked: int | None, used: int) -> None:
+    seen: set[int] = set()
+    small = {"n_max": 16, "replicates": 1, "min_steps": 2, "check_steps": 2, "threads": asked}
+    result = tiny(observer=lambda _: seen.add(torch.get_num_threads()), **small)
+    assert seen == {result.versions["threads"]} == {used}, "dense models train on one thread unless told otherwise"
+    assert torch.get_num_threads() == three_threads
+    with pytest.raises(TrainingError):
+        own(model=_failing, threads=asked)
+    assert torch.get_num_threads() == three_threads
+    tiny(observer=press_after(1), **small)
+    assert torch.get_num_threads() == three_threads
+
+
+def test_the_global_generators_are_as_they_were_afterwards() -> None:
+    torch.manual_seed(3)
+    np.random.seed(3)
+    state, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
+    tiny(n_max=16, replicates=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (np.random.get_state()[1] == numbers).all()
+
+
+def ready(**changes: Any) -> Prepared:
+    return prepare(Measurement.from_flat(TINY | changes))
+
+
+def test_the_rough_cost_by_hand() -> None:
+    cost = ready(n_max=128, tolerance=0.05, replicates=3, min_steps=1000).rough_cost()
+    # 16, 32, 64, 128; then a bracket of ratio 2 is halved four times until it is below 1.05: 2^(1/16) = 1.044.
+    probes, failing = 3 * (4 + 4), 3 * (1 + 4 / 2)
+    steps = failing * 1000
+    sample_steps = steps * 128
+    assert cost == {
+        "probes": probes,
+        "steps": steps,
+        "sample_steps": sample_steps,
+        "flops": 6 * 310 * sample_steps,
+    }
+
+
+def test_the_rough_number_of_probes_is_an_upper_estimate() -> None:
+    prepared = ready(n_max=1797, replicates=1, tolerance=0.05)
+    search = prepared.measurement.search
+    longest = max(len(walk(search, *search.sizes, memoriser(k))[0]) for k in range(16, 1798))
+    assert prepared.rough_cost()["probes"] >= longest
+
+
+def test_the_rough_cost_grows_with_what_is_asked() -> None:
+    less = ready().rough_cost()
+    for more in (ready(replicates=4), ready(min_steps=600), ready(n_max=1000), ready(tolerance=0.01)):
+        assert more.rough_cost()["flops"] > less["flops"]
+
+
+def test_a_search_changes_the_fingerprint_and_no_probe() -> None:
+    base, fingerprint = ready().base, ready().fingerprint
+    searches = ({"tolerance": 0.1}, {"n_max": 50}, {"verify": 2}, {"growth": "linear"}, {"replicates": 5})
+    others = [ready(**search) for search in searches]
+    assert {other.base for other in others} == {base}
+    assert len({fingerprint, *(other.fingerprint for other in others)}) == len(searches) + 1
+    assert ready(seed=1).base != base
+
+
+def test_how_probes_are_run_is_part_of_no_identity() -> None:
+    one = prepare(
+        Measurement.from_flat(TINY), execution=Execution(trainer="single", stack=3, speculation=4, fresh=True)
+    )
+    assert (one.base, one.fingerprint) == (ready().base, ready().fingerprint)
+
+
+def test_the_settings_of_a_result_give_the_same_measurement(undisturbed: EmcResult) -> None:
+    again = {
+        "task": undisturbed.task,
+        "procedure": undisturbed.procedure,
+        "search": undisturbed.search,
+        "seed": undisturbed.seed,
+        "replicates": len(undisturbed.replicates),
+        "confidence": undisturbed.confidence,
+    }
+    assert prepare(Measurement.from_dict(again)).fingerprint == undisturbed.fingerprint
+
+
+def test_a_diverging_procedure_ends_with_its_own_status() -> None:
+    result = tiny(optimizer="sgd:lr=1e30", replicates=1, retries=1)
+    assert (result.status, result.emc, result.censored) == (Status.DIVERGED, 0, True)
+    assert [probe.verdict for probe in result.probes] == [Verdict.DIVERGED] * 2
+    assert all(probe.loss is None and probe.evidence is None for probe in result.probes)
+
+
+def test_a_budget_too_small_is_told_as_undertrained() -> None:
+    result = tiny(min_steps=1, check_steps=1, replicates=1, optimizer="sgd:lr=1e-6")
+    assert (result.status, result.censored) == (Status.UNDERTRAINED, True)
+    deciding = [probe for probe in result.probes if probe.key == result.replicates[0].deciding]
+    assert [probe.evidence for probe in deciding] == [Evidence.BUDGET]
+    assert result.interval is None

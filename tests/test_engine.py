@@ -1,0 +1,543 @@
+"""One loop over every search: what it concludes, and that nothing but the verdicts can change it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import (
+    Noisy,
+    Oracle,
+    OracleExecutor,
+    Weigh,
+    memoriser,
+    oracles,
+    run_engine,
+    searches,
+    sizes,
+    undisturbed,
+    walk,
+)
+
+from emc import engine as engine_module
+from emc.engine import Outcome
+from emc.errors import JournalError
+from emc.journal import Journal
+from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Verdict
+from emc.specs import Probe, Search
+
+settings.register_profile("emc", deadline=None, derandomize=True)
+settings.load_profile("emc")
+
+EXACT = Search(tolerance=0)
+VERIFIED = Search(tolerance=0, verify=1)
+GROWTH = st.floats(1.1, 9.0).map("geometric:factor={}".format)
+
+
+def only(outcome: Outcome) -> Replicate:
+    (replicate,) = outcome.replicates
+    return replicate
+
+
+def ends(replicate: Replicate) -> tuple[int, int | None, Status]:
+    return replicate.lower, replicate.upper, replicate.status
+
+
+def sized(probes: list[Probe] | list[ProbeResult]) -> list[int]:
+    return [probe.n for probe in probes]
+
+
+def keys(path: Path, key_of: Callable[[Any], str] = itemgetter("key")) -> list[str]:
+    """Keys of all whole lines of a journal."""
+    if not path.exists():
+        return []
+    return [key_of(json.loads(raw)) for raw in path.read_bytes().splitlines(True) if raw.endswith(b"\n")]
+
+
+@given(sizes(1000), st.integers(0, 1050), GROWTH, st.integers(2, 5), st.integers(1, 8), st.integers(0, 99))
+def test_a_model_that_memorises_k_samples_has_an_emc_of_k(
+    size: tuple[int, int], k: int, growth: str, sections: int, speculation: int, order: int
+) -> None:
+    search = Search(growth=growth, sections=sections, tolerance=0)
+    executor = OracleExecutor(memoriser(k), order=order)
+    outcome = run_engine(executor, search, *size, replicates=2, speculation=speculation)
+    assert not outcome.interrupted
+    for replicate in outcome.replicates:
+        if k >= size[1]:
+            assert ends(replicate) == (size[1], None, Status.CENSORED_ABOVE)
+        elif k == 0:
+            assert ends(replicate) == (0, 1, Status.CENSORED_BELOW)
+        else:
+            assert ends(replicate) == (k, k + 1, Status.BRACKETED)
+
+
+@pytest.mark.parametrize(
+    ("k", "asked", "expected"),
+    [
+        (0, [16, 8, 4, 2, 1], (0, 1, Status.CENSORED_BELOW)),
+        (1, [16, 8, 4, 2, 1], (1, 2, Status.BRACKETED)),
+        (2, [16, 8, 4, 2, 3], (2, 3, Status.BRACKETED)),
+        (17, [16, 32, 23, 19, 17, 18], (17, 18, Status.BRACKETED)),
+    ],
+)
+def test_small_sizes_are_probed_like_any_other(k: int, asked: list[int], expected: tuple[int, int, Status]) -> None:
+    executor = OracleExecutor(memoriser(k))
+    assert ends(only(run_engine(executor, EXACT, 16, 100))) == expected
+    assert sized(executor.added) == asked
+
+
+@settings(max_examples=100)
+@given(searches(), sizes(), oracles(), st.integers(1, 8), st.integers(0, 99))
+def test_both_ends_of_every_bracket_are_probes_that_were_trained(
+    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int, order: int
+) -> None:
+    executor = OracleExecutor(oracle, order=order)
+    outcome = run_engine(executor, search, *size, replicates=2, speculation=speculation)
+    assert all(1 <= probe.n <= size[1] for probe in executor.added)
+    trained = {(r.replicate, r.n, r.verdict) for r in executor.results}
+    used = {(r.replicate, r.n, r.verdict) for r in outcome.probes}
+    assert used <= trained
+    for replicate in outcome.replicates:
+        if replicate.lower > 0:
+            assert (replicate.replicate, replicate.lower, Verdict.FITTED) in used
+        if replicate.upper is not None:
+            assert (replicate.replicate, replicate.upper, Verdict.NOT_FITTED) in used
+            (decided,) = {r.n for r in outcome.probes if r.key == replicate.deciding}
+            assert decided == replicate.upper
+        for n in replicate.also_fitted:
+            assert (replicate.replicate, n, Verdict.FITTED) in used
+
+
+@settings(max_examples=100)
+@given(searches(), sizes(), oracles(), st.integers(1, 8), st.integers(0, 10**6), st.integers(1, 3))
+def test_asking_ahead_and_the_order_of_verdicts_change_nothing(
+    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int, order: int, replicates: int
+) -> None:
+    executor = OracleExecutor(oracle, order=order)
+    outcome = run_engine(executor, search, *size, replicates=replicates, speculation=speculation)
+    assert outcome == undisturbed(oracle, search, *size, replicates=replicates)
+    trained = [result.key for result in executor.results]
+    assert len(trained) == len(set(trained)), "no probe is trained twice"
+    assert not executor.waiting, "nothing is left in training"
+    assert len(executor.added) == len(executor.results) + len(executor.dropped)
+
+
+@given(searches(), sizes(), oracles(), st.integers(2, 5))
+def test_replicates_are_independent_of_each_other(
+    search: Search, size: tuple[int, int], oracle: Noisy, replicates: int
+) -> None:
+    together = undisturbed(oracle, search, *size, replicates=replicates)
+    for number, replicate in enumerate(together.replicates):
+        asked, bracket = walk(search, *size, oracle, replicate=number)
+        assert (replicate.replicate, replicate.lower, replicate.upper) == (number, bracket.lower, bracket.upper)
+        assert (replicate.status, replicate.also_fitted) == (bracket.status, bracket.also_fitted)
+        own = [(r.n, r.attempt) for r in together.probes if r.replicate == number]
+        assert own == sorted((ask.n, ask.attempt) for ask, _ in asked)
+
+
+def test_one_replicate_that_diverges_leaves_the_others_alone() -> None:
+    second_diverges: Oracle = lambda n, r, a: Verdict.DIVERGED if r == 1 else memoriser(50)(n, r, a)  # noqa: E731
+    outcome = run_engine(OracleExecutor(second_diverges), EXACT, 16, 100, replicates=3)
+    assert [ends(replicate) for replicate in outcome.replicates] == [
+        (50, 51, Status.BRACKETED),
+        (0, None, Status.DIVERGED),
+        (50, 51, Status.BRACKETED),
+    ]
+
+
+@settings(max_examples=50)
+@given(
+    searches(), sizes(), oracles(), st.lists(st.integers(0, 12), max_size=4), st.integers(0, 10**6), st.integers(1, 8)
+)
+def test_an_interrupted_measurement_resumes_to_the_same_end(
+    search: Search, size: tuple[int, int], oracle: Noisy, stops: list[int], order: int, speculation: int
+) -> None:
+    expected = undisturbed(oracle, search, *size, replicates=2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        for run, stop in enumerate([*stops, None]):
+            known = set(keys(path))
+            executor = OracleExecutor(oracle, order=order + run, stop_after=stop)
+            with Journal(path) as journal:
+                outcome = run_engine(executor, search, *size, journal=journal, replicates=2, speculation=speculation)
+            assert not known & {probe.key for probe in executor.added}, "what is acknowledged is not trained again"
+            if not outcome.interrupted:
+                break
+            for replicate, whole in zip(outcome.replicates, expected.replicates, strict=True):
+                assert replicate.lower <= whole.lower
+                if replicate.status is not Status.INTERRUPTED:
+                    assert replicate == whole
+        assert outcome == expected
+        assert len(keys(path)) == len(set(keys(path)))
+
+
+def test_an_interruption_before_the_first_verdict_knows_nothing() -> None:
+    executor = OracleExecutor(memoriser(50), stop_after=0)
+    outcome = run_engine(executor, EXACT, 16, 100, replicates=2)
+    assert outcome == Outcome(
+        (Replicate(0, 0, None, Status.INTERRUPTED), Replicate(1, 0, None, Status.INTERRUPTED)), (), True
+    )
+
+
+def test_an_interruption_shows_what_is_proved_by_then() -> None:
+    outcome = run_engine(OracleExecutor(memoriser(50), stop_after=5), EXACT, 16, 100)
+    assert outcome.interrupted
+    assert only(outcome) == Replicate(0, 45, 54, Status.INTERRUPTED)
+    assert sized(list(outcome.probes)) == [16, 32, 45, 54, 64]
+
+
+def test_an_interruption_by_the_observer_is_one_too() -> None:
+    def press(progress: Progress) -> None:
+        if progress.probes == 3:
+            raise KeyboardInterrupt
+
+    outcome = run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, observer=press)
+    assert outcome.interrupted
+    assert ends(only(outcome)) == (32, 64, Status.INTERRUPTED)
+
+
+# Lives of one measurement over one journal. The first ones end by SIGKILL at a chosen moment, in the midst of a line
+# too; later ones also whenever the parent strikes.
+LIVES = """
+import json, os, random, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from oracles import Noisy, OracleExecutor, run_engine
+from emc import journal as journal_module
+from emc.specs import Search
+
+os.chdir(sys.argv[2])
+whole_write, whole_sync = journal_module._write_all, os.fsync
+
+class Mortal(OracleExecutor):
+    def advance(self):
+        moment("advance")
+        results = super().advance()
+        with open(f"trained-{life}.jsonl", "a") as file:
+            file.writelines(json.dumps(result.key) + "\\n" for result in results)
+        return results
+
+def moment(name, last_words=lambda: None):
+    counts[name] = counts.get(name, 0) + 1
+    if (name, counts[name]) == fatal:
+        last_words()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def write(descriptor, data):
+    moment("write", lambda: os.write(descriptor, data[: rng.randrange(len(data) + 1)]))
+    whole_write(descriptor, data)
+
+def sync(descriptor):
+    moment("before sync")
+    whole_sync(descriptor)
+    moment("after sync")
+
+def measure():
+    journal_module._write_all, os.fsync = write, sync
+    with journal_module.Journal("journal.jsonl") as journal:
+        executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6))
+        outcome = run_engine(executor, Search(), 16, 2000, journal=journal, replicates=8, speculation=3)
+    with open("outcome.txt", "w") as file:
+        file.write(repr(outcome))
+
+for life in range(200):
+    rng = random.Random(life)
+    counts, from_outside = {}, life >= 8 and rng.random() < 0.5
+    fatal = None if from_outside else (rng.choice(["advance", "write", "before sync", "after sync"]), rng.randint(1, 3))
+    child = os.fork()
+    if child == 0:
+        measure()
+        os._exit(0)
+    if from_outside:
+        time.sleep(rng.uniform(0, 0.01))
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    with open("journal.jsonl", "rb") as file, open(f"journal-{life}.jsonl", "wb") as copy:
+        copy.write(file.read())
+    print(os.waitstatus_to_exitcode(status), flush=True)
+    if status == 0:
+        break
+"""
+
+
+def test_a_process_killed_at_any_moment_resumes_to_the_same_end(tmp_path: Path) -> None:
+    folder = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", LIVES, str(folder), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    codes = [int(code) for code in done.stdout.split()]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert codes[-1] == 0
+    assert len(codes) > 8
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    acknowledged: set[str] = set()
+    for life in range(len(codes)):
+        trained = keys(tmp_path / f"trained-{life}.jsonl", lambda key: key)
+        assert not acknowledged & set(trained), "what is acknowledged is not trained again"
+        after = keys(tmp_path / f"journal-{life}.jsonl")
+        assert acknowledged <= set(after), "what is acknowledged is not lost"
+        acknowledged = set(after)
+    assert any(not (tmp_path / f"journal-{life}.jsonl").read_bytes().endswith(b"\n") for life in range(len(codes)))
+    whole = keys(tmp_path / "journal.jsonl")
+    assert len(whole) == len(set(whole))
+    expected = undisturbed(Noisy(3, 300.0, 0.3, 0.1), Search(), 16, 2000, replicates=8)
+    assert (tmp_path / "outcome.txt").read_text() == repr(expected)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        assert [journal.get(probe.key) for probe in expected.probes] == list(expected.probes)
+
+
+def test_a_fresh_measurement_trains_again_whatever_the_journal_holds(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        run_engine(OracleExecutor(memoriser(20)), EXACT, 16, 100, journal=journal, replicates=2)
+    before = keys(path)
+    with Journal(path) as journal:
+        executor = OracleExecutor(memoriser(50))
+        outcome = run_engine(executor, EXACT, 16, 100, journal=journal, replicates=2, fresh=True)
+    assert outcome == undisturbed(memoriser(50), EXACT, 16, 100, replicates=2)
+    assert keys(path) == before + [result.key for result in executor.results]
+    assert set(before) & {probe.key for probe in executor.added}
+    with Journal(path) as journal:
+        idle = OracleExecutor(memoriser(20))
+        assert run_engine(idle, EXACT, 16, 100, journal=journal, replicates=2) == outcome
+    assert idle.added == []
+
+
+def test_a_fresh_measurement_trains_each_probe_once() -> None:
+    executor = OracleExecutor(memoriser(50), order=1)
+    run_engine(executor, EXACT, 16, 100, fresh=True, speculation=8)
+    trained = [result.key for result in executor.results]
+    assert len(trained) == len(set(trained))
+
+
+def test_another_measurement_over_the_same_probes_trains_only_what_is_new() -> None:
+    journal = Journal(None)
+    first, second = OracleExecutor(memoriser(50)), OracleExecutor(memoriser(50))
+    run_engine(first, Search(tolerance=0.5), 16, 100, journal=journal)
+    outcome = run_engine(second, EXACT, 16, 100, journal=journal, replicates=2)
+    assert sized(first.added) == [16, 32, 64, 45]
+    assert [probe.n for probe in second.added if probe.replicate == 0] == [54, 49, 51, 50]
+    assert outcome == undisturbed(memoriser(50), EXACT, 16, 100, replicates=2)
+
+
+def test_probes_of_another_base_are_others() -> None:
+    journal = Journal(None)
+    run_engine(OracleExecutor(memoriser(20)), EXACT, 16, 100, journal=journal, base="one")
+    executor = OracleExecutor(memoriser(50))
+    assert only(run_engine(executor, EXACT, 16, 100, journal=journal, base="another")).lower == 50
+    assert sized(executor.added) == [16, 32, 64, 45, 54, 49, 51, 50]
+
+
+def _evidence(evidence: Evidence, at: int | None = None) -> Weigh:
+    return lambda n, _r, _a: evidence if at in (None, n) else Evidence.NOISE_FLOOR
+
+
+def _diverging_above(k: int) -> Oracle:
+    return lambda n, _r, _a: Verdict.FITTED if n <= k else Verdict.DIVERGED
+
+
+def _with_an_island(k: int, island: int) -> Oracle:
+    return lambda n, _r, _a: Verdict.FITTED if n <= k or n == island else Verdict.NOT_FITTED
+
+
+@pytest.mark.parametrize(
+    ("oracle", "weigh", "search", "expected"),
+    [
+        (memoriser(50), _evidence(Evidence.NOISE_FLOOR), EXACT, (50, 51, Status.BRACKETED)),
+        (memoriser(50), _evidence(Evidence.STATIONARY), EXACT, (50, 51, Status.BRACKETED)),
+        (memoriser(50), _evidence(Evidence.MINIMUM), EXACT, (50, 51, Status.BRACKETED)),
+        (memoriser(50), _evidence(Evidence.INFEASIBLE), EXACT, (50, 51, Status.BRACKETED)),
+        (memoriser(50), _evidence(Evidence.BUDGET), EXACT, (50, 51, Status.UNDERTRAINED)),
+        (memoriser(50), _evidence(Evidence.SADDLE), EXACT, (50, 51, Status.UNDERTRAINED)),
+        (memoriser(50), _evidence(Evidence.BUDGET, at=51), EXACT, (50, 51, Status.UNDERTRAINED)),
+        (memoriser(50), _evidence(Evidence.BUDGET, at=54), EXACT, (50, 51, Status.BRACKETED)),
+        (memoriser(100), _evidence(Evidence.BUDGET), EXACT, (100, None, Status.CENSORED_ABOVE)),
+        (memoriser(0), _evidence(Evidence.NOISE_FLOOR), EXACT, (0, 1, Status.CENSORED_BELOW)),
+        (memoriser(0), _evidence(Evidence.BUDGET), EXACT, (0, 1, Status.UNDERTRAINED)),
+        (_diverging_above(50), _evidence(Evidence.NOISE_FLOOR), EXACT, (32, None, Status.DIVERGED)),
+        (_diverging_above(0), _evidence(Evidence.NOISE_FLOOR), EXACT, (0, None, Status.DIVERGED)),
+        (_with_an_island(50, 55), _evidence(Evidence.NOISE_FLOOR), VERIFIED, (50, 51, Status.NON_MONOTONE)),
+        (_with_an_island(50, 55), _evidence(Evidence.BUDGET), VERIFIED, (50, 51, Status.NON_MONOTONE)),
+    ],
+)
+def test_every_status_is_reached(
+    oracle: Oracle, weigh: Weigh, search: Search, expected: tuple[int, int | None, Status]
+) -> None:
+    assert ends(only(undisturbed(oracle, search, 16, 100, weigh=weigh))) == expected
+
+
+def test_of_several_attempts_the_weakest_failure_says_what_the_size_is_worth() -> None:
+    search = Search(tolerance=0, attempts=3)
+    for attempt in range(3):
+        weigh: Weigh = lambda n, _r, a, weak=attempt: (  # type: ignore[misc]  # noqa: E731
+            Evidence.BUDGET if (n, a) == (51, weak) else Evidence.STATIONARY
+        )
+        outcome = undisturbed(memoriser(50), search, 16, 100, weigh=weigh)
+        assert ends(only(outcome)) == (50, 51, Status.UNDERTRAINED)
+        (deciding,) = [probe for probe in outcome.probes if probe.key == only(outcome).deciding]
+        assert (deciding.n, deciding.attempt, deciding.evidence) == (51, attempt, Evidence.BUDGET)
+
+
+def test_divergence_is_tried_again_with_fresh_seeds_and_is_no_evidence() -> None:
+    recovers: Oracle = lambda n, r, a: Verdict.DIVERGED if a < 2 else memoriser(50)(n, r, a)  # noqa: E731
+    outcome = undisturbed(recovers, EXACT, 16, 100)
+    assert ends(only(outcome)) == (50, 51, Status.BRACKETED)
+    assert [(p.attempt, p.verdict) for p in outcome.probes if p.n == 51] == [
+        (0, Verdict.DIVERGED),
+        (1, Verdict.DIVERGED),
+        (2, Verdict.NOT_FITTED),
+    ]
+    (deciding,) = [probe for probe in outcome.probes if probe.key == only(outcome).deciding]
+    assert (deciding.n, deciding.attempt) == (51, 2)
+
+
+def test_a_failure_drops_the_larger_sizes_asked_ahead() -> None:
+    executor = OracleExecutor(memoriser(10))
+    outcome = run_engine(executor, EXACT, 16, 1000, speculation=4)
+    # Ahead of 16 lie 32 and 64 should it fit, and 8 should it not.
+    assert sized(executor.added)[:4] == [16, 32, 8, 64]
+    assert sized(executor.dropped)[:2] == [32, 64]
+    assert set(sized(executor.results)) & {32, 64} == set()
+    assert ends(only(outcome)) == (10, 11, Status.BRACKETED)
+
+
+def test_a_fit_drops_the_smaller_sizes_asked_ahead() -> None:
+    executor = OracleExecutor(memoriser(1000))
+    run_engine(executor, EXACT, 16, 1000, speculation=4)
+    assert sized(executor.dropped)[0] == 8
+    assert 8 not in sized(executor.results)
+
+
+def test_verdicts_off_the_path_are_journaled_and_not_in_the_result() -> None:
+    journal, executor = Journal(None), OracleExecutor(memoriser(50), order=0)
+    outcome = run_engine(executor, EXACT, 16, 1000, journal=journal, speculation=8)
+    used = {probe.key for probe in outcome.probes}
+    off_path = [result for result in executor.results if result.key not in used]
+    assert off_path
+    assert all(journal.get(result.key) == result for result in executor.results)
+    assert len(journal) == len(executor.results)
+    assert outcome == undisturbed(memoriser(50), EXACT, 16, 1000)
+    idle = OracleExecutor(memoriser(50))
+    larger = run_engine(idle, Search(growth=f"linear:step={off_path[0].n}"), off_path[0].n, 1000, journal=journal)
+    assert off_path[0].key not in {probe.key for probe in idle.added}, "another search takes it from the journal"
+    assert off_path[0].key in {probe.key for probe in larger.probes}
+
+
+def test_the_observer_sees_the_bracket_after_every_verdict() -> None:
+    seen: list[Progress] = []
+    executor = OracleExecutor(memoriser(50))
+    outcome = run_engine(executor, EXACT, 16, 100, observer=seen.append)
+    assert [progress.brackets for progress in seen] == [
+        ((16, None, None),),
+        ((32, None, None),),
+        ((32, 64, None),),
+        ((45, 64, None),),
+        ((45, 54, None),),
+        ((49, 54, None),),
+        ((49, 51, None),),
+        ((50, 51, Status.BRACKETED),),
+    ]
+    assert [progress.probes for progress in seen] == list(range(1, 9))
+    assert [[probe.n for probe in progress.running] for progress in seen] == [
+        [32], [64], [45], [54], [49], [51], [50], []
+    ]  # fmt: skip
+    # Ten for every verdict of this process, and the one that a running probe has done.
+    assert [progress.steps for progress in seen] == [11, 21, 31, 41, 51, 61, 71, 80]
+    assert len(outcome.probes) == 8
+
+
+@given(st.integers(0, 110), st.integers(0, 99), st.integers(1, 8), st.integers(1, 3))
+def test_what_the_observer_sees_is_proved_and_only_ever_narrows(
+    k: int, order: int, speculation: int, replicates: int
+) -> None:
+    seen: list[tuple[Progress, int]] = []
+    executor = OracleExecutor(memoriser(k), order=order)
+
+    def observe(progress: Progress) -> None:
+        told = executor.results
+        for number, (lower, upper, _) in enumerate(progress.brackets):
+            own = {result.n for result in told if result.replicate == number}
+            assert lower in {0, *(n for n in own if n <= k)}
+            assert upper in {None, *(n for n in own if n > k)}
+        seen.append((progress, len(told)))
+
+    outcome = run_engine(executor, EXACT, 16, 100, replicates=replicates, speculation=speculation, observer=observe)
+    for (before, count), (after, more) in pairwise(seen):
+        assert count <= more
+        for (lower, upper, status), (lower_after, upper_after, status_after) in zip(
+            before.brackets, after.brackets, strict=True
+        ):
+            assert lower <= lower_after
+            assert upper is None or (upper_after is not None and upper_after <= upper)
+            assert status is None or status is status_after
+    last = seen[-1][0]
+    assert last.brackets == tuple(ends(replicate) for replicate in outcome.replicates)
+    assert (last.probes, last.running) == (len(executor.results), ())
+
+
+def test_what_the_journal_answers_counts_as_probes_and_not_as_steps() -> None:
+    journal, seen = Journal(None), []
+    run_engine(OracleExecutor(memoriser(50), stop_after=5), EXACT, 16, 100, journal=journal)
+    run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, journal=journal, observer=seen.append)
+    assert [(progress.probes, progress.steps) for progress in seen] == [(6, 11), (7, 21), (8, 30)]
+
+
+def test_without_news_the_observer_is_not_called_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(OracleExecutor):
+        calls = 0
+
+        def advance(self) -> list[ProbeResult]:
+            self.calls += 1
+            return super().advance() if self.calls % 10 == 0 else []
+
+    clock = iter(range(10**6))
+    monkeypatch.setattr(engine_module.time, "perf_counter", lambda: next(clock) * engine_module.REPORT_EVERY_S / 4.5)
+    seen: list[Progress] = []
+    run_engine(Slow(memoriser(50)), EXACT, 16, 100, observer=seen.append)
+    assert len(seen) == 8 * 2
+    assert [progress.probes for progress in seen] == [n // 2 + (n % 2) for n in range(16)]
+
+
+def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path) -> None:
+    path, told = tmp_path / "journal.jsonl", []
+
+    def observe(progress: Progress) -> None:
+        told.append(progress.probes)
+        assert len(keys(path)) == progress.probes
+
+    with Journal(path) as journal:
+        run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, journal=journal, observer=observe)
+    assert told == list(range(1, 9))
+
+
+def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        executor = OracleExecutor(memoriser(50))
+        sync, left = os.fsync, iter([True, True, False])
+
+        def fill_up(descriptor: int) -> None:
+            if not next(left):
+                raise OSError(28, os.strerror(28))
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fill_up)
+        with pytest.raises(JournalError, match="cannot be written: No space left on device"):
+            run_engine(executor, EXACT, 16, 100, journal=journal)
+        monkeypatch.undo()
+    assert keys(path) == [result.key for result in executor.results[:2]]
+    with Journal(path) as journal:
+        again = OracleExecutor(memoriser(50))
+        assert run_engine(again, EXACT, 16, 100, journal=journal) == undisturbed(memoriser(50), EXACT, 16, 100)
+    assert sized(again.added)[0] == 64
