@@ -27,9 +27,6 @@ from emc.stats.intervals import interval, median
 from emc.training.setup import Setup
 from emc.training.stacking import can_stack
 
-#: Multiply-adds of a dense model's step from which more than one CPU thread is used.
-WIDE = 2**21
-
 
 def measure(
     *,
@@ -184,11 +181,10 @@ class Prepared:
             return self._run(executor, verdicts, observer)
 
     def _num_threads(self) -> int:
-        """Small dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
+        """Dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
         if self.execution.threads is not None:
             return self.execution.threads
-        small = self.parameters * self.measurement.procedure.batch_size < WIDE
-        return 1 if small and can_stack(self.setup.make_model()) else torch.get_num_threads()
+        return 1 if can_stack(self.setup.make_model()) else torch.get_num_threads()
 
     def _run(self, executor: InlineExecutor, journal: Journal, observer: Observer | None) -> EmcResult:
         search = self.measurement.search

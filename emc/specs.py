@@ -156,7 +156,7 @@ class Procedure(Spec):
     optimizer: PluginSpec = setting(PluginSpec("adam"), "optimizer (emc list optimizers)")
     schedule: PluginSpec = setting(PluginSpec("reactive"), "learning-rate schedule (emc list schedules)")
     batch_size: int = setting(128, "mini-batch size; a batch has min(n, batch size) samples", low=2)
-    min_steps: int = setting(30_000, "budget: at least this many optimizer steps a probe", low=1)
+    min_steps: int = setting(25_000, "budget: at least this many optimizer steps a probe", low=1)
     max_epochs: int = setting(500, "budget: at least this many passes over the n samples", low=1)
     check_steps: int = setting(100, "training accuracy is counted exactly every this many steps", low=1)
     check_epochs: int = setting(2, "... but not more often than every this many passes over the n samples", low=0)
@@ -183,7 +183,7 @@ class Procedure(Spec):
         """Steps after which a probe of n samples ends, max(min_steps, max_epochs * ceil(n / B)).
 
         >>> Procedure().budget(1_000, 128)
-        30000
+        25000
         >>> Procedure().budget(50_000, 128)
         195500
         """

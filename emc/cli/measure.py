@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +111,6 @@ def measure(
         from emc.data.cache import set_data_root
 
         set_data_root(data_root)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin stop each other on shared cores
     from emc.api import prepare
 
     prepared = prepare(measurement, execution=execution)

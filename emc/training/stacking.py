@@ -118,8 +118,10 @@ def _linear(name: str, bias: bool) -> Layer:
     def layer(parameters: dict[str, Tensor], X: Tensor) -> Tensor:
         if X.dim() > 3:  # a layer before nn.Flatten acts on the last dimension
             return layer(parameters, X.flatten(1, -2)).view(*X.shape[:-1], -1)
-        weight = parameters[f"{name}.weight"].transpose(1, 2)
-        return torch.baddbmm(parameters[f"{name}.bias"].unsqueeze(1), X, weight) if bias else torch.bmm(X, weight)
+        weight, columns = parameters[f"{name}.weight"], X.transpose(1, 2)  # so the weight's gradient is contiguous
+        if bias:
+            return torch.baddbmm(parameters[f"{name}.bias"].unsqueeze(2), weight, columns).transpose(1, 2)
+        return torch.bmm(weight, columns).transpose(1, 2)
 
     return layer
 
