@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from emc.specs import Execution, Measurement, Procedure, Search, Task
 
 __version__ = "0.1.0"
+
+# MKL's sums otherwise depend on where in memory a matrix lies, and a verdict on who else is in the stack. MKL reads
+# this at its first product in the process.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 _HOMES = {
     "measure": "emc.api",

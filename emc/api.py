@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,10 +22,14 @@ from emc.executors.inline import InlineExecutor
 from emc.journal import Journal
 from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
 from emc.results import EmcResult
+from emc.search.path import asked_at
 from emc.specs import RESULTS_VERSION, Execution, Measurement, digest, flat_settings
 from emc.stats.intervals import interval, median
 from emc.training.setup import Setup
 from emc.training.stacking import can_stack
+
+#: EMCs tried by `Prepared.rough_cost`.
+THRESHOLDS = 32
 
 
 def measure(
@@ -148,22 +152,20 @@ class Prepared:
         )
 
     def rough_cost(self) -> dict[str, float]:
-        """An upper estimate: every replicate grows to the largest size, and half of its bisection runs to the budget.
+        """An upper estimate: the dearest EMC the search could find, every training run to its budget, none diverged.
 
         Returns:
             probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers).
         """
         search, setup = self.measurement.search, self.setup
-        n_start, n_max = search.sizes
-        growing = math.ceil(math.log2(n_max / n_start)) + 1
-        bisecting = math.ceil(math.log2(max(math.log(2) / math.log1p(max(search.tolerance, 1 / n_max)), 1)))
-        failing = (1 + bisecting / 2) * self.measurement.replicates * search.attempts
-        steps = failing * setup.budget(n_max)
-        sample_steps = steps * setup.batch_size(n_max)
-        probes = self.measurement.replicates * (growing + bisecting)
+        *_, n_max = search.sizes
+        thresholds = {round(n_max ** (part / THRESHOLDS)) for part in range(THRESHOLDS)} | {0, n_max - 1, n_max}
+        paths = [asked_at(search, *search.sizes, k) for k in thresholds]
+        R = self.measurement.replicates
+        sample_steps = R * max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
         return {
-            "probes": probes,
-            "steps": steps,
+            "probes": R * max(len(path) for path in paths),
+            "steps": R * max(sum(setup.budget(n) for n in path) for path in paths),
             "sample_steps": sample_steps,
             "flops": 6.0 * self.parameters * sample_steps,
         }
@@ -175,7 +177,10 @@ class Prepared:
             JournalError: the journal cannot be read or written.
             TrainingError: a training raised.
         """
-        journal = self.execution.journal if self.setup.identified else None
+        journal = self.execution.journal
+        if journal is not None and not self.setup.identified:
+            warnings.warn(f"the model has no source to be known by, so nothing is kept in {journal}", stacklevel=2)
+            journal = None
         executor = InlineExecutor(self.setup, self.execution)  # may refuse, and then there shall be no journal
         with Journal(journal) as verdicts, _threads(self._num_threads()):
             return self._run(executor, verdicts, observer)
@@ -257,4 +262,5 @@ def versions() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "mkl_cbwr": os.environ.get("MKL_CBWR"),
     }

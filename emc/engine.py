@@ -115,8 +115,6 @@ class Engine:
                 self._executor.add(probe)
 
     def _known(self, probe: Probe) -> ProbeResult | None:
-        if probe.key in self._verdicts:
-            return self._verdicts[probe.key]
         return None if self._fresh else self._journal.get(probe.key)
 
     def _probe(self, replicate: int, ask: Ask) -> Probe:
@@ -142,19 +140,25 @@ class Engine:
         self._reported = now
         running = tuple(self._executor.running())
         brackets = []
-        for search in self._searches:
-            bounds = search.bounds()
-            brackets.append((*bounds, None if search.bracket is None else search.bracket.status))
+        for number, search in enumerate(self._searches):
+            ended = None if search.bracket is None else self._replicate(number).status
+            brackets.append((*search.bounds(), ended))
         steps = self._steps_before + sum(probe.steps for probe in running)
         observer(Progress(tuple(brackets), running, len(self._verdicts), steps, now - started))
 
     def _outcome(self, interrupted: bool) -> Outcome:
         replicates, used = [], []
-        for number, search in enumerate(self._searches):
-            path = [self._verdicts[self._probe(number, ask).key] for ask in search.path]
-            replicates.append(_conclude(number, search, path))
-            used += sorted(path, key=lambda result: (result.n, result.attempt))
+        for number in range(len(self._searches)):
+            replicates.append(self._replicate(number))
+            used += sorted(self._results(number), key=lambda result: (result.n, result.attempt))
         return Outcome(tuple(replicates), tuple(used), interrupted)
+
+    def _replicate(self, number: int) -> Replicate:
+        return _conclude(number, self._searches[number], self._results(number))
+
+    def _results(self, number: int) -> list[ProbeResult]:
+        """The verdicts a search has used."""
+        return [self._verdicts[self._probe(number, ask).key] for ask in self._searches[number].path]
 
 
 def _conclude(number: int, search: ReplicateSearch, path: list[ProbeResult]) -> Replicate:

@@ -118,7 +118,7 @@ class Journal:
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 damaged += 1
         if damaged:
-            warnings.warn(f"journal {self.path}: {damaged} damaged lines were skipped", stacklevel=4)
+            warnings.warn(f"journal {self.path}: damaged lines skipped: {damaged}", stacklevel=4)
 
     def _cannot(self, what: str, error: OSError) -> JournalError:
         return JournalError(

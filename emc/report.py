@@ -158,7 +158,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     facts = [
         ("dataset", ", ".join(_fact_text(name, value) for name, value in plan["dataset"].items() if value != [])),
         ("parameters", f"{plan['parameters']:,}"),
-        ("rough cost", f"at most {cost}"),
+        ("rough cost", f"{cost}, should every training run to its budget"),
         ("fingerprint", plan["fingerprint"]),
     ]
     comments = textwrap.indent(plain_table(facts, PLAIN_WIDTH - 2), "# ")

@@ -18,6 +18,7 @@ import emc
 from emc.api import Prepared, prepare
 from emc.errors import DataError, JournalError, SpecError, TrainingError, UnknownNameError
 from emc.results import EmcResult, Evidence, Progress, Status, Verdict
+from emc.search.path import asked_at
 from emc.specs import Execution, Measurement
 
 TINY: dict[str, Any] = {
@@ -209,7 +210,8 @@ def test_a_callable_whose_source_cannot_be_found_is_not_journaled(tmp_path: Path
     unknown = eval("lambda shape, classes: nn.Linear(shape[0], classes)", {"nn": nn})
     with pytest.raises(OSError, match="could not get source code"):
         inspect.getsource(unknown)
-    result = own(journal, model=unknown)
+    with pytest.warns(UserWarning, match="no source to be known by, so nothing is kept in .*journal.jsonl"):
+        result = own(journal, model=unknown)
     assert not journal.exists()
     assert [replicate.emc for replicate in result.replicates] == [replicate.emc for replicate in own().replicates]
     assert result.procedure["model"] == "callable:name=<lambda>"
@@ -309,25 +311,38 @@ def ready(**changes: Any) -> Prepared:
     return prepare(Measurement.from_flat(TINY | changes))
 
 
-def test_the_rough_cost_by_hand() -> None:
-    cost = ready(n_max=128, tolerance=0.05, replicates=3, min_steps=1000).rough_cost()
-    # 16, 32, 64, 128; then a bracket of ratio 2 is halved four times until it is below 1.05: 2^(1/16) = 1.044.
-    probes, failing = 3 * (4 + 4), 3 * (1 + 4 / 2)
-    steps = failing * 1000
-    sample_steps = steps * 128
-    assert cost == {
-        "probes": probes,
-        "steps": steps,
+def test_the_rough_cost_is_that_of_the_dearest_emc() -> None:
+    prepared = ready(n_max=32, tolerance=0.05, replicates=3, min_steps=1000)
+    search = prepared.measurement.search
+    paths = [[ask.n for ask, _ in walk(search, 16, 32, memoriser(k))[0]] for k in range(33)]
+    assert paths[31] == [16, 32, 23, 27, 29, 30, 31]
+    sample_steps = 3 * 1000 * max(sum(sizes) for sizes in paths)
+    assert prepared.rough_cost() == {
+        "probes": 3 * max(len(sizes) for sizes in paths),
+        "steps": 3 * 1000 * max(len(sizes) for sizes in paths),
         "sample_steps": sample_steps,
         "flops": 6 * 310 * sample_steps,
     }
 
 
-def test_the_rough_number_of_probes_is_an_upper_estimate() -> None:
-    prepared = ready(n_max=1797, replicates=1, tolerance=0.05)
-    search = prepared.measurement.search
-    longest = max(len(walk(search, *search.sizes, memoriser(k))[0]) for k in range(16, 1798))
-    assert prepared.rough_cost()["probes"] >= longest
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"tolerance": 0.05},
+        {"growth": "linear:step=16"},
+        {"growth": "geometric:factor=1.2"},
+        {"attempts": 3},
+        {"verify": 5},
+        {"sections": 5},
+        {"n_start": 1000},
+    ],
+    ids=str,
+)
+def test_every_search_has_its_own_rough_cost(search: dict[str, Any]) -> None:
+    prepared = ready(n_max=1797, replicates=1, **search)
+    rule = prepared.measurement.search
+    longest = max(len(asked_at(rule, *rule.sizes, k)) for k in range(0, 1798, 7))
+    assert longest - 2 <= prepared.rough_cost()["probes"] <= longest + 2
 
 
 def test_the_rough_cost_grows_with_what_is_asked() -> None:

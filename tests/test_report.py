@@ -136,7 +136,7 @@ def test_a_plan_is_a_configuration_of_the_same_measurement(changes: dict[str, An
 def test_a_plan_says_parameters_and_cost() -> None:
     text = " ".join(report.plan_text(_plan()).replace("#", "").split())
     assert "parameters 1,210" in text
-    assert "rough cost at most 60 probes, 1.2e+06 steps, 1.5e+08 sample steps, 3e+12 flops" in text
+    assert "rough cost 60 probes, 1.2e+06 steps, 1.5e+08 sample steps, 3e+12 flops, should every training" in text
     assert "shape 1x8x8" in text
 
 

@@ -138,7 +138,7 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
 
 def _say_plan(prepared: Prepared) -> None:
     cost = prepared.rough_cost()
-    text = f"{prepared.parameters:,} parameters; at most {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
+    text = f"{prepared.parameters:,} parameters; up to {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
     click.echo(text, err=True)
 
 

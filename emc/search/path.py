@@ -102,6 +102,24 @@ def search_path(search: Search, n_start: int, n_max: int) -> _Path:
     return (yield from _verify(search, lower, upper, n_max, tried))
 
 
+def asked_at(search: Search, n_start: int, n_max: int, k: int) -> list[int]:
+    """The sizes asked, one a probe, where exactly the sizes up to k are fitted, and those by the last attempt only.
+
+    >>> asked_at(Search(tolerance=0), 4, 100, 6)
+    [4, 8, 6, 7]
+    """
+    path = search_path(search, n_start, n_max)
+    asked: list[int] = []
+    try:
+        ask = next(path)
+        while True:
+            asked.append(ask.n)
+            fits = ask.n <= k and ask.attempt == search.attempts - 1
+            ask = path.send(Shown.FITTED if fits else Shown.NOT_FITTED)
+    except StopIteration:
+        return asked
+
+
 def _next_geometric(n: int, factor: float, up: bool) -> int:
     return max(n + 1, math.floor(n * factor)) if up else min(n - 1, math.floor(n / factor))
 

@@ -55,7 +55,7 @@ def test_verbose_says_what_was_picked(run: Run, fake_api: Any) -> None:
     outcome = run("measure", "-v")
     assert outcome.stdout == _table(fake_api.result, verbose=True)
     assert "device cpu, trainer lockstep" in outcome.stdout
-    assert outcome.stderr.startswith("1,210 parameters; at most 60 probes and 1,200,000 steps\n")
+    assert outcome.stderr.startswith("1,210 parameters; up to 60 probes and 1,200,000 steps\n")
 
 
 def test_dry_run_trains_and_writes_nothing(run: Run, fake_api: Any, tmp_path: Path) -> None:

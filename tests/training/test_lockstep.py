@@ -16,6 +16,7 @@ from emc.executors.base import Executor
 from emc.optimizers.plan import OptimizerPlan
 from emc.results import ProbeResult, Verdict
 from emc.specs import Probe
+from emc.training import stacking
 from emc.training.lockstep import LockstepTrainer, Stack
 from emc.training.single import SingleTrainer
 
@@ -77,9 +78,9 @@ def test_agrees_with_single_on_all_in_float64_and_full_batches(
         )
 
 
-#: Seven probes of one batch size, and two of batches of their own.
+#: Seven probes of one batch size, and three of batches of their own.
 MIXED = [Probe("base", n, r) for r, n in enumerate((40, 18, 24, 12, 30, 9, 21))]
-SMALL = [Probe("base", 5, 0), Probe("base", 5, 1)]
+SMALL = [Probe("base", 5, 0), Probe("base", 5, 1), Probe("base", 5, 2)]
 
 
 def enter_late(trainer: LockstepTrainer, probes: Sequence[Probe], ticks: int) -> list[ProbeResult]:
@@ -94,6 +95,7 @@ def enter_late(trainer: LockstepTrainer, probes: Sequence[Probe], ticks: int) ->
     return [replace(found[probe.key], seconds=0.0) for probe in probes]
 
 
+@pytest.mark.parametrize("dim", [6, 23, stacking.WIDE + 9])
 @pytest.mark.parametrize(
     ("model", "optimizer", "inputs"),
     [
@@ -105,19 +107,18 @@ def enter_late(trainer: LockstepTrainer, probes: Sequence[Probe], ticks: int) ->
     ],
 )
 def test_the_stack_changes_nothing_to_the_bit(
-    make_prepared: MakePrepared, train: Train, model: str, optimizer: str, inputs: str
+    make_prepared: MakePrepared, train: Train, model: str, optimizer: str, inputs: str, dim: int
 ) -> None:
     """Alone, seven together, reversed, two at a time, entering late: equal results, every number of them."""
-    setup = make_prepared(
-        model=model, optimizer=optimizer, inputs=inputs, batch_size=8, check_steps=20, min_steps=90
-    ).setup
+    small = {"batch_size": 8, "check_steps": 20, "min_steps": 90, "data": f"gaussian:dim={dim},size=100"}
+    setup = make_prepared(model=model, optimizer=optimizer, inputs=inputs, **small).setup
     probes = MIXED + SMALL
     together = train(LockstepTrainer(setup, 32), probes)
     assert [train(LockstepTrainer(setup, 32), [probe])[0] for probe in probes] == together
     assert train(LockstepTrainer(setup, 32), probes[::-1])[::-1] == together
     assert train(LockstepTrainer(setup, 2), probes) == together
     assert enter_late(LockstepTrainer(setup, 32), probes, ticks=2) == together
-    assert len({result.loss for result in together}) == len(probes)
+    assert len({result.loss for result in together}) > len(probes) / 2  # the widest reach a loss of 0
 
 
 def test_a_real_size_in_another_stack_changes_nothing_to_the_bit(make_prepared: MakePrepared, train: Train) -> None:
