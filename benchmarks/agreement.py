@@ -42,10 +42,24 @@ def main(replicates: int, min_steps: int) -> None:
             same += one.verdict is other.verdict
             if one.verdict is not other.verdict:
                 print(f"  n={one.n}: lockstep {_describe(one)}; single {_describe(other)}")
+                probe = Probe(ready.base, one.n, one.replicate)
+                shorter = {**settings, "labels": labels, "optimizer": optimizer}
+                print(f"    loss by step, lockstep / single: {_traces(shorter, probe, min_steps)}")
         seconds = f"lockstep {stacked_s:.1f} s, single {single_s:.1f} s"
         print(f"{settings['model']} {optimizer} {labels}: {same} of {len(probes)} equal; {seconds}", flush=True)
         equal, total = equal + same, total + len(probes)
     print(f"{equal} of {total} verdicts equal ({100 * equal / total:.1f} %)")
+
+
+def _traces(settings: dict[str, object], probe: Probe, min_steps: int) -> str:
+    """The loss after growing numbers of steps: a training with a smaller budget is the beginning of the larger one."""
+    points = []
+    for steps in (min_steps // 50, min_steps // 20, min_steps // 10, min_steps // 5, min_steps // 2, min_steps):
+        ready = prepared(**settings, min_steps=steps, max_epochs=1, stall_share=1.0)
+        (stacked,), _ = train(ready, [probe])
+        (single,), _ = train(as_single(ready), [probe])
+        points.append(f"{steps}: {stacked.loss:.5g} / {single.loss:.5g}")
+    return ", ".join(points)
 
 
 def _describe(result: ProbeResult) -> str:

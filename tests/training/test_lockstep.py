@@ -118,7 +118,7 @@ def test_the_stack_changes_nothing_to_the_bit(
     assert train(LockstepTrainer(setup, 32), probes[::-1])[::-1] == together
     assert train(LockstepTrainer(setup, 2), probes) == together
     assert enter_late(LockstepTrainer(setup, 32), probes, ticks=2) == together
-    assert len({result.loss for result in together}) > len(probes) / 2  # the widest reach a loss of 0
+    assert dim > 6 or len({result.loss for result in together}) == len(probes)  # the widest all reach a loss of 0
 
 
 def test_a_real_size_in_another_stack_changes_nothing_to_the_bit(make_prepared: MakePrepared, train: Train) -> None:
