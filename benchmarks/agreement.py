@@ -10,18 +10,18 @@ import itertools
 import click
 from common import as_single, describe_machine, prepared, train, use_one_thread
 
-from emc.results import ProbeResult
+from emc.results import ProbeResult, Verdict
 from emc.specs import Probe
 
 SETTINGS = [
-    {"model": "mlp:width=16", "data": "digits", "sizes": (300, 400, 450, 500, 550)},
+    {"model": "mlp:width=16", "data": "digits", "sizes": (120, 160, 200, 250, 320)},
     {"model": "linear", "data": "gaussian:dim=20,size=2000", "classes": 2, "sizes": (34, 38, 42, 46, 50)},
 ]
 
 
 @click.command()
 @click.option("--replicates", default=4)
-@click.option("--min-steps", default=5_000)
+@click.option("--min-steps", default=2_000)
 def main(replicates: int, min_steps: int) -> None:
     """Print the share of equal verdicts and every disagreement with both losses."""
     use_one_thread()
@@ -46,7 +46,9 @@ def main(replicates: int, min_steps: int) -> None:
                 shorter = {**settings, "labels": labels, "optimizer": optimizer}
                 print(f"    loss by step, lockstep / single: {_traces(shorter, probe, min_steps)}")
         seconds = f"lockstep {stacked_s:.1f} s, single {single_s:.1f} s"
-        print(f"{settings['model']} {optimizer} {labels}: {same} of {len(probes)} equal; {seconds}", flush=True)
+        fitted = sum(result.verdict is Verdict.FITTED for result in stacked)
+        name = f"{settings['model']} {optimizer} {labels}"
+        print(f"{name}: {same} of {len(probes)} equal, {fitted} fitted; {seconds}", flush=True)
         equal, total = equal + same, total + len(probes)
     print(f"{equal} of {total} verdicts equal ({100 * equal / total:.1f} %)")
 

@@ -31,7 +31,10 @@ def main(kills: int) -> None:
         undisturbed = run(Path(folder) / "a")
         for kill in range(kills):
             process = start(Path(folder) / "b")
-            time.sleep(rng.uniform(3, 6) if kill else 1.0)  # importing takes about three seconds
+            before = len(lines(Path(folder) / "b.jsonl"))
+            while process.poll() is None and len(lines(Path(folder) / "b.jsonl")) == before:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.5))  # somewhere in the next trainings
             process.send_signal(signal.SIGKILL)
             process.wait()
             print(f"kill {kill + 1}: {len(lines(Path(folder) / 'b.jsonl'))} verdicts acknowledged", flush=True)
