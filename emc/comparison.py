@@ -234,7 +234,7 @@ def _check(names: Sequence[str], results: Sequence[EmcResult]) -> None:
         if len(result.replicates) < 2:
             count = len(result.replicates)
             raise ComparisonError(
-                f"a comparison takes two replicates or more, got {count} in {name}; use --replicates 6"
+                f"a comparison takes at least 2 replicates, got {count} in {name}; use --replicates 6"
             )
         if result.estimand != results[0].estimand:
             raise ComparisonError(

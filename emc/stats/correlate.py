@@ -150,9 +150,7 @@ def _numbers(side: str, values: Sequence[float | EmcResult]) -> Array:
         raise ComparisonError(f"{side} must hold numbers or results ({error}); leave out what is neither") from None
     for place, number in enumerate(numbers):
         if not math.isfinite(number):
-            raise ComparisonError(
-                f"only finite numbers can be correlated, got {number} in {side}[{place}]; leave it out"
-            )
+            raise ComparisonError(f"only finite numbers correlate, got {number} in {side}[{place}]; leave it out")
     return numbers
 
 

@@ -126,7 +126,7 @@ def test_results_stand_for_their_emc(make_result: MakeResult) -> None:
 def test_it_prints_itself() -> None:
     correlation = correlate([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5])
     assert [name for name, _ in correlation.rows()] == ["conclusion", "Pearson", "Spearman", "Kendall", "intervals"]
-    assert str(correlation).startswith("conclusion  over 6 points Pearson's r is 0.829, 95 % interval ")
+    assert str(correlation).startswith("conclusion  over 6 points Pearson's r is 0.829 (95 % interval ")
     assert "10,000 resamples, seed 0" in correlation._repr_html_()
     record = json.loads(correlation.to_json())
     assert record["pearson"]["value"] == pytest.approx(correlation.pearson.value)
