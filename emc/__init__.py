@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emc.api import Prepared, measure, prepare
+    from emc.comparison import Comparison, compare
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
+    from emc.stats.correlate import Correlation, correlate
 
 __version__ = "0.1.0"
 
@@ -27,6 +29,10 @@ _HOMES = {
     "measure": "emc.api",
     "prepare": "emc.api",
     "Prepared": "emc.api",
+    "compare": "emc.comparison",
+    "Comparison": "emc.comparison",
+    "correlate": "emc.stats.correlate",
+    "Correlation": "emc.stats.correlate",
     "EmcResult": "emc.results",
     "Execution": "emc.specs",
     "Measurement": "emc.specs",
@@ -36,6 +42,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Comparison",
+    "Correlation",
     "EmcResult",
     "Execution",
     "Measurement",
@@ -43,6 +51,8 @@ __all__ = [
     "Procedure",
     "Search",
     "Task",
+    "compare",
+    "correlate",
     "measure",
     "prepare",
 ]

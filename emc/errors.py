@@ -38,6 +38,10 @@ class OutputError(EmcError):
     """A result or picture cannot be read or written."""
 
 
+class ComparisonError(EmcError):
+    """Results that answer different questions, or too few of them, to be compared or correlated."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The remedy for an unknown name: the nearest known one, else the list of all.
 

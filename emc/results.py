@@ -165,8 +165,31 @@ class Replicate:
         return cls(**kept)
 
 
-@dataclass(frozen=True)
-class EmcResult:
+class Tabular:
+    """Prints itself as its `rows`: aligned text, or a table in a notebook."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The table a user reads, as (name, text) pairs."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows())
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self.rows()
+        )
+        return f"<table>{body}</table>"
+
+
+@dataclass(frozen=True, repr=False)
+class EmcResult(Tabular):
     """The answer to one measurement: the EMC with status, interval, evidence and cost.
 
     Attributes:
@@ -307,21 +330,6 @@ class EmcResult:
             f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs; {facts['rows']:,} rows"
         )
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
-
-    def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows())
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        body = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self.rows()
-        )
-        return f"<table>{body}</table>"
 
 
 @dataclass(frozen=True)

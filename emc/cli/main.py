@@ -21,6 +21,7 @@ COMMANDS = {
     "measure": ("emc.cli.measure", "measure", "Measure the EMC of a training procedure."),
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),
+    "compare": ("emc.cli.compare", "compare", "Say whether one result's EMC is larger than others'."),
     "completion": ("emc.cli.completion", "completion", "Print the completion script of a shell."),
 }
 
