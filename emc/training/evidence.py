@@ -13,6 +13,7 @@ from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.certificates import Separability, separable
 from emc.training.curvature import smallest_eigenvalue
+from emc.training.kinks import steepest_slope
 from emc.training.polish import gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
@@ -73,8 +74,9 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     """Why a training failed.
 
     A training that still gained in its last doubling is undertrained: no descent has to be looked for. One that
-    stalled is polished: descent left means the procedure is at its own limit, none that it is stationary, and then its
-    curvature tells a saddle from a minimum. Of a linear model the linear program knows the truth first.
+    stalled is polished. It is stationary if that gained nothing and the gradient norm left, on kinks of ReLU the
+    steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
+    own limit. Of a linear model the linear program knows the truth first.
 
     Args:
         setup: the procedure, with its tolerances.
@@ -122,12 +124,25 @@ def _polished(
     }
     if reached.correct == run.n or reached.gain >= procedure.polish_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
+    slope, examined, kinks = polished_norm, reached.module, steepest_slope(reached.module, X, y)
+    if kinks is not None:
+        slope = _relative(setup, run, X, y, kinks.slope)
+        detail |= {
+            "kink_pairs": kinks.pairs,
+            "kink_pairs_downward": kinks.downward,
+            "kink_near": kinks.near,
+            "kink_moved": kinks.moved,
+            "kink_slope": slope,
+        }
+        examined = kinks.module
+    if slope is None or slope > procedure.gradient_tolerance:
+        return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    if polished_norm is None or polished_norm > procedure.gradient_tolerance:
-        undecided = {"curvature_undecided": "the gradient norm is above its tolerance"}
-        return Examined(Evidence.STATIONARY, norm, detail | undecided)
-    evidence, curvature = judge_curvature(reached.module, X, y, procedure.curvature_tolerance)
+    evidence, curvature = judge_curvature(examined, X, y, procedure.curvature_tolerance)
+    if kinks is not None and kinks.pairs:
+        evidence = Evidence.STATIONARY
+        curvature["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
     return Examined(evidence, norm, detail | curvature)
 
 
@@ -175,8 +190,12 @@ def judge_curvature(
 def _relative_gradient(
     setup: Setup, run: ProbeRun, module: nn.Module, X: torch.Tensor, y: torch.Tensor
 ) -> float | None:
+    return _relative(setup, run, X, y, gradient_norm(module, X, y))
+
+
+def _relative(setup: Setup, run: ProbeRun, X: torch.Tensor, y: torch.Tensor, norm: float) -> float | None:
     at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
-    return _finite(gradient_norm(module, X, y) / at_init) if at_init > 0 else None
+    return _finite(norm / at_init) if at_init > 0 else None
 
 
 def _finite(value: float) -> float | None:

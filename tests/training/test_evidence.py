@@ -17,6 +17,7 @@ from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.curvature import Curvature
 from emc.training.evidence import conclude, conflict
+from emc.training.kinks import KinkSlope
 from emc.training.lockstep import LockstepTrainer
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
@@ -194,11 +195,35 @@ def test_a_model_without_second_derivatives_stays_stationary(
 def test_the_tolerances_are_settings(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
     strict = make_prepared(**CONVEX, polish_tolerance=0).setup
     assert probe_once(strict, 100).evidence is Evidence.NOISE_FLOOR
-    lenient = make_prepared(**NOISY, polish_tolerance=1, certify="stationary").setup
+    lenient = make_prepared(**NOISY, polish_tolerance=1, gradient_tolerance=1, certify="stationary").setup
     assert probe_once(lenient, 100).evidence is Evidence.STATIONARY
     by_gradient = probe_once(make_prepared(**CONVEX, gradient_tolerance=0).setup, 100)
-    assert by_gradient.evidence is Evidence.STATIONARY
-    assert by_gradient.detail["curvature_undecided"] == "the gradient norm is above its tolerance"
+    assert by_gradient.evidence is Evidence.NOISE_FLOOR
+    assert by_gradient.detail["stationary_undecided"] == "the slope left is too steep"
+
+
+def test_a_small_gain_alone_is_not_stationary(make_prepared: MakePrepared, train: Train) -> None:
+    """Where the polish ends too early, the slope that is left tells."""
+    setup = make_prepared(**NOISY | {"polish_tolerance": 1, "polish_steps": 2}).setup
+    found = train(SingleTrainer(setup), [Probe("base", 100, 0)])[0]
+    assert found.evidence is Evidence.NOISE_FLOOR
+    assert found.detail["stationary_undecided"] == "the slope left is too steep"
+    assert found.detail["kink_slope"] > 1e-3
+    assert found.detail["kink_pairs"] >= found.detail["kink_pairs_downward"] >= 0
+
+
+@pytest.mark.parametrize(("pairs", "evidence"), [(0, Evidence.MINIMUM), (3, Evidence.STATIONARY)])
+def test_on_kinks_one_piece_decides_no_curvature(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, pairs: int, evidence: Evidence
+) -> None:
+    def flat(module: nn.Module, *_: object) -> KinkSlope:
+        return KinkSlope(pairs, 0, 1e-4, 0.0, 0.0, np.zeros(1), module)
+
+    monkeypatch.setattr("emc.training.evidence.steepest_slope", flat)
+    found = train(SingleTrainer(make_prepared(**CONVEX).setup), [Probe("base", 100, 0)])[0]
+    assert found.evidence is evidence
+    assert ("on kinks" in found.detail.get("curvature_undecided", "")) == (pairs > 0)
+    assert "curvature_smallest" in found.detail
 
 
 def test_fitted_and_diverged_have_no_evidence(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
