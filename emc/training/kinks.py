@@ -20,8 +20,8 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 #: Pre-activation, relative to the largest of its unit over the samples, that is moved onto the kink. Measured on eight
-#: failures of mlp:width=8 on digits: 1e-5 and 1e-4 give slopes within a fifth of each other and move the loss by at most
-#: 4e-6 of itself; 1e-3 takes pairs that are on no kink, and moves it by up to 2e-3.
+#: failures of mlp:width=8 on digits: 1e-5 and 1e-4 give slopes within a fifth of each other and move the loss by at
+#: most 4e-6 of itself; 1e-3 takes pairs that are on no kink, and moves it by up to 2e-3.
 NEAR = 1e-4
 
 #: Downward kinks of one unit whose slopes are tried in every combination.
