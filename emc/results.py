@@ -28,9 +28,9 @@ class Evidence(Enum):
 
     BUDGET = "the budget ended while the training still gained, or full-batch descent could still gain: undertrained"
     NOISE_FLOOR = (
-        "descent would gain, but the procedure itself gained nothing over a doubling of its steps: its own limit"
+        "the procedure itself gained nothing over a doubling of its steps, though descent may gain: its own limit"
     )
-    STATIONARY = "no descent is left within tolerance"
+    STATIONARY = "no descent is left within tolerance; its curvature is not decided"
     SADDLE = "stationary with negative curvature: undertrained"
     MINIMUM = "stationary without negative curvature"
     INFEASIBLE = "proved impossible to fit"

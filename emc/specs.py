@@ -19,7 +19,7 @@ from emc.registry import PluginSpec, Registry
 S = TypeVar("S", bound="Spec")
 
 #: Raised whenever the same keys come to mean other numbers (CHANGELOG, "Changes results").
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 
 def setting(
@@ -175,6 +175,18 @@ class Procedure(Spec):
     )
     gradient_tolerance: float = setting(
         1e-3, "full-batch gradient norm, relative to its value at init, that counts as stationary", low=0, high=1
+    )
+    certify: str = setting(
+        "hessian",
+        "how far a stalled failure is examined: not at all, for descent, or for negative curvature too",
+        choices=("none", "stationary", "hessian"),
+    )
+    curvature_tolerance: float = setting(
+        1e-3,
+        "smallest Hessian eigenvalue, relative to the largest magnitude, below whose negative a failure is a saddle; "
+        "a minimum is above the hundredth",
+        low=1e-4,
+        high=1,
     )
     precision: str = setting("float32", "floating-point type of training", choices=("float32", "float64"))
     tf32: bool = setting(False, "let CUDA round matrix products to TF32")

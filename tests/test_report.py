@@ -91,7 +91,7 @@ def test_probes_text_lists_failing_probes_only(make_result: MakeResult) -> None:
     assert text.startswith("3 of 7 probes did not fit")
     assert "n 105, replicate 0, attempt 0: not_fitted" in text
     assert "104 of 105 correct (99.0476%) after 1,000 steps" in text
-    assert "noise_floor: descent would gain" in text
+    assert "noise_floor: the procedure itself gained nothing" in text
     assert "polish_gain    0.25" in text
     assert "gradient norm  0.001235" in text
     assert text.count("replicate 0") == 3

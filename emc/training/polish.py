@@ -30,6 +30,7 @@ class Polish:
         gradient_norm: of the full-batch loss at the stop, in float64.
         correct: right answers after it.
         steps: full-batch steps done.
+        module: the copy, in float64 and eval mode, at the best point seen.
     """
 
     loss_before: float
@@ -37,6 +38,7 @@ class Polish:
     gradient_norm: float
     correct: int
     steps: int
+    module: nn.Module
 
     @property
     def gain(self) -> float:
@@ -92,7 +94,7 @@ def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int) -> Polish:
             int(is_right(module(rows), labels).sum().item())
             for rows, labels in zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True)
         )
-    return Polish(start, best.loss, before, correct, 2 * steps)
+    return Polish(start, best.loss, before, correct, 2 * steps, module)
 
 
 class _Best:

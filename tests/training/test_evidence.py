@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from emc.api import Prepared
 from emc.executors.base import Executor
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
+from emc.training.curvature import Curvature
 from emc.training.evidence import conclude, conflict
+from emc.training.kinks import KinkSlope
 from emc.training.lockstep import LockstepTrainer
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
@@ -116,30 +119,111 @@ CONVEX: dict[str, Any] = {
 }
 
 
-def test_stationary_at_the_minimum_of_a_convex_loss(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+def test_minimum_at_the_minimum_of_a_convex_loss(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
     found = probe_once(make_prepared(**CONVEX).setup, 100)
-    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.STATIONARY)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.MINIMUM)
     assert found.detail["polish_gain"] < 1e-3
-    assert found.gradient_norm is not None
-    assert found.gradient_norm < 1e-2
+    assert found.detail["polish_gradient_norm"] < 1e-3
+    assert abs(found.detail["curvature_smallest"]) < 1e-5 * found.detail["curvature_largest"]  # 0: idle directions
+    assert "linear piece" in found.detail["curvature_of"]
+    assert "curvature_undecided" not in found.detail
 
 
-def test_stationary_by_a_linear_model_whose_program_is_too_large(
+def test_minimum_by_a_linear_model_whose_program_is_too_large(
     make_prepared: MakePrepared, probe_once: ProbeOnce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("emc.training.certificates.MAX_NONZEROS", 1)
     found = probe_once(make_prepared(**CONVEX | {"model": "linear", "activation": None}).setup, 100)
     assert found.detail["linear_program"] == "undecided"
+    assert found.evidence is Evidence.MINIMUM
+
+
+def _blind(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """A net whose weights are all zero: descent reaches the labels' frequencies and never sees an input."""
+    module = nn.Sequential(nn.Linear(input_shape[0], 4), nn.Tanh(), nn.Linear(4, num_classes))
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("certify", "evidence"),
+    [("hessian", Evidence.SADDLE), ("stationary", Evidence.STATIONARY), ("none", Evidence.NOISE_FLOOR)],
+)
+def test_saddle_where_no_first_order_method_sees_descent(
+    make_prepared: MakePrepared, train: Train, certify: str, evidence: Evidence
+) -> None:
+    setup = make_prepared(own_model=_blind, optimizer="gd:lr=0.5", min_steps=1000, stall_share=0.1, certify=certify)
+    found = train(SingleTrainer(setup.setup), [Probe("base", 101, 0)])[0]
+    assert (found.detail["stop"], found.evidence) == ("stalled", evidence)
+    assert evidence.undertrained == (certify == "hessian")
+    assert ("polish_gain" in found.detail) == (certify != "none")
+    assert ("curvature_smallest" in found.detail) == (certify == "hessian")
+    if certify == "hessian":
+        assert found.detail["curvature_smallest"] < -1e-2 * found.detail["curvature_largest"]
+
+
+def test_curvature_decides_nothing_between_its_bounds_or_unconverged(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = make_prepared(**CONVEX).setup
+
+    def evidence_of(relative: float, converged: bool = True) -> tuple[Evidence | None, str | None]:
+        spectrum = Curvature(relative, 1.0, 0.0, converged, np.zeros(1), 1)
+        monkeypatch.setattr("emc.training.evidence.smallest_eigenvalue", lambda *_: spectrum)
+        found = train(SingleTrainer(setup), [Probe("base", 100, 0)])[0]
+        return found.evidence, found.detail.get("curvature_undecided")
+
+    assert evidence_of(-2e-3, converged=False) == (Evidence.SADDLE, None)
+    assert evidence_of(-5e-4) == (Evidence.STATIONARY, "between the bounds of a saddle and a minimum")
+    assert evidence_of(1e-3, converged=False) == (Evidence.STATIONARY, "Lanczos did not converge")
+    assert evidence_of(-5e-6) == (Evidence.MINIMUM, None)
+
+
+def test_a_model_without_second_derivatives_stays_stationary(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> Curvature:
+        raise NotImplementedError("forward AD of this operation\nand more")
+
+    monkeypatch.setattr("emc.training.evidence.smallest_eigenvalue", unsupported)
+    found = train(SingleTrainer(make_prepared(**CONVEX).setup), [Probe("base", 100, 0)])[0]
     assert found.evidence is Evidence.STATIONARY
+    assert found.detail["curvature_undecided"] == "no Hessian-vector products: forward AD of this operation"
 
 
 def test_the_tolerances_are_settings(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
-    strict = make_prepared(**CONVEX, polish_tolerance=0, gradient_tolerance=0).setup
+    strict = make_prepared(**CONVEX, polish_tolerance=0).setup
     assert probe_once(strict, 100).evidence is Evidence.NOISE_FLOOR
-    lenient = make_prepared(**NOISY, polish_tolerance=1).setup
+    lenient = make_prepared(**NOISY, polish_tolerance=1, gradient_tolerance=1, certify="stationary").setup
     assert probe_once(lenient, 100).evidence is Evidence.STATIONARY
-    by_gradient = make_prepared(**CONVEX, polish_tolerance=0, gradient_tolerance=0.01).setup
-    assert probe_once(by_gradient, 100).evidence is Evidence.STATIONARY
+    by_gradient = probe_once(make_prepared(**CONVEX, gradient_tolerance=0).setup, 100)
+    assert by_gradient.evidence is Evidence.NOISE_FLOOR
+    assert by_gradient.detail["stationary_undecided"] == "the slope left is too steep"
+
+
+def test_a_small_gain_alone_is_not_stationary(make_prepared: MakePrepared, train: Train) -> None:
+    """Where the polish ends too early, the slope that is left tells."""
+    setup = make_prepared(**NOISY | {"polish_tolerance": 1, "polish_steps": 2}).setup
+    found = train(SingleTrainer(setup), [Probe("base", 100, 0)])[0]
+    assert found.evidence is Evidence.NOISE_FLOOR
+    assert found.detail["stationary_undecided"] == "the slope left is too steep"
+    assert found.detail["kink_slope"] > 1e-3
+    assert found.detail["kink_pairs"] >= found.detail["kink_pairs_downward"] >= 0
+
+
+@pytest.mark.parametrize(("pairs", "evidence"), [(0, Evidence.MINIMUM), (3, Evidence.STATIONARY)])
+def test_on_kinks_one_piece_decides_no_curvature(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, pairs: int, evidence: Evidence
+) -> None:
+    def flat(module: nn.Module, *_: object) -> KinkSlope:
+        return KinkSlope(pairs, 0, 1e-4, 0.0, 0.0, np.zeros(1), module)
+
+    monkeypatch.setattr("emc.training.evidence.steepest_slope", flat)
+    found = train(SingleTrainer(make_prepared(**CONVEX).setup), [Probe("base", 100, 0)])[0]
+    assert found.evidence is evidence
+    assert ("on kinks" in found.detail.get("curvature_undecided", "")) == (pairs > 0)
+    assert "curvature_smallest" in found.detail
 
 
 def test_fitted_and_diverged_have_no_evidence(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:

@@ -1,0 +1,129 @@
+"""The smallest eigenvalue of the full-batch loss Hessian: whether a stationary point is a minimum or a saddle."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import nn
+
+from emc.training.polish import CHUNK
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[np.float64]
+
+#: Residual an eigenpair may have, relative to the largest magnitude of an eigenvalue. The value's own error is smaller
+#: (5e-6 and 7e-7 at residuals of 8e-5 and 2e-5, on a ReLU net of 610 parameters); 1e-5 took over 2,000 products there.
+RESIDUAL = 1e-4
+
+#: Restarts of Lanczos, and vectors it keeps between them.
+RESTARTS, VECTORS = 50, 40
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The low end of the Hessian's spectrum at one point.
+
+    Attributes:
+        value: v . H v for the unit vector v found: an upper bound on the smallest eigenvalue, converged or not.
+        largest: magnitude of the eigenvalue of largest magnitude, the scale `value` is judged against.
+        residual: |H v - value v|; some eigenvalue lies within it of `value`.
+        converged: whether the residual is at most `RESIDUAL` of `largest`, so that `value` is the smallest eigenvalue
+            to within it (unless the random start had no part in its eigenvector).
+        vector: (parameters,) v, in the order of the trainable parameters.
+        products: Hessian-vector products done.
+    """
+
+    value: float
+    largest: float
+    residual: float
+    converged: bool
+    vector: Array
+    products: int
+
+    @property
+    def relative(self) -> float:
+        """`value` over `largest`; 0 where the Hessian vanishes."""
+        return self.value / self.largest if self.largest > 0 else 0.0
+
+
+def smallest_eigenvalue(module: nn.Module, X: Tensor, y: Tensor) -> Curvature:
+    """The smallest eigenvalue of the Hessian of the mean loss over all samples, in eval mode and float64, on a copy.
+
+    Lanczos stops once its residual is small relative to the eigenvalue it looks for, which it never is for one near
+    0. So the largest magnitude is found first, and the spectrum is shifted down by it.
+
+    ReLU has no curvature at its kinks: there this is the curvature of the one linear piece that autograd picks.
+
+    Args:
+        module: the model; it is not changed.
+        X: (n, *shape) inputs.
+        y: (n,) labels.
+
+    Raises:
+        RuntimeError: PyTorch has no second derivative of the model (NotImplementedError among them), or Lanczos failed.
+
+    References:
+        Lehoucq, Sorensen and Yang 1998, "ARPACK users' guide", section 4.6 (the stopping rule).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # forward-mode differentiation is loaded by deprecated means
+        hessian = _Product(_hessian(copy.deepcopy(module).double().eval(), X.double(), y))
+        return _lowest(hessian, np.random.default_rng(0).standard_normal(hessian.size))
+
+
+def _lowest(hessian: _Product, start: Array) -> Curvature:
+    extreme = _eigenvector(hessian, start, "LM", 1e-2)
+    scale = float(np.linalg.norm(hessian(extreme)))
+    vector = _eigenvector(lambda v: hessian(v) - scale * v.ravel(), start, "SA", RESIDUAL / 2)
+    image = hessian(vector)
+    value = float(vector @ image)
+    residual = float(np.linalg.norm(image - value * vector))
+    return Curvature(value, scale, residual, residual <= RESIDUAL * scale, vector, hessian.count)
+
+
+class _Product:
+    """Hessian-vector products, counted."""
+
+    def __init__(self, hessian: LinearOperator[Any]) -> None:
+        self._hessian = hessian
+        self.size = hessian.shape[0]
+        self.count = 0
+
+    def __call__(self, vector: Array) -> Array:
+        self.count += 1
+        return np.asarray(self._hessian.matvec(vector.ravel()), dtype=np.float64)
+
+
+def _hessian(module: nn.Module, X: Tensor, y: Tensor) -> LinearOperator[Any]:
+    from curvlinops import HessianLinearOperator
+
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    batches = list(zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True))
+    operator = HessianLinearOperator(module, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False)
+    return operator.to_scipy(np.float64)  # type: ignore[no-any-return]
+
+
+def _eigenvector(
+    multiply: Callable[[Array], Array], start: Array, which: Literal["LM", "SA"], tolerance: float
+) -> Array:
+    """The unit eigenvector of largest magnitude or smallest value; the start where Lanczos did not converge."""
+    size = len(start)
+    if size <= VECTORS:
+        values, vectors = np.linalg.eigh(np.stack([multiply(unit) for unit in np.eye(size)]))
+        return np.asarray(vectors[:, np.abs(values).argmax() if which == "LM" else 0])
+    operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
+    try:
+        _, found = eigsh(operator, 1, which=which, v0=start, ncv=VECTORS, maxiter=RESTARTS, tol=tolerance)
+    except ArpackNoConvergence:
+        return start / np.linalg.norm(start)
+    return np.asarray(found[:, 0])
