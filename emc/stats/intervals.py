@@ -62,7 +62,8 @@ def interval(replicates: Sequence[Replicate], confidence: float) -> Interval:
 
     From six replicates up by order statistics of the brackets, [lower_(k), upper_(R + 1 - k)] with the largest k whose
     coverage 1 - 2 P(Binomial(R, 1/2) < k) reaches the confidence. For two to five by Student's t on the logarithms of
-    the brackets' geometric middles, widened by the widest bracket. None for one, or where censoring leaves an end open.
+    the brackets' geometric middles, whose variance is raised by that of a uniform draw from a bracket (Sheppard), and
+    widened by half the widest bracket. None for one, or where censoring leaves an end open.
 
     Args:
         replicates: independent given the pool.
@@ -93,10 +94,10 @@ def _student(replicates: Sequence[Replicate], confidence: float) -> Interval:
         return Interval(None, "censored replicates leave an end open")
     lower = np.array([r.lower for r in replicates], dtype=float)
     upper = np.array([_upper(r) for r in replicates], dtype=float)
-    middle = np.log(lower * upper) / 2
+    middle, width = np.log(lower * upper) / 2, np.log(upper / lower)
     R = len(replicates)
-    half = stats.t.ppf((1 + confidence) / 2, R - 1) * middle.std(ddof=1) / math.sqrt(R)
-    half += np.log(upper / lower).max() / 2
+    variance = middle.var(ddof=1) + np.mean(width**2) / 12  # replicates in one bracket differ all the same
+    half = stats.t.ppf((1 + confidence) / 2, R - 1) * math.sqrt(variance / R) + width.max() / 2
     ends = math.exp(middle.mean() - half), math.exp(middle.mean() + half)
     return Interval(ends, f"Student's t on {R} log mid-points, widened by the bracket")
 
