@@ -83,6 +83,8 @@ def resolve_sizes(search: Search, num_classes: int, rows: int) -> Search:
     n_max = rows if search.n_max is None else search.n_max
     if n_max > rows:
         raise SpecError(f"--n-max must be at most the pool's {rows} rows, got {n_max}; lower it or use a larger pool")
+    if search.n_start is not None and search.n_start > rows:
+        raise SpecError(f"--n-start must be at most the pool's {rows} rows, got {search.n_start}; lower it")
     n_start = min(max(num_classes, 16), n_max) if search.n_start is None else search.n_start
     return replace(search, n_start=n_start, n_max=n_max)
 

@@ -86,7 +86,8 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     X, y = setup.samples(run.probe).first(run.n)
     gain, risen = run.trace.gain_of_doubling()
     detail: dict[str, Any] = {"gain_of_last_doubling": _finite(gain), "count_gained": risen}
-    norm = _relative_gradient(setup, run, module, X, y)
+    at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
+    norm = _ratio(gradient_norm(module, X, y), at_init)
     if setup.linear:
         points = X.reshape(len(X), -1).double().cpu().numpy()
         proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
@@ -99,7 +100,7 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
         return Examined(Evidence.BUDGET, norm, detail)
     if setup.procedure.certify == "none":
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
-    return _polished(setup, run, module, X, y, norm, detail)
+    return _polished(setup, run, module, X, y, at_init, norm, detail)
 
 
 def _polished(
@@ -108,12 +109,13 @@ def _polished(
     module: nn.Module,
     X: torch.Tensor,
     y: torch.Tensor,
+    at_init: float,
     norm: float | None,
     detail: dict[str, Any],
 ) -> Examined:
     procedure = setup.procedure
     reached = polish(module, X, y, procedure.polish_steps)
-    polished_norm = _relative_gradient(setup, run, reached.module, X, y)
+    polished_norm = _ratio(gradient_norm(reached.module, X, y), at_init)
     detail |= {
         "polish_gain": reached.gain,
         "polish_correct": reached.correct,
@@ -126,7 +128,7 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     slope, examined, kinks = polished_norm, reached.module, steepest_slope(reached.module, X, y)
     if kinks is not None:
-        slope = _relative(setup, run, X, y, kinks.slope)
+        slope = _ratio(kinks.slope, at_init)
         detail |= {
             "kink_pairs": kinks.pairs,
             "kink_pairs_downward": kinks.downward,
@@ -187,14 +189,7 @@ def judge_curvature(
     return Evidence.MINIMUM, detail
 
 
-def _relative_gradient(
-    setup: Setup, run: ProbeRun, module: nn.Module, X: torch.Tensor, y: torch.Tensor
-) -> float | None:
-    return _relative(setup, run, X, y, gradient_norm(module, X, y))
-
-
-def _relative(setup: Setup, run: ProbeRun, X: torch.Tensor, y: torch.Tensor, norm: float) -> float | None:
-    at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
+def _ratio(norm: float, at_init: float) -> float | None:
     return _finite(norm / at_init) if at_init > 0 else None
 
 

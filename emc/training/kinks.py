@@ -134,9 +134,8 @@ def _moved(weights: Array, points: Array, on: Mask) -> Array | None:
         rows = points[on[:, j]]
         moved[j] -= np.linalg.lstsq(rows, rows @ weights[j], rcond=None)[0]
         unreached = np.abs(rows @ moved[j]).max() > 1e-10 * np.abs(points @ weights[j]).max()
-        if unreached or np.linalg.norm(moved[j]) <= 1e-10 * np.linalg.norm(
-            weights[j]
-        ):  # or only by a unit of no weights
+        emptied = np.linalg.norm(moved[j]) <= 1e-10 * np.linalg.norm(weights[j])
+        if unreached or emptied:
             return None
     return moved
 
