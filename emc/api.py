@@ -22,6 +22,7 @@ from emc.executors.inline import InlineExecutor
 from emc.journal import Journal
 from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
 from emc.results import EmcResult
+from emc.search.measured import MeasuredReplicate, outcome
 from emc.search.path import asked_at
 from emc.specs import RESULTS_VERSION, Execution, Measurement, digest, flat_settings
 from emc.stats.intervals import interval, median
@@ -193,25 +194,15 @@ class Prepared:
 
     def _run(self, executor: InlineExecutor, journal: Journal, observer: Observer | None) -> EmcResult:
         search = self.measurement.search
-        n_start, n_max = search.sizes
-        engine = Engine(
-            self.base,
-            search,
-            n_start=n_start,
-            n_max=n_max,
-            replicates=self.measurement.replicates,
-            executor=executor,
-            journal=journal,
-            fresh=self.execution.fresh,
-            speculation=self.execution.speculation,
-        )
-        outcome = engine.run(observer)
-        middle = median(outcome.replicates)
-        ends = interval(outcome.replicates, self.measurement.confidence)
+        engine = Engine(executor, journal, fresh=self.execution.fresh, speculation=self.execution.speculation)
+        measured = [MeasuredReplicate(search, *search.sizes, R) for R in range(self.measurement.replicates)]
+        found = outcome(measured, engine.run([(self.base, one) for one in measured], observer))
+        middle = median(found.replicates)
+        ends = interval(found.replicates, self.measurement.confidence)
         parameters = self.parameters
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
         bits = middle.emc * float(np.log2(self.num_classes)) / parameters if uniform else None
-        probes = outcome.probes
+        probes = found.probes
         return EmcResult(
             emc=middle.emc,
             censored=middle.censored,
@@ -222,7 +213,7 @@ class Prepared:
             interval_method=ends.method,
             confidence=self.measurement.confidence,
             estimand=search.estimand,
-            replicates=outcome.replicates,
+            replicates=found.replicates,
             parameters=parameters,
             bits_per_parameter=bits,
             task=self.measurement.task.to_dict(),

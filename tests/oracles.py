@@ -11,10 +11,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from emc.engine import Engine, Outcome
+from emc.engine import Engine
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
-from emc.search.path import Ask, Bracket, Shown, search_path
+from emc.search.base import Ask
+from emc.search.measured import MeasuredReplicate, Outcome, outcome
+from emc.search.path import Bracket, Shown, search_path
 from emc.seeds import derive
 from emc.specs import Probe, Search
 
@@ -196,17 +198,10 @@ def run_engine(
     **settings: Any,
 ) -> Outcome:
     """One run of the loop; without a journal verdicts are kept in memory."""
-    engine = Engine(
-        settings.pop("base", "base"),
-        search,
-        n_start=n_start,
-        n_max=n_max,
-        replicates=replicates,
-        executor=executor,
-        journal=Journal(None) if journal is None else journal,
-        **{key: value for key, value in settings.items() if key != "observer"},
-    )
-    return engine.run(settings.get("observer"))
+    base, observer = settings.pop("base", "base"), settings.pop("observer", None)
+    engine = Engine(executor, Journal(None) if journal is None else journal, **settings)
+    measured = [MeasuredReplicate(search, n_start, n_max, number) for number in range(replicates)]
+    return outcome(measured, engine.run([(base, one) for one in measured], observer))
 
 
 def undisturbed(

@@ -32,10 +32,11 @@ from oracles import (
 )
 
 from emc import engine as engine_module
-from emc.engine import Outcome
+from emc.engine import Engine
 from emc.errors import JournalError
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Verdict
+from emc.search.measured import MeasuredReplicate, Outcome
 from emc.specs import Probe, Search
 
 settings.register_profile("emc", deadline=None, derandomize=True)
@@ -541,3 +542,21 @@ def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, m
         again = OracleExecutor(memoriser(50))
         assert run_engine(again, EXACT, 16, 100, journal=journal) == undisturbed(memoriser(50), EXACT, 16, 100)
     assert sized(again.added)[0] == 64
+
+
+def test_a_probe_that_two_searches_ask_for_is_trained_once_and_told_to_both() -> None:
+    executor = OracleExecutor(memoriser(50))
+    searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, VERIFIED)]
+    assert not Engine(executor, Journal(None), fresh=True).run([("base", search) for search in searches])
+    assert [ends(search.conclude()) for search in searches] == [(50, 51, Status.BRACKETED)] * 2
+    trained = [result.key for result in executor.results]
+    assert len(trained) == len(set(trained))
+    first, second = ({result.key for result in search.results()} for search in searches)
+    assert first < second
+
+
+def test_a_probe_that_another_search_still_wants_is_not_dropped() -> None:
+    executor = OracleExecutor(memoriser(20), order=1)
+    searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, Search(tolerance=0, sections=3))]
+    Engine(executor, Journal(None), speculation=8).run([("base", search) for search in searches])
+    assert {ends(search.conclude()) for search in searches} == {(20, 21, Status.BRACKETED)}

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from emc.results import Status
+from emc.search.base import Ask
 from emc.specs import GROWTHS, Search
 
 
@@ -20,14 +21,6 @@ class Shown:
     FITTED = "fitted"
     NOT_FITTED = "not_fitted"
     NOTHING = "nothing"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One probe the search wants."""
-
-    n: int
-    attempt: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from emc.search.path import Ask, Bracket, Shown, search_path
+from emc.search.base import Ask
+from emc.search.path import Bracket, Shown, search_path
 from emc.specs import Search
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from oracles import GEOMETRIC, LINEAR, Noisy, memoriser, oracles, searches, sizes, walk
 
 from emc.results import Status, Verdict
-from emc.search.path import Ask, Bracket, Shown, cut
+from emc.search.base import Ask
+from emc.search.path import Bracket, Shown, cut
 from emc.specs import Search
 
 settings.register_profile("emc", deadline=None, derandomize=True)

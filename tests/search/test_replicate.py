@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from oracles import SHOWN, Noisy, memoriser, oracles, reachable, searches, sizes, walk, with_sizes
 
 from emc.results import Status, Verdict
-from emc.search.path import Ask, Shown
+from emc.search.base import Ask
+from emc.search.path import Shown
 from emc.search.replicate import ReplicateSearch
 from emc.specs import Search
 

@@ -1,0 +1,96 @@
+"""The replicates of a measurement: each one's search, its results, and the EMC they conclude to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from emc.results import Evidence, ProbeResult, Replicate, Status, Verdict
+from emc.search.base import Ask
+from emc.search.path import Bracket, Shown
+from emc.search.replicate import ReplicateSearch
+from emc.specs import Search
+
+_SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
+
+
+class MeasuredReplicate:
+    """One replicate's search with the results it was told.
+
+    Args:
+        search: the rule.
+        n_start, n_max: first and largest size.
+        number: of the replicate.
+    """
+
+    def __init__(self, search: Search, n_start: int, n_max: int, number: int) -> None:
+        self._search = ReplicateSearch(search, n_start, n_max)
+        self._number = number
+        self._results: dict[Ask, ProbeResult] = {}
+
+    def ask(self, most: int = 1) -> list[Ask]:
+        """See `ReplicateSearch.ask`."""
+        return [replace(ask, replicate=self._number) for ask in self._search.ask(most)]
+
+    def tell(self, ask: Ask, result: ProbeResult) -> None:
+        """Take in a result."""
+        own = Ask(ask.n, ask.attempt)
+        self._results[own] = result
+        self._search.tell(own, _SHOWN[result.verdict])
+
+    def bounds(self) -> tuple[int, int | None]:
+        """See `ReplicateSearch.bounds`."""
+        return self._search.bounds()
+
+    def status(self) -> Status | None:
+        """How it ended; None while it goes on."""
+        return None if self._search.bracket is None else self.conclude().status
+
+    def results(self) -> list[ProbeResult]:
+        """The results the search used, by n and attempt."""
+        return sorted((self._results[ask] for ask in self._search.path), key=lambda result: (result.n, result.attempt))
+
+    def conclude(self) -> Replicate:
+        """The replicate from its bracket and what its deciding failure is worth."""
+        bracket = self._search.bracket
+        if bracket is None:
+            lower, upper = self._search.bounds()
+            return Replicate(self._number, lower, upper, Status.INTERRUPTED)
+        deciding = _deciding(bracket, self.results())
+        status = bracket.status
+        weak = deciding is not None and deciding.evidence is not None and deciding.evidence.undertrained
+        if weak and status in (Status.BRACKETED, Status.CENSORED_BELOW):
+            status = Status.UNDERTRAINED
+        key = deciding.key if deciding else None
+        return Replicate(self._number, bracket.lower, bracket.upper, status, key, bracket.also_fitted)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run brought.
+
+    Attributes:
+        replicates: one EMC each.
+        probes: results the searches used, by replicate, n, attempt.
+        interrupted: whether it was stopped before every search had ended.
+    """
+
+    replicates: tuple[Replicate, ...]
+    probes: tuple[ProbeResult, ...]
+    interrupted: bool
+
+
+def outcome(searches: Sequence[MeasuredReplicate], interrupted: bool) -> Outcome:
+    """What the replicates' searches brought."""
+    probes = tuple(result for search in searches for result in search.results())
+    return Outcome(tuple(search.conclude() for search in searches), probes, interrupted)
+
+
+def _deciding(bracket: Bracket, path: list[ProbeResult]) -> ProbeResult | None:
+    """The failure at the upper end; of several attempts the weakest, which says what the size's failure is worth."""
+    failures = [r for r in path if r.n == bracket.upper and r.verdict is Verdict.NOT_FITTED]
+    return min(failures, key=lambda r: _strength(r.evidence), default=None)
+
+
+def _strength(evidence: Evidence | None) -> int:
+    return 0 if evidence is None or evidence.undertrained else 1
