@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from emc.api import Prepared, prepare, versions
+from emc.api import Prepared, prepare
 from emc.executors.inline import InlineExecutor
 from emc.results import ProbeResult
+from emc.session import versions
 from emc.specs import Execution, Measurement, Probe
 
 

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os
-import platform
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-import emc
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
-from emc.engine import Engine, Observer
+from emc.engine import Observer
 from emc.errors import UnknownNameError, did_you_mean
-from emc.executors.inline import InlineExecutor
-from emc.journal import Journal
+from emc.estimators import make_estimator
 from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
-from emc.results import EmcResult
-from emc.search.measured import MeasuredReplicate, outcome
+from emc.results import EmcResult, cost
+from emc.search.base import AskTell
 from emc.search.path import asked_at
-from emc.specs import RESULTS_VERSION, Execution, Measurement, digest, flat_settings
-from emc.stats.intervals import interval, median
+from emc.session import Driven, drive
+from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.training.setup import Setup
-from emc.training.stacking import can_stack
 
 #: EMCs tried by `Prepared.rough_cost`.
 THRESHOLDS = 32
@@ -171,6 +164,15 @@ class Prepared:
             "flops": 6.0 * self.parameters * sample_steps,
         }
 
+    def drive(self, searches: Sequence[AskTell], observer: Observer | None = None) -> Driven:
+        """Drive searches to their end over this measurement's probes.
+
+        Raises:
+            JournalError: the journal cannot be read or written.
+            TrainingError: a training raised.
+        """
+        return drive(self.setup, self.execution, [(self.base, search) for search in searches], observer)
+
     def run(self, observer: Observer | None = None) -> EmcResult:
         """Run the measurement; Ctrl-C returns what is known by then.
 
@@ -178,80 +180,33 @@ class Prepared:
             JournalError: the journal cannot be read or written.
             TrainingError: a training raised.
         """
-        journal = self.execution.journal
-        if journal is not None and not self.setup.identified:
-            warnings.warn(f"the model has no source to be known by, so nothing is kept in {journal}", stacklevel=2)
-            journal = None
-        executor = InlineExecutor(self.setup, self.execution)  # may refuse, and then there shall be no journal
-        with Journal(journal) as verdicts, _threads(self._num_threads()):
-            return self._run(executor, verdicts, observer)
-
-    def _num_threads(self) -> int:
-        """Dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
-        if self.execution.threads is not None:
-            return self.execution.threads
-        return 1 if can_stack(self.setup.make_model()) else torch.get_num_threads()
-
-    def _run(self, executor: InlineExecutor, journal: Journal, observer: Observer | None) -> EmcResult:
-        search = self.measurement.search
-        engine = Engine(executor, journal, fresh=self.execution.fresh, speculation=self.execution.speculation)
-        measured = [MeasuredReplicate(search, *search.sizes, R) for R in range(self.measurement.replicates)]
-        found = outcome(measured, engine.run([(self.base, one) for one in measured], observer))
-        middle = median(found.replicates)
-        ends = interval(found.replicates, self.measurement.confidence)
+        estimator = make_estimator(self.measurement)
+        driven = self.drive(estimator.searches, observer)
+        found = estimator.conclude()
         parameters = self.parameters
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
-        bits = middle.emc * float(np.log2(self.num_classes)) / parameters if uniform else None
-        probes = found.probes
+        bits = found.emc * float(np.log2(self.num_classes)) / parameters if uniform else None
         return EmcResult(
-            emc=middle.emc,
-            censored=middle.censored,
-            status=middle.status,
-            lower=middle.emc,
-            upper=middle.upper,
-            interval=ends.ends,
-            interval_method=ends.method,
+            emc=found.emc,
+            censored=found.censored,
+            status=found.status,
+            lower=found.lower,
+            upper=found.upper,
+            interval=found.interval,
+            interval_method=found.interval_method,
             confidence=self.measurement.confidence,
-            estimand=search.estimand,
+            estimand=self.measurement.search.estimand,
             replicates=found.replicates,
             parameters=parameters,
             bits_per_parameter=bits,
             task=self.measurement.task.to_dict(),
             procedure=self.measurement.procedure.to_dict(),
-            search=search.to_dict(),
+            search=self.measurement.search.to_dict(),
             dataset=self.dataset.facts.to_dict(),
             seed=self.measurement.seed,
             fingerprint=self.fingerprint,
-            probes=probes,
-            cost={
-                "probes": len(probes),
-                "steps": sum(p.steps for p in probes),
-                "sample_steps": sum(p.sample_steps for p in probes),
-                "seconds": sum(p.seconds for p in probes),
-            },
-            versions={**versions(), "device": self.setup.pool.device.type, "trainer": executor.name},
+            probes=found.probes,
+            cost=cost(found.probes),
+            versions=driven.versions,
+            detail=found.detail,
         )
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Use a number of CPU threads, then the one before again."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def versions() -> dict[str, Any]:
-    """What a number was made with."""
-    return {
-        "emc": emc.__version__,
-        "results": RESULTS_VERSION,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "mkl_cbwr": os.environ.get("MKL_CBWR"),
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -211,6 +211,7 @@ class EmcResult(Tabular):
         probes: all probes the searches used, in the order of replicate, n, attempt.
         cost: probes, steps, sample_steps, seconds of those probes.
         versions: of emc, torch, numpy, Python; device type, threads, trainer.
+        detail: further numbers of the estimator.
     """
 
     emc: int
@@ -234,6 +235,7 @@ class EmcResult(Tabular):
     probes: tuple[ProbeResult, ...]
     cost: Mapping[str, float]
     versions: Mapping[str, Any]
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def emc_per_parameter(self) -> float:
@@ -330,6 +332,17 @@ class EmcResult(Tabular):
             f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs; {facts['rows']:,} rows"
         )
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
+
+
+def cost(probes: Iterable[ProbeResult]) -> dict[str, float]:
+    """What probes took: probes, steps, sample_steps, seconds."""
+    probes = list(probes)
+    return {
+        "probes": len(probes),
+        "steps": sum(probe.steps for probe in probes),
+        "sample_steps": sum(probe.sample_steps for probe in probes),
+        "seconds": sum(probe.seconds for probe in probes),
+    }
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from emc.engine import Engine
+from emc.estimators.replicated import ReplicatedSearch
 from emc.journal import Journal
-from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
+from emc.results import Evidence, ProbeResult, Replicate, RunningProbe, Verdict
 from emc.search.base import Ask
-from emc.search.measured import MeasuredReplicate, Outcome, outcome
 from emc.search.path import Bracket, Shown, search_path
 from emc.seeds import derive
 from emc.specs import Probe, Search
@@ -24,6 +24,15 @@ Oracle = Callable[[int, int, int], Verdict]
 Weigh = Callable[[int, int, int], Evidence]
 
 SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run brought: one EMC a replicate, the results used, and whether it was stopped."""
+
+    replicates: tuple[Replicate, ...]
+    probes: tuple[ProbeResult, ...]
+    interrupted: bool
 
 
 def memoriser(k: int) -> Oracle:
@@ -200,8 +209,10 @@ def run_engine(
     """One run of the loop; without a journal verdicts are kept in memory."""
     base, observer = settings.pop("base", "base"), settings.pop("observer", None)
     engine = Engine(executor, Journal(None) if journal is None else journal, **settings)
-    measured = [MeasuredReplicate(search, n_start, n_max, number) for number in range(replicates)]
-    return outcome(measured, engine.run([(base, one) for one in measured], observer))
+    estimator = ReplicatedSearch(replace(search, n_start=n_start, n_max=n_max), replicates, 0.95)
+    interrupted = engine.run([(base, one) for one in estimator.searches], observer)
+    found = estimator.conclude()
+    return Outcome(found.replicates, found.probes, interrupted)
 
 
 def undisturbed(

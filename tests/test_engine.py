@@ -21,6 +21,7 @@ from oracles import (
     Noisy,
     Oracle,
     OracleExecutor,
+    Outcome,
     Weigh,
     memoriser,
     oracles,
@@ -34,9 +35,9 @@ from oracles import (
 from emc import engine as engine_module
 from emc.engine import Engine
 from emc.errors import JournalError
+from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Verdict
-from emc.search.measured import MeasuredReplicate, Outcome
 from emc.specs import Probe, Search
 
 settings.register_profile("emc", deadline=None, derandomize=True)

@@ -1,15 +1,16 @@
-"""The replicates of a measurement: each one's search, its results, and the EMC they conclude to."""
+"""Independent replicates, each with its own search: their median and the interval of their brackets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from emc.estimators.base import Conclusion
 from emc.results import Evidence, ProbeResult, Replicate, Status, Verdict
 from emc.search.base import Ask
 from emc.search.path import Bracket, Shown
 from emc.search.replicate import ReplicateSearch
 from emc.specs import Search
+from emc.stats.intervals import interval, median
 
 _SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
 
@@ -65,25 +66,35 @@ class MeasuredReplicate:
         return Replicate(self._number, bracket.lower, bracket.upper, status, key, bracket.also_fitted)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run brought.
+class ReplicatedSearch:
+    """One search a replicate; the EMC is their median, its interval from their brackets.
 
-    Attributes:
-        replicates: one EMC each.
-        probes: results the searches used, by replicate, n, attempt.
-        interrupted: whether it was stopped before every search had ended.
+    Args:
+        search: the rule, its sizes resolved.
+        replicates: how many.
+        confidence: of the interval.
     """
 
-    replicates: tuple[Replicate, ...]
-    probes: tuple[ProbeResult, ...]
-    interrupted: bool
+    def __init__(self, search: Search, replicates: int, confidence: float) -> None:
+        self.searches = [MeasuredReplicate(search, *search.sizes, number) for number in range(replicates)]
+        self._confidence = confidence
 
-
-def outcome(searches: Sequence[MeasuredReplicate], interrupted: bool) -> Outcome:
-    """What the replicates' searches brought."""
-    probes = tuple(result for search in searches for result in search.results())
-    return Outcome(tuple(search.conclude() for search in searches), probes, interrupted)
+    def conclude(self) -> Conclusion:
+        """Median and interval of the replicates by now."""
+        replicates = tuple(search.conclude() for search in self.searches)
+        middle = median(replicates)
+        ends = interval(replicates, self._confidence)
+        return Conclusion(
+            emc=middle.emc,
+            censored=middle.censored,
+            status=middle.status,
+            lower=middle.emc,
+            upper=middle.upper,
+            interval=ends.ends,
+            interval_method=ends.method,
+            replicates=replicates,
+            probes=tuple(result for search in self.searches for result in search.results()),
+        )
 
 
 def _deciding(bracket: Bracket, path: list[ProbeResult]) -> ProbeResult | None:
