@@ -209,4 +209,5 @@ class Prepared:
             cost=cost(found.probes),
             versions=driven.versions,
             detail=found.detail,
+            warnings=found.warnings,
         )

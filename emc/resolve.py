@@ -14,6 +14,7 @@ import torch
 from emc.data import DATA, load
 from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.regimes import INPUTS, LABELS
+from emc.data.split import hold_out
 from emc.errors import DataError, EmcError, SpecError
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
@@ -103,16 +104,19 @@ def pick_device(name: str) -> torch.device:
 
 
 def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
-    """The pool: a named dataset, or a user's own arrays.
+    """The pool: a named dataset, or a user's own arrays, without the rows of the test split.
 
     Raises:
         DataError: it cannot be read, or is no classification task.
+        SpecError: the test split leaves too little.
     """
     if own is None:
-        return load(task.data, task.duplicates)
-    if isinstance(own, Dataset):
-        return own
-    return make_dataset(_raw_arrays(*own), task.duplicates)
+        pool = load(task.data, task.duplicates)
+    elif isinstance(own, Dataset):
+        pool = own
+    else:
+        pool = make_dataset(_raw_arrays(*own), task.duplicates)
+    return hold_out(pool, task.test_split) if task.test_split > 0 else pool
 
 
 def _raw_arrays(X: Any, y: Any) -> Raw:

@@ -212,6 +212,7 @@ class EmcResult(Tabular):
         cost: probes, steps, sample_steps, seconds of those probes.
         versions: of emc, torch, numpy, Python; device type, threads, trainer.
         detail: further numbers of the estimator.
+        warnings: sentences a reader of the number should see.
     """
 
     emc: int
@@ -236,6 +237,7 @@ class EmcResult(Tabular):
     cost: Mapping[str, float]
     versions: Mapping[str, Any]
     detail: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def emc_per_parameter(self) -> float:
@@ -252,13 +254,24 @@ class EmcResult(Tabular):
         kinds = Counter(probe.evidence.key for probe in self.probes if probe.key in deciding and probe.evidence)
         return dict(sorted(kinds.items()))
 
+    @property
+    def test_accuracy(self) -> tuple[float | None, ...]:
+        """Each replicate's accuracy on the test split at its largest fitted n; empty without a split, None at n = 0."""
+        if not any("test_rows" in probe.detail for probe in self.probes):
+            return ()
+        at = {(p.replicate, p.n): p.detail for p in self.probes if p.verdict is Verdict.FITTED}
+        found = (at.get((replicate.replicate, replicate.lower)) for replicate in self.replicates)
+        return tuple(None if detail is None else detail["test_correct"] / detail["test_rows"] for detail in found)
+
     def to_dict(self) -> dict[str, Any]:
         """The record that `--json` writes."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             **plain,
+            "test_accuracy": list(self.test_accuracy),
             "status": self.status.key,
             "interval": None if self.interval is None else list(self.interval),
+            "warnings": list(self.warnings),
             "emc_per_parameter": self.emc_per_parameter,
             "replicates": [replicate.to_dict() for replicate in self.replicates],
             "probes": [probe.to_dict() for probe in self.probes],
@@ -271,6 +284,7 @@ class EmcResult(Tabular):
         kept |= {
             "status": Status[values["status"].upper()],
             "interval": None if values["interval"] is None else tuple(values["interval"]),
+            "warnings": tuple(values.get("warnings", ())),
             "replicates": tuple(Replicate.from_dict(entry) for entry in values["replicates"]),
             "probes": tuple(ProbeResult.from_dict(entry) for entry in values["probes"]),
         }
@@ -294,6 +308,7 @@ class EmcResult(Tabular):
             ("EMC", f"{at_least}{self.emc}"),
             (f"{100 * self.confidence:.4g} % interval", self._interval_text()),
             ("status", f"{self.status.key}: {self.status.value}"),
+            *(("warning", text) for text in self.warnings),
             ("replicates", self._replicates_text()),
             ("estimand", self.estimand),
             ("parameters", f"{self.parameters:,}"),
@@ -301,6 +316,8 @@ class EmcResult(Tabular):
         ]
         if self.bits_per_parameter is not None:
             lines.append(("bits per parameter", f"{at_least}{self.bits_per_parameter:.4g}"))
+        if self.test_accuracy:
+            lines.append(("test accuracy", self._test_text()))
         evidence = ", ".join(f"{count} {kind}" for kind, count in self.deciding_evidence.items()) or "no failure"
         lines += [
             ("deciding evidence", evidence),
@@ -325,6 +342,14 @@ class EmcResult(Tabular):
         ]
         kinds = Counter(replicate.status.key for replicate in self.replicates)
         return " ".join(marks) + " (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
+
+    def _test_text(self) -> str:
+        known = [accuracy for accuracy in self.test_accuracy if accuracy is not None]
+        if not known:
+            return "none (no replicate fitted anything)"
+        marks = " ".join("none" if accuracy is None else f"{accuracy:.4f}" for accuracy in self.test_accuracy)
+        mean = sum(known) / len(known)
+        return f"{mean:.4f} on {self.dataset['test_rows']:,} held-out rows, at each replicate's EMC ({marks})"
 
     def _data_text(self) -> str:
         facts = self.dataset

@@ -141,6 +141,9 @@ class Task(Spec):
     duplicates: str = setting(
         "drop", "what to do with repeated inputs: drop all but the first, or keep", choices=("drop", "keep")
     )
+    test_split: float = setting(
+        0.0, "share of the rows held out to report test accuracy at each replicate's largest fitted n", low=0, high=0.9
+    )
 
 
 @dataclass(frozen=True)

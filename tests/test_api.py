@@ -392,3 +392,31 @@ def test_a_budget_too_small_is_told_as_undertrained() -> None:
     deciding = [probe for probe in result.probes if probe.key == result.replicates[0].deciding]
     assert [probe.evidence for probe in deciding] == [Evidence.BUDGET]
     assert result.interval is None
+
+
+def test_the_test_accuracy_is_that_of_each_replicates_largest_fit() -> None:
+    settings: dict[str, Any] = {
+        "model": "linear",
+        "min_steps": 1500,
+        "max_epochs": 1,
+        "tolerance": 0.2,
+        "replicates": 2,
+    }
+    result = emc.measure(data="wine", test_split=0.3, **settings)
+    assert result.dataset["rows"] + result.dataset["test_rows"] == 178
+    fitted = {(p.replicate, p.n): p.detail["test_correct"] for p in result.probes if p.verdict is Verdict.FITTED}
+    expected = tuple(fitted[r.replicate, r.lower] / result.dataset["test_rows"] for r in result.replicates)
+    assert result.test_accuracy == expected
+    assert min(expected) > 0.9, "three cultivars are nearly linearly separable"
+    assert "53 held-out rows" in str(result)
+    assert EmcResult.from_dict(json.loads(result.to_json())).test_accuracy == expected
+    assert emc.measure(data="wine", n_max=20, **settings).test_accuracy == ()
+
+
+def test_what_is_learnt_from_random_labels_is_chance_on_held_out_rows() -> None:
+    result = emc.measure(
+        model="mlp:width=8", data="digits", labels="random", test_split=0.5, n_max=64, replicates=4, min_steps=2000
+    )
+    assert [replicate.lower for replicate in result.replicates] == [64] * 4
+    accuracies = [accuracy for accuracy in result.test_accuracy if accuracy is not None]
+    assert 0.02 < sum(accuracies) / 4 < 0.2

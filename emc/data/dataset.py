@@ -26,6 +26,7 @@ class Raw:
         missing_filled: values that were missing and were filled.
         constant_columns: names of columns dropped because they never vary.
         notes: anything else a reader of the number should know.
+        standardised: for each channel of images, else each feature, whether the source standardised it; empty for none.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Raw:
     missing_filled: int = 0
     constant_columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    standardised: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Facts:
         conflicts: repeats whose label differs from the first such row's.
         duplicates: "drop" or "keep".
         content_hash: SHA-256 of the pool's shape, inputs and labels.
+        test_rows: rows held out of the pool.
     """
 
     name: str
@@ -60,10 +63,19 @@ class Facts:
     constant_columns: tuple[str, ...]
     notes: tuple[str, ...]
     content_hash: str
+    test_rows: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Rows that are never trained on: X (rows, *shape) float32 and y (rows,) int64, the semantic classes."""
+
+    X: Tensor
+    y: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +87,16 @@ class Dataset:
         y: (rows,) int64, the semantic classes.
         group: (rows,) int64; rows with equal inputs share a number. 0 .. rows - 1 where duplicates were dropped.
         facts: see `Facts`.
+        standardised: see `Raw`.
+        test: rows held out of the pool; None where none were.
     """
 
     X: Tensor
     y: Tensor
     group: Tensor
     facts: Facts = field(repr=False)
+    standardised: tuple[bool, ...] = ()
+    test: HeldOut | None = None
 
 
 def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
@@ -118,9 +134,9 @@ def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
         missing_filled=raw.missing_filled,
         constant_columns=raw.constant_columns,
         notes=raw.notes,
-        content_hash=_content_hash(X, y, len(raw.classes)),
+        content_hash=content_hash(X, y, len(raw.classes)),
     )
-    return Dataset(torch.from_numpy(X), torch.from_numpy(y), torch.from_numpy(group), facts)
+    return Dataset(torch.from_numpy(X), torch.from_numpy(y), torch.from_numpy(group), facts, raw.standardised)
 
 
 def _row_hash(row: npt.NDArray[np.float32]) -> bytes:
@@ -128,7 +144,8 @@ def _row_hash(row: npt.NDArray[np.float32]) -> bytes:
     return hashlib.blake2b(positive_zero.tobytes(), digest_size=16).digest()
 
 
-def _content_hash(X: npt.NDArray[np.float32], y: npt.NDArray[np.int64], num_classes: int) -> str:
+def content_hash(X: npt.NDArray[np.float32], y: npt.NDArray[np.int64], num_classes: int) -> str:
+    """SHA-256 of shape, inputs and labels, shortened."""
     content = hashlib.sha256(repr((X.shape, num_classes)).encode())
     content.update(X.data)
     content.update(y.data)

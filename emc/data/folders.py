@@ -81,7 +81,7 @@ def read_image_folder(folder: ImageFolder, name: str, size: int, mode: str = "RG
     notes = (f"{folder.ignored} files that are no images were ignored",) if folder.ignored else ()
     X = standardise_images(_load_or_decode(folder, size, mode))
     y = np.array([file.label for file in folder.files], dtype=np.int64)
-    return Raw(name, X, y, folder.classes, notes=notes)
+    return Raw(name, X, y, folder.classes, notes=notes, standardised=(True,) * X.shape[1])
 
 
 def list_images(path: str | Path, owner: str) -> ImageFolder:

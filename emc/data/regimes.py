@@ -160,12 +160,20 @@ def replicate_labels(y: Labels, classes: int, spec: PluginSpec, asked: int | Non
     import numpy as np
 
     K = check_classes(classes, spec, asked)
-    if classes > K:
-        group = np.empty(classes, dtype=np.int64)
-        group[_generator(derive("merge", key)).permutation(classes)] = np.arange(classes) % K
-        y = group[y]
+    y = merge_classes(y, classes, K, key)
     regime = LABELS.build(spec)
     return np.asarray(regime(y, K, _generator(derive("labels", key, str(spec), K))), dtype=np.int64), K
+
+
+def merge_classes(y: Labels, classes: int, K: int, key: int) -> Labels:
+    """Semantic labels, the classes merged at random into K balanced groups where there are more than K."""
+    import numpy as np
+
+    if classes <= K:
+        return y
+    group = np.empty(classes, dtype=np.int64)
+    group[_generator(derive("merge", key)).permutation(classes)] = np.arange(classes) % K
+    return group[y]
 
 
 def check_classes(classes: int, spec: PluginSpec, asked: int | None) -> int:

@@ -20,11 +20,17 @@ MAX_CATEGORIES = 1000
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One column's encoding: (rows, width) float32, missing values filled, whether it never varied."""
+    """One column's encoding: (rows, width) float32, missing values filled, never varied, number in front."""
 
     values: npt.NDArray[np.float32]
     missing: int
     constant: bool = False
+    number: bool = False
+
+    @property
+    def standardised(self) -> tuple[bool, ...]:
+        """Of its encoded columns, the standardised number first."""
+        return tuple(self.number and place == 0 for place in range(self.values.shape[1]))
 
 
 def encode_table(
@@ -65,6 +71,7 @@ def encode_table(
         missing_filled=sum(column.missing for column in columns.values()),
         constant_columns=tuple(label for label, column in columns.items() if column.constant),
         notes=notes,
+        standardised=tuple(mark for column in columns.values() for mark in column.standardised),
     )
 
 
@@ -120,7 +127,7 @@ def _encode_numbers(values: npt.NDArray[np.float64], label: str, owner: str) -> 
     if absent.any():
         parts.append(absent.astype(np.float32))
     table = np.stack(parts, axis=1) if parts else np.empty((len(values), 0), np.float32)
-    return _Column(table, int(absent.sum()), constant)
+    return _Column(table, int(absent.sum()), constant, number=not constant)
 
 
 def _standardise(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -18,6 +18,7 @@ class Conclusion:
         emc, censored, status, lower, upper, interval, interval_method, replicates: as in `EmcResult`.
         probes: results that were used.
         detail: further numbers of this estimator, for the record.
+        warnings: sentences a reader of the number should see.
     """
 
     emc: int
@@ -30,6 +31,7 @@ class Conclusion:
     replicates: tuple[Replicate, ...]
     probes: tuple[ProbeResult, ...]
     detail: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Estimator(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from emc.estimators.base import Conclusion
@@ -10,7 +11,7 @@ from emc.search.base import Ask
 from emc.search.path import Bracket, Shown
 from emc.search.replicate import ReplicateSearch
 from emc.specs import Search
-from emc.stats.intervals import interval, median
+from emc.stats.intervals import far_below, interval, median
 
 _SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
 
@@ -94,7 +95,18 @@ class ReplicatedSearch:
             interval_method=ends.method,
             replicates=replicates,
             probes=tuple(result for search in self.searches for result in search.results()),
+            warnings=_warnings(replicates),
         )
+
+
+def _warnings(replicates: Sequence[Replicate]) -> tuple[str, ...]:
+    low = far_below(replicates)
+    if low == 0:
+        return ()
+    return (
+        f"{low} of {len(replicates)} replicates end far below the others, as inits that fit at no size would make "
+        "them: the interval may miss n50; --search threshold reckons with such inits",
+    )
 
 
 def _deciding(bracket: Bracket, path: list[ProbeResult]) -> ProbeResult | None:

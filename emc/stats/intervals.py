@@ -89,6 +89,32 @@ def interval(replicates: Sequence[Replicate], confidence: float) -> Interval:
     return Interval((float(low), high), f"order statistics {k} and {R + 1 - k} of {R} brackets")
 
 
+#: A replicate is far below the others by this factor at least, and by this many robust standard deviations.
+FAR_FACTOR, FAR_DEVIATIONS = 1.5, 4.0
+
+
+def far_below(replicates: Sequence[Replicate]) -> int:
+    """How many replicates end so far below the others that an unlucky init, one that fits at no size, is likely.
+
+    Such lapses send a search down, and where they are many the interval misses n50 (`benchmarks/coverage.py`). Counted
+    are those whose upper end lies below the median of the brackets' middles by the factor `FAR_FACTOR` and by
+    `FAR_DEVIATIONS` times 1.4826 median absolute deviations of the logarithms. 0 below `MIN_ORDER_STATISTICS`
+    replicates, whose intervals are wide enough to hold.
+
+    >>> good = [Replicate(r, 100, 105, Status.BRACKETED) for r in range(7)]
+    >>> far_below(good), far_below([*good, Replicate(7, 30, 32, Status.BRACKETED)])
+    (0, 1)
+    """
+    if len(replicates) < MIN_ORDER_STATISTICS:
+        return 0
+    lower = np.array([max(r.lower, 1) for r in replicates], dtype=float)
+    upper = np.array([low if r.upper is None else r.upper for r, low in zip(replicates, lower, strict=True)])
+    middle = np.log(lower * upper) / 2
+    spread = 1.4826 * np.median(np.abs(middle - np.median(middle)))
+    bound = np.median(middle) - max(math.log(FAR_FACTOR), FAR_DEVIATIONS * spread)
+    return int((np.log(upper) < bound).sum())
+
+
 def _student(replicates: Sequence[Replicate], confidence: float) -> Interval:
     if any(math.isinf(_upper(r)) or r.lower < 1 for r in replicates):
         return Interval(None, "censored replicates leave an end open")

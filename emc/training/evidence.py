@@ -12,6 +12,7 @@ import torch
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.certificates import Separability, separable
+from emc.training.counting import count_right
 from emc.training.curvature import smallest_eigenvalue
 from emc.training.kinks import steepest_slope
 from emc.training.polish import gradient_norm, polish
@@ -46,7 +47,10 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult:
     """The verdict of a probe that stopped, its failure examined on a copy of the model."""
     verdict = {Stop.FITTED: Verdict.FITTED, Stop.DIVERGED: Verdict.DIVERGED}.get(_stop(run), Verdict.NOT_FITTED)
     found = examine(setup, run, module) if verdict is Verdict.NOT_FITTED else None
-    detail = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
+    detail: dict[str, Any] = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
+    test = setup.samples(run.probe).test()
+    if test is not None and verdict is not Verdict.DIVERGED:
+        detail |= {"test_correct": count_right(module, *test), "test_rows": len(test[1])}
     return ProbeResult(
         key=run.probe.key,
         n=run.n,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from emc.data.dataset import Dataset
-from emc.data.regimes import BLOCK, INPUTS, PoolStatistics, replicate_inputs, replicate_labels
+from emc.data.regimes import BLOCK, INPUTS, PoolStatistics, merge_classes, replicate_inputs, replicate_labels
 from emc.seeds import order_key
 from emc.specs import Task
 
@@ -102,6 +102,19 @@ class Samples:
         made = replicate_inputs(X, pool.statistics, pool.task.inputs, self._key, start, stop)
         new = torch.from_numpy(made).to(pool.device, pool.dtype)
         return new if old is None else torch.cat([old, new])
+
+    def test(self) -> tuple[Tensor, Tensor] | None:
+        """Held-out inputs in the replicate's input regime and their clean labels, its classes merged; None without any.
+
+        Their positions follow the pool's, so that a regime's noise is fresh.
+        """
+        pool, held = self._pool, self._pool.dataset.test
+        if held is None:
+            return None
+        start = -(-len(self._order) // BLOCK) * BLOCK
+        X = replicate_inputs(held.X.numpy(), pool.statistics, pool.task.inputs, self._key, start, start + len(held.X))
+        y = merge_classes(held.y.numpy(), len(pool.dataset.facts.classes), self.num_classes, self._key)
+        return torch.from_numpy(X).to(pool.device, pool.dtype), torch.from_numpy(y).to(pool.device)
 
     def first(self, n: int) -> tuple[Tensor, Tensor]:
         """The first n inputs and labels as tensors of their own: (n, *shape) and (n,)."""

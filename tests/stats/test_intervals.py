@@ -13,7 +13,7 @@ from oracles import Noisy, walk
 
 from emc.results import Replicate, Status
 from emc.specs import Search
-from emc.stats.intervals import Interval, Median, interval, median
+from emc.stats.intervals import Interval, Median, far_below, interval, median
 
 settings.register_profile("emc", deadline=None, derandomize=True)
 settings.load_profile("emc")
@@ -267,3 +267,14 @@ def test_the_median_over_many_replicates_is_close_to_n50(width: float) -> None:
     middle = median(searched(width))
     assert middle.emc == pytest.approx(N50, rel=0.06)
     assert middle.upper == pytest.approx(N50, rel=0.06)
+
+
+def test_one_low_replicate_among_many_is_seen_and_a_wide_spread_is_not() -> None:
+    near = brackets((95, 99), (100, 105), (104, 109), (108, 113), (99, 103))
+    assert far_below([*near, *brackets((93, 97))]) == 0
+    assert far_below([*near, *brackets((60, 63))]) == 1
+    assert far_below([*near, *brackets((0, 1), (40, 42))]) == 2
+    wide = brackets((50, 52), (100, 105), (200, 210), (400, 420), (800, 840), (60, 63))
+    assert far_below(wide) == 0
+    assert far_below(near[:4] + brackets((20, 21))) == 0, "five replicates have a wide interval of their own"
+    assert far_below([*near, censored(1000)]) == 0

@@ -21,7 +21,9 @@ def digits() -> Raw:
 
     bunch = load_digits()
     images = bunch.images.astype(np.uint8)[:, None]  # grey levels 0 .. 16
-    return Raw("digits", standardise_images(images), bunch.target.astype(np.int64), tuple(map(str, bunch.target_names)))
+    classes = tuple(map(str, bunch.target_names))
+    y = bunch.target.astype(np.int64)
+    return Raw("digits", standardise_images(images), y, classes, standardised=(True,) * images.shape[1])
 
 
 @DATA.register("wine")

@@ -59,7 +59,9 @@ def _encode(name: str, X: npt.NDArray[Any], labels: npt.NDArray[Any], target: st
     y, names = encode_target(classes, owner)
     if X.ndim == 3:
         X = X[:, None]  # one channel
-    return Raw(name, standardise_images(X) if standardise else X.astype(np.float32), y, names)
+    if not standardise:
+        return Raw(name, X.astype(np.float32), y, names)
+    return Raw(name, standardise_images(X), y, names, standardised=(True,) * X.shape[1])
 
 
 def _read_arrays(path: Path, names: tuple[str, str]) -> list[npt.NDArray[Any]]:

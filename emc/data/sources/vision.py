@@ -139,7 +139,7 @@ def _read_torchvision(source: _Source, home: Path) -> Raw:
             f"data {source.name} needs files that are complete and have the checksums torchvision knows, got {places} "
             f"({one_line(error)}); remove them to download them again, or point {DATA_VARIABLE} at another copy"
         ) from error
-    return Raw(source.title, standardise_images(images), labels, classes)
+    return Raw(source.title, standardise_images(images), labels, classes, standardised=(True,) * images.shape[1])
 
 
 def _channels_first(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,70 @@
+"""A test split: rows held out before anything is measured, the same for every procedure and seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from emc.data.dataset import Dataset, HeldOut, content_hash
+from emc.errors import SpecError
+from emc.seeds import derive
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def hold_out(dataset: Dataset, share: float) -> Dataset:
+    """Take a share of the rows out of a pool, drawn by the pool's content alone.
+
+    What the source standardised is standardised anew by the rows that stay, so that no statistic has seen the test
+    rows. (Which columns a table has, and the medians that fill its gaps, are the whole table's.)
+
+    Args:
+        dataset: the pool, its duplicates already dropped or kept.
+        share: of the rows, between 0 and 1; rounded, at least one row.
+
+    Raises:
+        SpecError: fewer than 2 rows or 2 classes would stay.
+    """
+    import numpy as np
+    import torch
+
+    rows = dataset.facts.rows
+    number = max(1, round(share * rows))
+    order = np.random.Generator(np.random.Philox(derive("test split", dataset.facts.content_hash))).permutation(rows)
+    test, stay = np.sort(order[:number]), np.sort(order[number:])
+    y = dataset.y.numpy()
+    if len(stay) < 2 or len(np.unique(y[stay])) < 2:
+        raise SpecError(f"--test-split must leave at least 2 rows of 2 classes, got {share:g} of {rows} rows; lower it")
+    X = dataset.X.numpy()
+    pool_X, test_X = _standardise(X[stay], X[test], dataset.standardised)
+    facts = replace(
+        dataset.facts,
+        rows=len(stay),
+        test_rows=number,
+        content_hash=content_hash(pool_X, y[stay], len(dataset.facts.classes)),
+    )
+    kept, held = torch.from_numpy(stay), torch.from_numpy(test)
+    return Dataset(
+        torch.from_numpy(pool_X),
+        dataset.y[kept],
+        dataset.group[kept],
+        facts,
+        dataset.standardised,
+        HeldOut(torch.from_numpy(test_X), dataset.y[held]),
+    )
+
+
+def _standardise(
+    pool: npt.NDArray[np.float32], test: npt.NDArray[np.float32], standardised: tuple[bool, ...]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Both by mean and spread of the first, in float64, along the channels or features that are marked."""
+    import numpy as np
+
+    for place in np.flatnonzero(standardised):
+        values = pool[:, place].astype(np.float64)
+        mean, std = values.mean(), values.std() or 1.0
+        pool[:, place] = (values - mean) / std
+        test[:, place] = (test[:, place] - mean) / std
+    return pool, test
