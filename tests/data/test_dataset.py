@@ -121,6 +121,7 @@ def test_facts_say_what_the_source_said() -> None:
         "constant_columns": ["id"],
         "notes": ["resized"],
         "content_hash": hash_of(clean()),
+        "test_rows": 0,
     }
 
 
