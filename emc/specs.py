@@ -188,6 +188,9 @@ class Procedure(Spec):
         low=1e-4,
         high=1,
     )
+    escape: bool = setting(
+        False, "from a failure at a saddle, go on with the training, perturbed along the negative curvature"
+    )
     precision: str = setting("float32", "floating-point type of training", choices=("float32", "float64"))
     tf32: bool = setting(False, "let CUDA round matrix products to TF32")
 
