@@ -11,6 +11,7 @@ import torch
 
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
+from emc.training import certificates, curvature
 from emc.training.certificates import Separability, separable
 from emc.training.curvature import Array, smallest_eigenvalue
 from emc.training.escape import leave_saddle
@@ -18,6 +19,7 @@ from emc.training.kinks import steepest_slope
 from emc.training.polish import gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
+from emc.training.units import dead_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +59,9 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult | No
     detail: dict[str, Any] = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
     if setup.procedure.escape:
         detail["escapes"] = [asdict(escape) for escape in run.escapes]
+        if found is not None and found.downhill is not None:
+            late = run.steps >= run.budget
+            detail["escape_failed"] = "the budget was over" if late else "no length along the direction lowers the loss"
     return ProbeResult(
         key=run.probe.key,
         n=run.n,
@@ -105,13 +110,21 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     """
     X, y = setup.samples(run.probe).first(run.n)
     gain, risen = run.trace.gain_of_doubling()
-    detail: dict[str, Any] = {"gain_of_last_doubling": _finite(gain), "count_gained": risen}
+    detail: dict[str, Any] = {
+        "gain_of_last_doubling": _finite(gain),
+        "count_gained": risen,
+        "stall_tolerance": setup.procedure.stall_tolerance,
+    }
+    dead = dead_share(module, X)
+    if dead is not None:
+        detail["dead_units"] = dead
     at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
     norm = _ratio(gradient_norm(module, X, y), at_init)
     if setup.linear:
         points = X.reshape(len(X), -1).double().cpu().numpy()
         proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
         detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
+        detail["certificate_tolerance"] = certificates.RESIDUAL
         if proof.separability is Separability.INSEPARABLE:
             return Examined(Evidence.INFEASIBLE, norm, detail)
         if proof.separability is Separability.SEPARABLE:  # its loss has no minimum: descent is always left
@@ -161,11 +174,11 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, curvature, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance)
+    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance)
     if kinks is not None and kinks.pairs:
         evidence = Evidence.STATIONARY
-        curvature["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
-    return Examined(evidence, norm, detail | curvature, downhill if evidence is Evidence.SADDLE else None)
+        spectrum["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
+    return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
 
 
 def judge_curvature(
@@ -198,7 +211,9 @@ def judge_curvature(
     detail = {
         "curvature_smallest": found.value,
         "curvature_largest": found.largest,
+        "curvature_relative": found.relative,
         "curvature_residual": found.residual,
+        "curvature_residual_tolerance": curvature.RESIDUAL,
         "curvature_products": found.products,
         "curvature_tolerance": tolerance,
         "curvature_of": "the linear piece the point is on, where the activation has kinks",
