@@ -198,7 +198,7 @@ class Procedure(Spec):
         super().__post_init__()
         if self.escape and self.certify != "hessian":
             raise SpecError(
-                f"--escape needs the curvature of --certify hessian, got --certify {self.certify}; leave one of them out"
+                f"--escape needs the curvature of --certify hessian, got {self.certify}; leave one of them out"
             )
 
     def budget(self, n: int, batch_size: int) -> int:

@@ -265,7 +265,7 @@ def test_a_search_ends_at_or_above_its_start() -> None:
 
 def test_an_escape_needs_the_curvature() -> None:
     assert Procedure(escape=True).certify == "hessian"
-    message = "--escape needs the curvature of --certify hessian, got --certify none; leave one of them out"
+    message = "--escape needs the curvature of --certify hessian, got none; leave one of them out"
     with pytest.raises(SpecError, match=f"^{message}$"):
         Procedure(escape=True, certify="none")
 
