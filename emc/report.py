@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emc.errors import OutputError
+from emc.failures import meanings, sections
 from emc.files import write_text
 from emc.results import EmcResult, ProbeResult, Verdict
 from emc.specs import Measurement
@@ -106,25 +107,27 @@ def probes_text(result: EmcResult) -> str:
     failing = [probe for probe in result.probes if probe.verdict is not Verdict.FITTED]
     if not failing:
         return "no probe failed"
-    blocks = [f"{len(failing)} of {len(result.probes)} probes did not fit"]
-    return "\n\n".join(blocks + [_probe_text(probe) for probe in failing])
+    head = f"{len(failing)} of {len(result.probes)} probes did not fit"
+    meaning = ["What the numbers mean", *_section_texts(meanings(failing))]
+    return "\n\n".join([head, *map(_probe_text, failing), "\n".join(meaning)])
 
 
 def _probe_text(probe: ProbeResult) -> str:
     head = f"n {probe.n}, replicate {probe.replicate}, attempt {probe.attempt}: {probe.verdict.value}"
-    rows = [("", f"{probe.correct} of {probe.n} correct ({probe.correct / probe.n:.4%}) after {probe.steps:,} steps")]
+    rows = [
+        ("correct", f"{probe.correct} of {probe.n} correct ({probe.correct / probe.n:.4%}) after {probe.steps:,} steps")
+    ]
     if probe.evidence is not None:
         rows.append(("evidence", f"{probe.evidence.key}: {probe.evidence.value}"))
-    for name, value in (("loss", probe.loss), ("gradient norm", probe.gradient_norm)):
-        if value is not None:
-            rows.append((name, f"{value:.4g}"))
-    rows += [(name, _number_text(value)) for name, value in probe.detail.items()]
-    rows[0] = ("correct", rows[0][1])
-    return head + "\n" + textwrap.indent(plain_table(rows, PLAIN_WIDTH - 2), "  ")
+    return "\n".join([head, _indented(rows, 2), *_section_texts(sections(probe))])
 
 
-def _number_text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _section_texts(parts: Mapping[str, Sequence[Row]]) -> list[str]:
+    return [f"  {heading}\n{_indented(rows, 4)}" for heading, rows in parts.items()]
+
+
+def _indented(rows: Sequence[Row], columns: int) -> str:
+    return textwrap.indent(plain_table(rows, PLAIN_WIDTH - columns), " " * columns)
 
 
 def plan_record(

@@ -191,8 +191,18 @@ class Procedure(Spec):
         low=1e-4,
         high=1,
     )
+    escape: bool = setting(
+        False, "from a failure at a saddle, go on with the training, perturbed along the negative curvature"
+    )
     precision: str = setting("float32", "floating-point type of training", choices=("float32", "float64"))
     tf32: bool = setting(False, "let CUDA round matrix products to TF32")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.escape and self.certify != "hessian":
+            raise SpecError(
+                f"--escape needs the curvature of --certify hessian, got {self.certify}; leave one of them out"
+            )
 
     def budget(self, n: int, batch_size: int) -> int:
         """Steps after which a probe of n samples ends, max(min_steps, max_epochs * ceil(n / B)).

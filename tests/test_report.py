@@ -92,8 +92,11 @@ def test_probes_text_lists_failing_probes_only(make_result: MakeResult) -> None:
     assert "n 105, replicate 0, attempt 0: not_fitted" in text
     assert "104 of 105 correct (99.0476%) after 1,000 steps" in text
     assert "noise_floor: the procedure itself gained nothing" in text
-    assert "polish_gain    0.25" in text
-    assert "gradient norm  0.001235" in text
+    assert "    gain  25 % of the loss" in text
+    assert "gradient norm  0.00123 of its value at init" in text
+    assert "  other\n    stopped  stall" in text  # what has no label is shown by its key
+    assert text.count("\nWhat the numbers mean\n") == 1
+    assert "    gain  share by which descent on all n samples lowered the loss further" in text
     assert text.count("replicate 0") == 3
 
 

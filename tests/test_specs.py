@@ -63,7 +63,7 @@ SEARCHES = st.builds(
 MEASUREMENTS = st.builds(
     Measurement,
     task=built(Task),
-    procedure=built(Procedure),
+    procedure=built(Procedure, "escape") | built(Procedure, "certify"),
     search=SEARCHES,
     seed=st.integers(0, 2**64),
     replicates=st.integers(1, 100),
@@ -261,6 +261,13 @@ def test_a_search_ends_at_or_above_its_start() -> None:
     assert Search(n_start=16, n_max=16).sizes == (16, 16)
     with pytest.raises(SpecError, match=r"^n_max must be at least n_start, got n_max=15, n_start=16; raise --n-max$"):
         Search(n_start=16, n_max=15)
+
+
+def test_an_escape_needs_the_curvature() -> None:
+    assert Procedure(escape=True).certify == "hessian"
+    message = "--escape needs the curvature of --certify hessian, got none; leave one of them out"
+    with pytest.raises(SpecError, match=f"^{message}$"):
+        Procedure(escape=True, certify="none")
 
 
 def test_sizes_that_only_the_pool_tells_are_not_guessed() -> None:

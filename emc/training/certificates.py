@@ -15,6 +15,9 @@ Array = npt.NDArray[np.float64]
 #: Largest number of non-zeros of a linear program that is still solved; about ten seconds.
 MAX_NONZEROS = 2_000_000
 
+#: Largest `LinearProof.residual` of a certificate that counts as a proof.
+RESIDUAL = 1e-9
+
 
 class Separability(Enum):
     """Whether some linear model fits a sample set."""
@@ -77,7 +80,7 @@ def separable(X: Array, y: npt.NDArray[np.int64], num_classes: int) -> LinearPro
     if weights.sum() <= 0:
         return LinearProof(Separability.UNDECIDED)
     residual = float(np.abs(rows.T @ (weights / weights.sum())).max())
-    proved = residual <= 1e-9
+    proved = residual <= RESIDUAL
     return LinearProof(Separability.INSEPARABLE if proved else Separability.UNDECIDED, residual)
 
 

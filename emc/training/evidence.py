@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +11,16 @@ import torch
 
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
+from emc.training import certificates, curvature
 from emc.training.certificates import Separability, separable
 from emc.training.counting import count_right
-from emc.training.curvature import smallest_eigenvalue
+from emc.training.curvature import Array, smallest_eigenvalue
+from emc.training.escape import leave_saddle
 from emc.training.kinks import steepest_slope
 from emc.training.polish import gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
+from emc.training.units import dead_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examined:
-    """What the examination of a failure found."""
+    """What the examination of a failure found; `downhill` is a saddle's direction of negative curvature."""
 
     evidence: Evidence
     gradient_norm: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    downhill: Array | None = None
 
 
 def conflict(setup: Setup, probe: Probe) -> ProbeResult | None:
@@ -43,14 +47,25 @@ def conflict(setup: Setup, probe: Probe) -> ProbeResult | None:
     )
 
 
-def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult:
-    """The verdict of a probe that stopped, its failure examined on a copy of the model."""
+def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult | None:
+    """The verdict of a probe that stopped, its failure examined on a copy of the model.
+
+    None where the procedure escapes saddles and the probe was at one: then the model was perturbed in place, and the
+    training goes on from it.
+    """
     verdict = {Stop.FITTED: Verdict.FITTED, Stop.DIVERGED: Verdict.DIVERGED}.get(_stop(run), Verdict.NOT_FITTED)
     found = examine(setup, run, module) if verdict is Verdict.NOT_FITTED else None
+    if found is not None and _escapes(setup, run, module, found):
+        return None
     detail: dict[str, Any] = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
     test = setup.samples(run.probe).test()
     if test is not None and verdict is not Verdict.DIVERGED:
         detail |= {"test_correct": count_right(module, *test), "test_rows": len(test[1])}
+    if setup.procedure.escape:
+        detail["escapes"] = [asdict(escape) for escape in run.escapes]
+        if found is not None and found.downhill is not None:
+            late = run.steps >= run.budget
+            detail["escape_failed"] = "the budget was over" if late else "no length along the direction lowers the loss"
     return ProbeResult(
         key=run.probe.key,
         n=run.n,
@@ -66,6 +81,16 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult:
         seconds=run.seconds,
         detail={**detail, **(found.detail if found else {})},
     )
+
+
+def _escapes(setup: Setup, run: ProbeRun, module: nn.Module, found: Examined) -> bool:
+    """Whether the training goes on, its model perturbed, since the procedure escapes the saddle it was found at."""
+    if not setup.procedure.escape or found.downhill is None or run.steps >= run.budget:
+        return False
+    escape = leave_saddle(setup, run, module, found.downhill)
+    if escape is not None:
+        run.go_on(escape)
+    return escape is not None
 
 
 def _stop(run: ProbeRun) -> Stop:
@@ -89,13 +114,21 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     """
     X, y = setup.samples(run.probe).first(run.n)
     gain, risen = run.trace.gain_of_doubling()
-    detail: dict[str, Any] = {"gain_of_last_doubling": _finite(gain), "count_gained": risen}
+    detail: dict[str, Any] = {
+        "gain_of_last_doubling": _finite(gain),
+        "count_gained": risen,
+        "stall_tolerance": setup.procedure.stall_tolerance,
+    }
+    dead = dead_share(module, X)
+    if dead is not None:
+        detail["dead_units"] = dead
     at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
     norm = _ratio(gradient_norm(module, X, y), at_init)
     if setup.linear:
         points = X.reshape(len(X), -1).double().cpu().numpy()
         proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
         detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
+        detail["certificate_tolerance"] = certificates.RESIDUAL
         if proof.separability is Separability.INSEPARABLE:
             return Examined(Evidence.INFEASIBLE, norm, detail)
         if proof.separability is Separability.SEPARABLE:  # its loss has no minimum: descent is always left
@@ -145,17 +178,19 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, curvature = judge_curvature(examined, X, y, procedure.curvature_tolerance)
+    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance)
     if kinks is not None and kinks.pairs:
         evidence = Evidence.STATIONARY
-        curvature["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
-    return Examined(evidence, norm, detail | curvature)
+        spectrum["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
+    return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
 
 
 def judge_curvature(
     module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float
-) -> tuple[Evidence, dict[str, Any]]:
+) -> tuple[Evidence, dict[str, Any], Array | None]:
     """Whether a stationary point is a saddle or a minimum, or why that cannot be said, with the numbers behind it.
+
+    With them comes a saddle's direction of negative curvature.
 
     A direction of negative curvature is a proof whether or not Lanczos converged; its absence is only as good as
     the residual. The bounds were measured on small tanh nets against dense Hessians. Once the gradient norm was below
@@ -175,22 +210,26 @@ def judge_curvature(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        return Evidence.STATIONARY, {"curvature_undecided": f"no Hessian-vector products: {str(error).splitlines()[0]}"}
+        reason = f"no Hessian-vector products: {str(error).splitlines()[0]}"
+        return Evidence.STATIONARY, {"curvature_undecided": reason}, None
     detail = {
         "curvature_smallest": found.value,
         "curvature_largest": found.largest,
+        "curvature_relative": found.relative,
         "curvature_residual": found.residual,
+        "curvature_residual_tolerance": curvature.RESIDUAL,
         "curvature_products": found.products,
         "curvature_tolerance": tolerance,
         "curvature_of": "the linear piece the point is on, where the activation has kinks",
     }
     if found.relative < -tolerance:
-        return Evidence.SADDLE, detail
+        return Evidence.SADDLE, detail, found.vector
     if not found.converged:
-        return Evidence.STATIONARY, detail | {"curvature_undecided": "Lanczos did not converge"}
+        return Evidence.STATIONARY, detail | {"curvature_undecided": "Lanczos did not converge"}, None
     if found.relative < -tolerance / 100:
-        return Evidence.STATIONARY, detail | {"curvature_undecided": "between the bounds of a saddle and a minimum"}
-    return Evidence.MINIMUM, detail
+        reason = "between the bounds of a saddle and a minimum"
+        return Evidence.STATIONARY, detail | {"curvature_undecided": reason}, None
+    return Evidence.MINIMUM, detail, None
 
 
 def _ratio(norm: float, at_init: float) -> float | None:

@@ -167,10 +167,18 @@ class Stack:
         return self._take_out()
 
     def _take_out(self) -> list[ProbeResult]:
-        ended = [i for i, run in enumerate(self.runs) if run.stop is not None]
-        results = [conclude(self._setup, self.runs[i], self._module(i)) for i in ended]
-        self.leave(ended)
-        return results
+        stopped = [i for i, run in enumerate(self.runs) if run.stop is not None]
+        results = {i: self._conclude(i) for i in stopped}
+        self.leave([i for i, result in results.items() if result is not None])
+        return [result for result in results.values() if result is not None]
+
+    def _conclude(self, member: int) -> ProbeResult | None:
+        """The member's verdict; None where it stays, its row moved off a saddle."""
+        module = self._module(member)
+        result = conclude(self._setup, self.runs[member], module)
+        if result is None:
+            self._flat[member] = self._model.row(module)
+        return result
 
     def _module(self, member: int) -> nn.Module:
         run = self.runs[member]

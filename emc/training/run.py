@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from enum import Enum
 
 from emc.results import RunningProbe
@@ -19,6 +20,23 @@ class Stop(Enum):
     DIVERGED = "the loss is no longer finite"
     STALLED = "a doubling of the steps gained nothing"
     BUDGET = "the budget ended while the training still gained"
+
+
+@dataclass(frozen=True)
+class Escape:
+    """How a training left a saddle.
+
+    Attributes:
+        step: optimizer steps done by then.
+        length: of the perturbation along the negative curvature, as a share of the norm of the trainable parameters;
+            its sign is the direction's.
+        loss_before, loss_after: mean training loss over the n samples, before it and after it.
+    """
+
+    step: int
+    length: float
+    loss_before: float
+    loss_after: float
 
 
 class Trace:
@@ -57,7 +75,8 @@ class ProbeRun:
         steps: optimizer steps done.
         correct, loss: at the last exact count.
         multiplier: the schedule's, of the base learning rate.
-        trace: best loss and count so far.
+        trace: best loss and count since the start or the last escape, by the steps since then.
+        escapes: saddles left so far.
         stop: why it ended; None while it runs.
         seconds: wall time charged.
     """
@@ -73,6 +92,7 @@ class ProbeRun:
         self.correct = 0
         self.loss = math.inf
         self.trace = Trace()
+        self.escapes: list[Escape] = []
         self.stop: Stop | None = None
         self.seconds = 0.0
         self._procedure = setup.procedure
@@ -100,19 +120,29 @@ class ProbeRun:
         if correct == self.n:
             self.stop = Stop.FITTED
             return
-        self.trace.add(self.steps, loss, correct)
+        self.trace.add(self._steps_since_escape, loss, correct)
         self.multiplier = self._next_multiplier()
         if self._stalled():
             self.stop = Stop.STALLED
         elif self.steps >= self.budget:
             self.stop = Stop.BUDGET
 
+    def go_on(self, escape: Escape) -> None:
+        """Take in that the training left the saddle it stalled at: whether it stalls again is judged anew."""
+        self.escapes.append(escape)
+        self.trace = Trace()
+        self.stop = None
+
+    @property
+    def _steps_since_escape(self) -> int:
+        return self.steps - (self.escapes[-1].step if self.escapes else 0)
+
     def _next_multiplier(self) -> float:
         full_batch = self.batch_size == self.n
         return self._schedule.next(self.steps, self.budget, self.loss, full_batch=full_batch)
 
     def _stalled(self) -> bool:
-        if self.steps < self._procedure.stall_share * self.budget:
+        if self._steps_since_escape < self._procedure.stall_share * self.budget:
             return False
         gain, risen = self.trace.gain_of_doubling()
         return gain < self._procedure.stall_tolerance and risen <= 0

@@ -120,7 +120,13 @@ class _Training:
         if self._setup.plan.closure and not loss < before:
             self._optimizer = self._make_optimizer()  # a curvature memory that no longer descends is started over
         run.seconds += time.perf_counter() - started
-        return None if run.stop is None else conclude(self._setup, run, self._module)
+        return None if run.stop is None else self._conclude()
+
+    def _conclude(self) -> ProbeResult | None:
+        result = conclude(self._setup, self.run, self._module)
+        if result is None and self._setup.plan.closure:
+            self._optimizer = self._make_optimizer()  # a curvature memory pairs gradients with steps, not with jumps
+        return result
 
     def _steps(self, steps: int) -> None:
         positions = self.run.batches.take(steps).to(self._index.device)

@@ -13,6 +13,7 @@ from torch import nn
 
 from emc.api import Prepared
 from emc.executors.base import Executor
+from emc.failures import NUMBERS
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.curvature import Curvature
@@ -235,6 +236,23 @@ def test_fitted_and_diverged_have_no_evidence(make_prepared: MakePrepared, probe
     for found in (fitted, diverged):
         assert found.gradient_norm is None
         assert "polish_gain" not in found.detail
+
+
+def test_every_number_of_a_failure_has_words(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    for settings in ({"model": "linear"}, NOISY, CONVEX, CONVEX | {"escape": True}, NOISY | {"polish_tolerance": 1}):
+        found = probe_once(make_prepared(**settings).setup, 100)
+        assert set(found.detail) <= set(NUMBERS)
+        assert found.detail["stall_tolerance"] == 1e-3
+
+
+def test_dead_units_are_recorded_where_units_can_die(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
+    def dead(activation: str, lr: float) -> float | None:
+        settings = {"activation": activation, "optimizer": f"sgd:lr={lr},momentum=0", "min_steps": 50}
+        return probe_once(make_prepared(**settings).setup, 100).detail.get("dead_units")
+
+    assert dead("relu", 0.01) == 0
+    assert dead("relu", 100.0) == 1  # one step so long that no unit sees a sample again
+    assert dead("tanh", 0.01) is None
 
 
 def test_every_verdict_is_plain_json(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from emc.api import Prepared
 from emc.specs import Probe
-from emc.training.run import ProbeRun, Stop, Trace
+from emc.training.run import Escape, ProbeRun, Stop, Trace
 
 MakePrepared = Callable[..., Prepared]
 
@@ -107,3 +107,14 @@ def test_status_for_a_live_view(make_prepared: MakePrepared) -> None:
     feed(run, [(40, 0.5)])
     status = run.status()
     assert (status.n, status.replicate, status.correct, status.steps, status.budget) == (50, 0, 40, 100, 1000)
+
+
+def test_after_an_escape_a_stall_is_judged_anew(make_prepared: MakePrepared) -> None:
+    """Four checks of the budget's ten, as from the start; the budget stays what it was."""
+    run = run_of(make_prepared)
+    assert feed(run, [(40, 0.5)] * 4)[-1] is Stop.STALLED
+    run.go_on(Escape(run.steps, 0.1, 0.5, 0.6))
+    assert feed(run, [(38, 0.6)] * 4) == [None, None, None, Stop.STALLED]
+    run.go_on(Escape(run.steps, 0.1, 0.6, 0.5))
+    assert feed(run, [(38, 0.5)] * 2) == [None, Stop.BUDGET]
+    assert [escape.step for escape in run.escapes] == [400, 800]
