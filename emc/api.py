@@ -171,7 +171,7 @@ class Prepared:
             JournalError: the journal cannot be read or written.
             TrainingError: a training raised.
         """
-        return drive(self.setup, self.execution, [(self.base, search) for search in searches], observer)
+        return drive({self.base: self.setup}, self.execution, [(self.base, search) for search in searches], observer)
 
     def run(self, observer: Observer | None = None) -> EmcResult:
         """Run the measurement; Ctrl-C returns what is known by then.
