@@ -212,6 +212,7 @@ class EmcResult(Tabular):
         cost: probes, steps, sample_steps, seconds of those probes.
         versions: of emc, torch, numpy, Python; device type, threads, trainer.
         detail: further numbers of the estimator.
+        tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
     """
 
     emc: int
@@ -236,6 +237,7 @@ class EmcResult(Tabular):
     cost: Mapping[str, float]
     versions: Mapping[str, Any]
     detail: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def emc_per_parameter(self) -> float:
@@ -305,6 +307,7 @@ class EmcResult(Tabular):
         lines += [
             ("deciding evidence", evidence),
             ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
             (
                 "cost",
@@ -332,6 +335,24 @@ class EmcResult(Tabular):
             f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs; {facts['rows']:,} rows"
         )
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
+
+
+def tuning_text(tuning: Mapping[str, Any]) -> str:
+    """What tuning chose, of how many candidates and at what cost."""
+    rates = sorted({trial["candidate"]["lr"] for trial in tuning["trials"]})
+    chosen = tuning["chosen"]
+    if chosen is None:
+        return "interrupted before the choice; nothing was measured"
+    first = [trial for trial in tuning["trials"] if trial["rung"] == 0]
+    sizes = {trial["candidate"]["batch_size"] for trial in first}
+    size = f", batch size {chosen['batch_size']}" if len(sizes) > 1 else ""
+    spent = tuning["cost"]
+    text = (
+        f"lr {chosen['lr']:.4g}{size} of {len(first)} candidates from {rates[0]:.4g} to {rates[-1]:.4g}, on seeds of "
+        f"its own: {spent['probes']:,.0f} probes, {spent['steps']:,.0f} steps, {spent['seconds']:,.1f} s"
+    )
+    edge = "; the chosen rate is at an end of those tried, a better one may lie beyond (raise widen or rates)"
+    return text + (edge if tuning["at_edge"] else "")
 
 
 def cost(probes: Iterable[ProbeResult]) -> dict[str, float]:
@@ -367,6 +388,7 @@ class Progress:
         probes: probes that have a verdict, those from the journal included.
         steps: optimizer steps done by this process.
         seconds: since this process began to train.
+        what: is searched for.
     """
 
     brackets: tuple[tuple[int, int | None, Status | None], ...]
@@ -374,3 +396,4 @@ class Progress:
     probes: int
     steps: int
     seconds: float
+    what: str = "EMC"
