@@ -38,9 +38,7 @@ def main(quick: bool, confidence: float) -> None:
     """Print one row a setting: the share of intervals that hold n50, for each number of replicates, and their width."""
     measurements = 200 if quick else 2000
     print(f"coverage of n50 in %, nominal {100 * confidence:g} %, {measurements} measurements a cell; * below 93 %;")
-    print(
-        "in brackets the median ratio of the interval's ends, and the share of outputs that warn of lapses, in %"
-    )
+    print("in brackets the median ratio of the interval's ends, and the share of outputs that warn of lapses, in %")
     print("| slope | tolerance | lapses | " + " | ".join(f"R = {R}" for R in REPLICATES) + " |")
     print("|---|---|---|" + "---|" * len(REPLICATES))
     for slope, tolerance, lapse in product(SLOPES, TOLERANCES, LAPSES):

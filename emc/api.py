@@ -14,13 +14,23 @@ from emc.data.regimes import LABELS, check_classes
 from emc.engine import Observer
 from emc.errors import UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
-from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
+from emc.resolve import (
+    ModelFactory,
+    load_data,
+    make_setup,
+    pick_device,
+    resolve_names,
+    resolve_sizes,
+    shared_key,
+    with_procedure,
+)
 from emc.results import EmcResult, cost
 from emc.search.base import AskTell
 from emc.search.path import asked_at
 from emc.session import Driven, drive
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.training.setup import Setup
+from emc.tuning import Tuning, choose, tune
 
 #: EMCs tried by `Prepared.rough_cost`.
 THRESHOLDS = 32
@@ -114,6 +124,7 @@ class Prepared:
         setup: what trainers use.
         execution: where and how.
         num_classes: K.
+        tuning: how the learning rate was chosen; None where it was named, or is yet to be chosen.
     """
 
     measurement: Measurement
@@ -121,6 +132,7 @@ class Prepared:
     setup: Setup
     execution: Execution
     num_classes: int
+    tuning: Tuning | None = None
 
     @property
     def parameters(self) -> int:
@@ -134,14 +146,16 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the measurement: its probes' base, search, replicates and confidence."""
+        """Identity of the measurement: its probes' base, search, replicates and confidence; its tuner until tuned."""
+        tuner = self.measurement.tune
         return digest(
             {
                 "base": self.base,
                 "search": self.measurement.search.to_dict(),
                 "replicates": self.measurement.replicates,
                 "confidence": self.measurement.confidence,
-            },
+            }
+            | ({} if tuner is None else {"tune": str(tuner)}),
             16,
         )
 
@@ -164,22 +178,48 @@ class Prepared:
             "flops": 6.0 * self.parameters * sample_steps,
         }
 
+    def tuned(self, observer: Observer | None = None) -> Prepared:
+        """The measurement with its tuner's choice written out; itself where there is nothing to tune.
+
+        Ctrl-C leaves the choice open, and `drive` then does nothing but say that it was interrupted.
+
+        Raises:
+            JournalError: the journal cannot be read or written.
+            TrainingError: a training raised.
+        """
+        if self.measurement.tune is None or self.tuning is not None:
+            return self
+        tuning = tune(self.measurement, self.setup, self.num_classes, self.execution, observer)
+        if tuning.chosen is None:
+            return replace(self, tuning=tuning)
+        procedure = choose(self.measurement.procedure, tuning.chosen)
+        measurement, setup = with_procedure(replace(self.measurement, tune=None), self.setup, procedure)
+        return replace(self, measurement=measurement, setup=setup, tuning=tuning)
+
     def drive(self, searches: Sequence[AskTell], observer: Observer | None = None) -> Driven:
         """Drive searches to their end over this measurement's probes.
 
         Raises:
             JournalError: the journal cannot be read or written.
             TrainingError: a training raised.
+            RuntimeError: the measurement is yet to be tuned.
         """
-        return drive(self.setup, self.execution, [(self.base, search) for search in searches], observer)
+        if self.measurement.tune is not None:
+            if self.tuning is None:
+                raise RuntimeError("a measurement with a tuner is tuned before its searches are driven")
+            return replace(drive({self.base: self.setup}, self.execution, []), interrupted=True)
+        return drive({self.base: self.setup}, self.execution, [(self.base, search) for search in searches], observer)
 
     def run(self, observer: Observer | None = None) -> EmcResult:
-        """Run the measurement; Ctrl-C returns what is known by then.
+        """Run the measurement, its tuning first; Ctrl-C returns what is known by then.
 
         Raises:
             JournalError: the journal cannot be read or written.
             TrainingError: a training raised.
         """
+        return self.tuned(observer)._measure(observer)
+
+    def _measure(self, observer: Observer | None) -> EmcResult:
         estimator = make_estimator(self.measurement)
         driven = self.drive(estimator.searches, observer)
         found = estimator.conclude()
@@ -210,4 +250,5 @@ class Prepared:
             versions=driven.versions,
             detail=found.detail,
             warnings=found.warnings,
+            tuning=None if self.tuning is None else self.tuning.to_dict(),
         )

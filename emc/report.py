@@ -58,6 +58,8 @@ def read_result(path: str | Path) -> EmcResult:
 def _checked(result: EmcResult) -> EmcResult:
     """The result, once all that can be shown of it has been made; `from_dict` checks no types."""
     result.rows(), probes_text(result), result.to_json()
+    if result.tuning is not None:
+        tuning_table(result.tuning)
     return result
 
 
@@ -112,6 +114,29 @@ def probes_text(result: EmcResult) -> str:
     return "\n\n".join([head, *map(_probe_text, failing), "\n".join(meaning)])
 
 
+def tuning_table(tuning: Mapping[str, Any]) -> str:
+    """Every candidate of a tuning, rung by rung, the best first."""
+    head = ("rung", "budget", "lr", "batch size", "fitted", "diverged", "score", "steps", "sample-steps", "seconds")
+    rows = [head] + [
+        (
+            str(trial["rung"] + 1),
+            f"{trial['min_steps']:,} steps or {trial['max_epochs']:,} epochs",
+            f"{trial['candidate']['lr']:.4g}",
+            str(trial["candidate"]["batch_size"]),
+            " ".join(map(str, trial["fitted"])),
+            str(trial["diverged"]),
+            f"{trial['score']:.4g}",
+            f"{trial['cost']['steps']:,.0f}",
+            f"{trial['cost']['sample_steps']:,.0f}",
+            f"{trial['cost']['seconds']:,.1f}",
+        )
+        for trial in tuning["trials"]
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"tuned by {tuning['tuner']} on seed {tuning['seed']}", *lines])
+
+
 def _probe_text(probe: ProbeResult) -> str:
     head = f"n {probe.n}, replicate {probe.replicate}, attempt {probe.attempt}: {probe.verdict.value}"
     rows = [
@@ -164,6 +189,9 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         ("rough cost", f"{cost}, should every training run to its budget"),
         ("fingerprint", plan["fingerprint"]),
     ]
+    tuner = plan["measurement"].get("tune")
+    if tuner is not None:
+        facts.insert(0, ("tuning", f"comes first, by {tuner}; its cost and choice are in none of the lines below"))
     comments = textwrap.indent(plain_table(facts, PLAIN_WIDTH - 2), "# ")
     return "\n\n".join([comments, *_toml_tables(plan["measurement"])])
 

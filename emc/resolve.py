@@ -24,6 +24,7 @@ from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, dig
 from emc.training.samples import Pool
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setup
+from emc.tuners import TUNERS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +37,10 @@ ARRAYS = PluginSpec("arrays")
 CALLABLE = "callable"
 
 DEFAULT_ACTIVATION = PluginSpec("relu")
+DEFAULT_TUNER = PluginSpec("halving")
+
+#: A learning rate that is to be tuned.
+AUTO = "auto"
 
 
 def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) -> Measurement:
@@ -44,6 +49,7 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     Raises:
         UnknownNameError, SpecError: a wrong name or option.
     """
+    measurement = _resolve_tuner(measurement)
     task, procedure = measurement.task, measurement.procedure
     task = replace(
         task,
@@ -61,6 +67,34 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     for registry, spec in ((LABELS, task.labels), (OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)):
         registry.build(spec)  # options out of range are told before data are loaded
     return replace(measurement, task=task, procedure=procedure)
+
+
+def _resolve_tuner(measurement: Measurement) -> Measurement:
+    """`lr=auto` is the optimizer's default with a tuner; a tuner's options filled in and held against the optimizer.
+
+    Raises:
+        UnknownNameError, SpecError: a wrong option, or an optimizer that cannot be tuned so.
+    """
+    named = measurement.procedure.optimizer
+    automatic = any(key == "lr" and str(value).lower() == AUTO for key, value in named.options)
+    if automatic:
+        rest = PluginSpec(named.name, tuple(pair for pair in named.options if pair[0] != "lr"))
+        measurement = replace(measurement, procedure=replace(measurement.procedure, optimizer=rest))
+    if measurement.tune is None and not automatic:
+        return measurement
+    asked = "lr=auto" if automatic else "--tune"
+    plugin = OPTIMIZERS.get(named.name)
+    if all(option.name != "lr" for option in plugin.options):
+        raise SpecError(f"{asked} needs an optimizer with a learning rate, got {named.name}; leave it out")
+    if plugin.facts.get("line_search"):
+        raise SpecError(
+            f"{asked} needs an optimizer whose learning rate sets its steps, got {named.name}, whose line search does; "
+            "leave it out"
+        )
+    spec = TUNERS.resolve(measurement.tune or DEFAULT_TUNER)
+    if TUNERS.build(spec).batch_sizes and OPTIMIZERS.build(measurement.procedure.optimizer).full_batch:
+        raise SpecError(f"batch_sizes are for optimizers of mini-batches, got {named.name}; leave them out")
+    return replace(measurement, tune=spec)
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
@@ -162,6 +196,12 @@ def make_setup(
         identified=identified,
     )
     return measurement, setup
+
+
+def with_procedure(measurement: Measurement, setup: Setup, procedure: Procedure) -> tuple[Measurement, Setup]:
+    """The measurement and its setup with another optimizer, batch size or budget; the model stays."""
+    plan = OPTIMIZERS.build(procedure.optimizer)
+    return replace(measurement, procedure=procedure), replace(setup, procedure=procedure, plan=plan)
 
 
 def _named_model(procedure: Procedure, shape: tuple[int, ...], num_classes: int) -> Callable[[], nn.Module]:

@@ -213,6 +213,7 @@ class EmcResult(Tabular):
         versions: of emc, torch, numpy, Python; device type, threads, trainer.
         detail: further numbers of the estimator.
         warnings: sentences a reader of the number should see.
+        tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
     """
 
     emc: int
@@ -238,6 +239,7 @@ class EmcResult(Tabular):
     versions: Mapping[str, Any]
     detail: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def emc_per_parameter(self) -> float:
@@ -322,6 +324,7 @@ class EmcResult(Tabular):
         lines += [
             ("deciding evidence", evidence),
             ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
             (
                 "cost",
@@ -359,6 +362,24 @@ class EmcResult(Tabular):
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
 
 
+def tuning_text(tuning: Mapping[str, Any]) -> str:
+    """What tuning chose, of how many candidates and at what cost."""
+    rates = sorted({trial["candidate"]["lr"] for trial in tuning["trials"]})
+    chosen = tuning["chosen"]
+    if chosen is None:
+        return "interrupted before the choice; nothing was measured"
+    first = [trial for trial in tuning["trials"] if trial["rung"] == 0]
+    sizes = {trial["candidate"]["batch_size"] for trial in first}
+    size = f", batch size {chosen['batch_size']}" if len(sizes) > 1 else ""
+    spent = tuning["cost"]
+    text = (
+        f"lr {chosen['lr']:.4g}{size} of {len(first)} candidates from {rates[0]:.4g} to {rates[-1]:.4g}, on seeds of "
+        f"its own: {spent['probes']:,.0f} probes, {spent['steps']:,.0f} steps, {spent['seconds']:,.1f} s"
+    )
+    edge = "; the chosen rate is at an end of those tried, a better one may lie beyond (raise widen or rates)"
+    return text + (edge if tuning["at_edge"] else "")
+
+
 def cost(probes: Iterable[ProbeResult]) -> dict[str, float]:
     """What probes took: probes, steps, sample_steps, seconds."""
     probes = list(probes)
@@ -392,6 +413,7 @@ class Progress:
         probes: probes that have a verdict, those from the journal included.
         steps: optimizer steps done by this process.
         seconds: since this process began to train.
+        what: is searched for.
     """
 
     brackets: tuple[tuple[int, int | None, Status | None], ...]
@@ -399,3 +421,4 @@ class Progress:
     probes: int
     steps: int
     seconds: float
+    what: str = "EMC"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Driven:
 
 
 def drive(
-    setup: Setup,
+    setups: Mapping[str, Setup],
     execution: Execution,
     searches: Sequence[tuple[str, AskTell]],
     observer: Observer | None = None,
@@ -45,9 +45,9 @@ def drive(
     """Drive searches to their end; Ctrl-C stops asking, and they then know what was known by then.
 
     Args:
-        setup: what trains.
+        setups: what trains, by what its probes share (`Probe.base`), on one device.
         execution: where and how.
-        searches: each with what its probes share (`Probe.base`).
+        searches: each with the base of its probes.
         observer: told how it goes, a few times a second.
 
     Raises:
@@ -55,22 +55,23 @@ def drive(
         TrainingError: a training raised.
     """
     path = execution.journal
-    if path is not None and not setup.identified:
+    if path is not None and not all(setup.identified for setup in setups.values()):
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
-    executor = InlineExecutor(setup, execution)  # may refuse, and then there shall be no journal
-    with Journal(path) as journal, _threads(_num_threads(setup, execution)):
+    executor = InlineExecutor(setups, execution)  # may refuse, and then there shall be no journal
+    with Journal(path) as journal, _threads(_num_threads(setups.values(), execution)):
         engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
         interrupted = engine.run(searches, observer)
-        facts = {"device": setup.pool.device.type, "trainer": executor.name}
+        device = ", ".join({setup.pool.device.type: None for setup in setups.values()})
+        facts = {"device": device, "trainer": executor.name}
         return Driven(interrupted, {**versions(), **facts})
 
 
-def _num_threads(setup: Setup, execution: Execution) -> int:
+def _num_threads(setups: Iterable[Setup], execution: Execution) -> int:
     """Dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
     if execution.threads is not None:
         return execution.threads
-    return 1 if can_stack(setup.make_model()) else torch.get_num_threads()
+    return 1 if all(can_stack(setup.make_model()) for setup in setups) else torch.get_num_threads()
 
 
 @contextmanager

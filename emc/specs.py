@@ -23,10 +23,16 @@ RESULTS_VERSION = 2
 
 
 def setting(
-    default: Any, help: str, *, low: float | None = None, high: float | None = None, choices: Any = None
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Any = None,
+    alone: str | None = None,
 ) -> Any:
-    """A dataclass field with its help, its range (bounds included) or its closed choices."""
-    facts = {"help": help, "low": low, "high": high, "choices": choices}
+    """A dataclass field with its help, its range (bounds included), its closed choices, what its option alone means."""
+    facts = {"help": help, "low": low, "high": high, "choices": choices, "alone": alone}
     return field(default=default, metadata={key: value for key, value in facts.items() if value is not None})
 
 
@@ -297,6 +303,11 @@ class Measurement(Spec):
     seed: int = setting(0, "everything random derives from it", low=0)
     replicates: int = setting(6, "independent draws of samples, labels and inits", low=1)
     confidence: float = setting(0.95, "confidence of the interval", low=0.5, high=0.9999)
+    tune: PluginSpec | None = setting(
+        None,
+        "first search the learning rate, and batch sizes on request, on seeds of its own (emc list tuners)",
+        alone="halving",
+    )
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Measurement:

@@ -42,6 +42,7 @@ KINDS = (
     Kind("inputs", "inputs", "emc.data.regimes", "INPUTS"),
     Kind("schedules", "schedule", "emc.training.schedules", "SCHEDULES"),
     Kind("growth", "growth", "emc.specs", "GROWTHS"),
+    Kind("tuners", "tune", "emc.tuners", "TUNERS"),
 )
 
 

@@ -58,7 +58,7 @@ class PlainLines:
         if progress.brackets == self._shown or progress.seconds - self._shown_at < LINE_INTERVAL_S:
             return
         self._shown, self._shown_at = progress.brackets, progress.seconds
-        click.echo(f"{count_text(progress)}; EMC {brackets_text(progress.brackets)}", err=True)
+        click.echo(f"{count_text(progress)}; {progress.what} {brackets_text(progress.brackets)}", err=True)
 
 
 class LiveView:
@@ -76,7 +76,7 @@ class LiveView:
         self._update_rates(progress)
         done = sum(status is not None for _, _, status in progress.brackets)
         head = Text(f"{count_text(progress)}; {done} of {len(progress.brackets)} replicates done", style="bold")
-        brackets = Text("EMC " + brackets_text(progress.brackets))
+        brackets = Text(f"{progress.what} " + brackets_text(progress.brackets))
         if not progress.running:
             return Group(head, brackets)
         more = len(progress.running) - MAX_ROWS

@@ -139,6 +139,8 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
 def _say_plan(prepared: Prepared) -> None:
     cost = prepared.rough_cost()
     text = f"{prepared.parameters:,} parameters; up to {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
+    if prepared.measurement.tune is not None:
+        text += f", after tuning by {prepared.measurement.tune}"
     click.echo(text, err=True)
 
 
@@ -146,5 +148,6 @@ def _say_interruption(result: EmcResult, execution: Execution) -> int:
     if all(replicate.status is not Status.INTERRUPTED for replicate in result.replicates):
         return 0
     remedy = "name a --journal to be able to continue" if execution.journal is None else "the same command continues"
-    click.echo(f"interrupted: {remedy}", err=True)
+    untuned = result.tuning is not None and result.tuning["chosen"] is None
+    click.echo(f"interrupted{' while tuning' if untuned else ''}: {remedy}", err=True)
     return 130

@@ -139,7 +139,9 @@ def setting_option(setting: Setting) -> SectionOption:
     if setting.kind == "bool":
         option = SectionOption([f"{name}/--no-{name[2:]}"], default=None, help=_help(setting))
     else:
-        option = SectionOption([name], type=SettingType(setting), default=None, help=_help(setting))
+        alone = setting.field.metadata.get("alone")
+        extra = {} if alone is None else {"is_flag": False, "flag_value": alone}
+        option = SectionOption([name], type=SettingType(setting), default=None, help=_help(setting), **extra)
     option.section = _section_title(setting.part)
     return option
 
@@ -152,6 +154,8 @@ def _help(setting: Setting) -> str:
         notes.append("default: .emc/journal.jsonl, or $EMC_JOURNAL; none keeps nothing")
     elif default is not None:
         notes.append(f"default: {default if isinstance(default, PluginSpec) else format_value(default)}")
+    if "alone" in facts:
+        notes.append(f"alone: {facts['alone']}")
     if "high" in facts:
         notes.append(f"from {facts['low']} to {facts['high']}")
     elif "low" in facts:

@@ -10,10 +10,18 @@ from emc.cli.display import print_table
 
 @click.command("show")
 @click.argument("result", type=click.Path())
-@click.option("-v", "--probes", "verbose", is_flag=True, help="also list the evidence of every failing probe")
+@click.option(
+    "-v",
+    "--probes",
+    "verbose",
+    is_flag=True,
+    help="also list tuned candidates and failing probes",
+)
 def show(result: str, verbose: bool) -> None:
     """Print the table of RESULT, a file written by `emc measure --json`, exactly as the measurement printed it."""
     loaded = report.read_result(result)
     print_table(report.table_rows(loaded))
+    if verbose and loaded.tuning is not None:
+        click.echo("\n" + report.tuning_table(loaded.tuning))
     if verbose:
         click.echo("\n" + report.probes_text(loaded))

@@ -7,7 +7,7 @@ from emc.executors.base import Executor
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.lockstep import LockstepTrainer
-from emc.training.setup import Setup
+from emc.training.setup import Setup, Setups, all_setups, setup_of
 from emc.training.single import SingleTrainer
 from emc.training.stacking import can_stack
 
@@ -16,43 +16,46 @@ class InlineExecutor:
     """Trains in this process, stacked where that pays.
 
     Args:
-        setup: the resolved measurement.
+        setups: what trains.
         execution: which trainer, and how many trainings at once.
 
     Raises:
-        SpecError: lockstep was asked for and the procedure cannot be stacked.
+        SpecError: lockstep was asked for and a procedure cannot be stacked.
     """
 
-    def __init__(self, setup: Setup, execution: Execution) -> None:
-        obstacle = stacking_obstacle(setup)
-        if execution.trainer == "lockstep" and obstacle is not None:
+    def __init__(self, setups: Setups, execution: Execution) -> None:
+        self._setups = setups
+        self._lockstep, self._single = LockstepTrainer(setups, execution.stack), SingleTrainer(setups)
+        self._chosen = {setup: self._choose(setup, execution.trainer) for setup in all_setups(setups)}
+        self._trainers = list(dict.fromkeys(self._chosen.values()))
+        self.name = " and ".join(trainer.name for trainer in self._trainers)
+
+    def _choose(self, setup: Setup, trainer: str) -> Executor:
+        obstacle = None if trainer == "single" else stacking_obstacle(setup)
+        if trainer == "lockstep" and obstacle is not None:
             raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
-        if execution.trainer != "single" and obstacle is None:
-            self._trainer: Executor = LockstepTrainer(setup, execution.stack)
-        else:
-            self._trainer = SingleTrainer(setup)
-        self.name = self._trainer.name
+        return self._single if trainer == "single" or obstacle is not None else self._lockstep
 
     def add(self, probe: Probe) -> None:
         """Take a probe in."""
-        self._trainer.add(probe)
+        self._chosen[setup_of(self._setups, probe)].add(probe)
 
     def drop(self, probe: Probe) -> None:
         """Forget a probe, under way or not."""
-        self._trainer.drop(probe)
+        self._chosen[setup_of(self._setups, probe)].drop(probe)
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
-        return self._trainer.running()
+        return [run for trainer in self._trainers for run in trainer.running()]
 
     def advance(self) -> list[ProbeResult]:
-        """Train up to the next exact count.
+        """Train up to the next exact count, each trainer in its turn.
 
         Raises:
             TrainingError: the training raised, which is no verdict on the procedure.
         """
         try:
-            return self._trainer.advance()
+            return [result for trainer in self._trainers for result in trainer.advance()]
         except EmcError:
             raise
         except Exception as error:  # whatever a user's own module may raise

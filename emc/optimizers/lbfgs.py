@@ -11,7 +11,7 @@ from emc.optimizers.plan import OptimizerPlan, check_options
 ITERATIONS_PER_CALL = 20
 
 
-@OPTIMIZERS.register("lbfgs")
+@OPTIMIZERS.register("lbfgs", line_search=True)
 def lbfgs(*, lr: float = 1.0, history: int = 20) -> OptimizerPlan:
     """Full-batch L-BFGS, strong-Wolfe search (Liu and Nocedal 1989): fast on small nets; a step is an iteration."""
     from torch import optim

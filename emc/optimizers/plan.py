@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class StackedRule(Protocol):
     """An optimizer's step over S stacked models at once, each with its own learning rate and step count.
 
-    The whole state is a list of tensors whose first dimension is S, so that members can leave and enter a stack.
+    Probes share a stack where their rules are equal, so a rule compares by its options. The whole state is a list of
+    tensors whose first dimension is S, so that members can leave and enter a stack.
     """
 
     def init(self, flat: Tensor) -> list[Tensor]:

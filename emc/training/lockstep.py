@@ -1,10 +1,12 @@
-"""Many probes of one architecture trained as one stacked model, each with its own n, order, rate and stopping."""
+"""Many probes trained as stacked models, each with its own samples, learning rate, budget and stopping."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
+from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,84 +18,106 @@ from emc.specs import Probe
 from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude, conflict
 from emc.training.run import ProbeRun
-from emc.training.setup import Setup
+from emc.training.setup import Setup, Setups, setup_of
 from emc.training.stacking import StackedModel
+
+#: Settings that each member of a stack has for itself; any other one must be equal within a stack.
+OWN = frozenset(
+    {"optimizer", "schedule", "batch_size", "min_steps", "max_epochs", "check_epochs", "stall_share", "stall_tolerance"}
+    | {"polish_steps", "polish_tolerance", "gradient_tolerance", "certify", "curvature_tolerance", "escape"}
+)
+
+
+def _kind(setup: Setup) -> tuple[Any, ...]:
+    """What the members of a stack have in common, their batch size apart."""
+    procedure = {item.name: getattr(setup.procedure, item.name) for item in fields(setup.procedure)}
+    shared = {name: value for name, value in procedure.items() if name not in OWN}
+    pool = setup.pool
+    return shared, setup.plan.rule, setup.architecture, pool.dataset.facts.shape, pool.device, pool.dtype
 
 
 class LockstepTrainer:
-    """Trains up to `limit` probes at once; those of one batch size share a stack.
+    """Trains up to `limit` probes at once; those that can share a stack do, whatever measurement they belong to.
 
     A finished probe leaves its stack at once and the next one waiting enters. Out of GPU memory, the limit is halved
     and the probes under way start over: a probe is a function of its key, so nothing but time is lost.
 
     Args:
-        setup: the resolved measurement; its optimizer must have a stacked rule.
+        setups: what trains; probes whose optimizer has no stacked rule are for another trainer.
         limit: probes under way at once, at most.
     """
 
     name = "lockstep"
 
-    def __init__(self, setup: Setup, limit: int) -> None:
-        if setup.plan.rule is None:
-            raise RuntimeError("the optimizer has no stacked rule")
-        self._setup = setup
+    def __init__(self, setups: Setups, limit: int) -> None:
+        self._setups = setups
         self._limit = limit
         self._waiting: deque[Probe] = deque()
-        self._stacks: dict[int, Stack] = {}
-        self._model = StackedModel(setup.make_model())
+        self._stacks: list[Stack] = []
 
     def add(self, probe: Probe) -> None:
         """Take a probe in."""
+        if setup_of(self._setups, probe).plan.rule is None:
+            raise RuntimeError("the optimizer has no stacked rule")
         self._waiting.append(probe)
 
     def drop(self, probe: Probe) -> None:
         """Forget a probe, under way or not."""
         if probe in self._waiting:
             self._waiting.remove(probe)
-        for size, stack in list(self._stacks.items()):
+        for stack in self._stacks:
             stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
-            if not stack.runs:
-                del self._stacks[size]
+        self._stacks = [stack for stack in self._stacks if stack.runs]
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
-        return [run.status() for stack in self._stacks.values() for run in stack.runs]
+        return [run.status() for stack in self._stacks for run in stack.runs]
 
     def advance(self) -> list[ProbeResult]:
         """Train every probe under way for one tick; the verdicts of those that ended."""
         results = self._fill()
-        for size in list(self._stacks):
+        for stack in self._stacks:
             try:
-                results += self._stacks[size].advance()
+                results += stack.advance()
             except torch.cuda.OutOfMemoryError:
                 self._split()
                 return results
-            if not self._stacks[size].runs:
-                del self._stacks[size]
+        self._stacks = [stack for stack in self._stacks if stack.runs]
         return results
 
     def _fill(self) -> list[ProbeResult]:
         """Let waiting probes enter; those that no training can fit have their verdict at once."""
         known: list[ProbeResult] = []
-        entering: dict[int, list[ProbeRun]] = {}
-        room = self._limit - sum(len(stack.runs) for stack in self._stacks.values())
+        entering: list[ProbeRun] = []
+        room = self._limit - sum(len(stack.runs) for stack in self._stacks)
         while self._waiting and room > 0:
             probe = self._waiting.popleft()
-            verdict = conflict(self._setup, probe)
+            setup = setup_of(self._setups, probe)
+            verdict = conflict(setup, probe)
             if verdict is not None:
                 known.append(verdict)
                 continue
-            run = ProbeRun(self._setup, probe)
-            entering.setdefault(run.batch_size, []).append(run)
+            entering.append(ProbeRun(setup, probe))
             room -= 1
-        for size, runs in entering.items():
-            self._stacks.setdefault(size, Stack(self._setup, self._model)).enter(runs)
+        self._enter(entering)
         return known
+
+    def _enter(self, runs: list[ProbeRun]) -> None:
+        """Let runs enter a stack that suits each, all those of one stack at once."""
+        while runs:
+            first = runs[0]
+            stack = next((stack for stack in self._stacks if stack.suits(first)), None)
+            if stack is None:
+                stack = Stack(first.setup, first.batch_size)
+                self._stacks.append(stack)
+            suited = [stack.suits(run) for run in runs]
+            stack.enter([run for run, suits in zip(runs, suited, strict=True) if suits])
+            runs = [run for run, suits in zip(runs, suited, strict=True) if not suits]
 
     def _split(self) -> None:
         if self._limit == 1:
             raise torch.cuda.OutOfMemoryError("one training alone does not fit into the GPU's memory")
-        under_way = [run.probe for stack in self._stacks.values() for run in stack.runs]
+        under_way = [run.probe for stack in self._stacks for run in stack.runs]
         self._stacks.clear()
         torch.cuda.empty_cache()
         self._limit = max(1, min(self._limit, len(under_way)) // 2)
@@ -101,26 +125,36 @@ class LockstepTrainer:
 
 
 class Stack:
-    """Probes of one batch size whose models are trained as one.
+    """Probes of one architecture, optimizer and batch size, whose models are trained as one.
+
+    Args:
+        setup: of the first member.
+        batch_size: of every member.
 
     Attributes:
         runs: the members, in the order of the buffers' rows.
     """
 
-    def __init__(self, setup: Setup, model: StackedModel) -> None:
+    def __init__(self, setup: Setup, batch_size: int) -> None:
         if setup.plan.rule is None:
             raise RuntimeError("the optimizer has no stacked rule")
         self.runs: list[ProbeRun] = []
         self._rule: StackedRule = setup.plan.rule
-        self._setup, self._model = setup, model
+        self._kind, self._batch_size = _kind(setup), batch_size
+        self._tick = setup.procedure.check_steps
+        self._model = StackedModel(setup.make_model())
         device, dtype = setup.pool.device, setup.pool.dtype
-        self._flat = torch.empty(0, model.num_parameters, device=device, dtype=dtype)
+        self._flat = torch.empty(0, self._model.num_parameters, device=device, dtype=dtype)
         self._state = self._rule.init(self._flat)
         self._arrange()
 
+    def suits(self, run: ProbeRun) -> bool:
+        """Whether a probe can be a member."""
+        return run.batch_size == self._batch_size and _kind(run.setup) == self._kind
+
     def enter(self, runs: list[ProbeRun]) -> None:
         """Add freshly initialised members."""
-        rows = [self._model.row(self._setup.fresh_model(run.probe)) for run in runs]
+        rows = [self._model.row(run.setup.fresh_model(run.probe)) for run in runs]
         new = torch.stack(rows)
         self._flat = torch.cat([self._flat, new])
         self._state = [torch.cat(pair) for pair in zip(self._state, self._rule.init(new), strict=True)]
@@ -143,15 +177,15 @@ class Stack:
         self._leaves = {name: view.detach().requires_grad_() for name, view in self._model.views(self._flat).items()}
         self._gradient = torch.empty_like(self._flat)
         self._lr = self._flat.new_empty(len(self.runs), 1)
-        self._inputs = [self._setup.samples(run.probe).store(run.n) for run in self.runs]
-        self._labels = [self._setup.samples(run.probe).y[: run.n] for run in self.runs]
+        self._inputs = [run.setup.samples(run.probe).store(run.n) for run in self.runs]
+        self._labels = [run.setup.samples(run.probe).y[: run.n] for run in self.runs]
 
     def advance(self) -> list[ProbeResult]:
         """Train all members for one tick and count those that are due; the verdicts of those that ended."""
         started = time.perf_counter()
-        tick = self._setup.procedure.check_steps
+        tick = self._tick
         steps = min(min(tick - run.steps % tick, run.budget - run.steps) for run in self.runs)
-        rates = [[self._setup.plan.lr * run.multiplier] for run in self.runs]
+        rates = [[run.setup.plan.lr * run.multiplier] for run in self.runs]
         self._lr.copy_(torch.tensor(rates, dtype=self._lr.dtype))
         self._train(steps)
         due = []
@@ -175,14 +209,14 @@ class Stack:
     def _conclude(self, member: int) -> ProbeResult | None:
         """The member's verdict; None where it stays, its row moved off a saddle."""
         module = self._module(member)
-        result = conclude(self._setup, self.runs[member], module)
+        result = conclude(self.runs[member].setup, self.runs[member], module)
         if result is None:
             self._flat[member] = self._model.row(module)
         return result
 
     def _module(self, member: int) -> nn.Module:
         run = self.runs[member]
-        return self._model.fill(self._setup.fresh_model(run.probe), self._flat[member])
+        return self._model.fill(run.setup.fresh_model(run.probe), self._flat[member])
 
     def _train(self, steps: int) -> None:
         rows, labels = self._draw(steps)

@@ -71,6 +71,7 @@ class ProbeRun:
     """A probe under way.
 
     Attributes:
+        setup: what it is trained with.
         n, batch_size, budget, check_every: of the probe.
         steps: optimizer steps done.
         correct, loss: at the last exact count.
@@ -82,6 +83,7 @@ class ProbeRun:
     """
 
     def __init__(self, setup: Setup, probe: Probe) -> None:
+        self.setup = setup
         self.probe = probe
         self.n = probe.n
         self.batch_size = setup.batch_size(self.n)
@@ -95,7 +97,6 @@ class ProbeRun:
         self.escapes: list[Escape] = []
         self.stop: Stop | None = None
         self.seconds = 0.0
-        self._procedure = setup.procedure
         self._schedule = setup.make_schedule()
         self.multiplier = self._next_multiplier()
         seed = batch_seed(setup.seed, self.n, probe.replicate, probe.attempt)
@@ -142,10 +143,11 @@ class ProbeRun:
         return self._schedule.next(self.steps, self.budget, self.loss, full_batch=full_batch)
 
     def _stalled(self) -> bool:
-        if self._steps_since_escape < self._procedure.stall_share * self.budget:
+        procedure = self.setup.procedure
+        if self._steps_since_escape < procedure.stall_share * self.budget:
             return False
         gain, risen = self.trace.gain_of_doubling()
-        return gain < self._procedure.stall_tolerance and risen <= 0
+        return gain < procedure.stall_tolerance and risen <= 0
 
     def status(self) -> RunningProbe:
         """What a live view shows."""

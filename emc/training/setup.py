@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,6 +44,11 @@ class Setup:
     linear: bool = False
     identified: bool = True
 
+    @cached_property
+    def architecture(self) -> str:
+        """The layers of the model, with their sizes and options."""
+        return repr(self.make_model())
+
     def batch_size(self, n: int) -> int:
         """Samples a step at n samples."""
         return n if self.plan.full_batch else min(n, self.procedure.batch_size)
@@ -69,3 +75,17 @@ class Setup:
             torch.manual_seed(init_seed(self.seed, probe.n, probe.replicate, probe.attempt))
             module = self.make_model()
         return module.to(self.pool.device, self.pool.dtype)
+
+
+#: What trains: one setup for every probe, or several by `Probe.base`.
+Setups = Setup | Mapping[str, Setup]
+
+
+def setup_of(setups: Setups, probe: Probe) -> Setup:
+    """What a probe is trained with."""
+    return setups if isinstance(setups, Setup) else setups[probe.base]
+
+
+def all_setups(setups: Setups) -> list[Setup]:
+    """Each of them."""
+    return [setups] if isinstance(setups, Setup) else list(setups.values())

@@ -17,7 +17,7 @@ from emc.specs import Probe
 from emc.training.counting import count
 from emc.training.evidence import conclude, conflict
 from emc.training.run import ProbeRun
-from emc.training.setup import Setup
+from emc.training.setup import Setup, Setups, setup_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,13 +27,13 @@ class SingleTrainer:
     """Trains the probes it was given one after the other.
 
     Args:
-        setup: the resolved measurement.
+        setups: what trains.
     """
 
     name = "single"
 
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
+    def __init__(self, setups: Setups) -> None:
+        self._setups = setups
         self._waiting: deque[Probe] = deque()
         self._current: _Training | None = None
 
@@ -58,10 +58,11 @@ class SingleTrainer:
             if not self._waiting:
                 return []
             probe = self._waiting.popleft()
-            known = conflict(self._setup, probe)
+            setup = setup_of(self._setups, probe)
+            known = conflict(setup, probe)
             if known is not None:
                 return [known]
-            self._current = _Training(self._setup, probe)
+            self._current = _Training(setup, probe)
         training = self._current
         result = training.advance()
         if result is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,26 @@ def test_the_trainer_is_chosen_by_what_can_be_stacked(settings: dict[str, str], 
     assert executor.name == expected
     results = finish(executor, [Probe("base", n, r) for n in (2, 40) for r in range(2)])
     assert {(r.n, r.replicate) for r in results} == {(2, 0), (2, 1), (40, 0), (40, 1)}
+
+
+def test_each_setup_has_the_trainer_that_suits_it() -> None:
+    setups = {"mlp": make_setup(), "cnn": make_setup(model="cnn"), "linear": make_setup(model="linear")}
+    executor = InlineExecutor(setups, Execution())
+    assert executor.name == "lockstep and single"
+    probes = [Probe(base, 40, r) for base in setups for r in range(2)]
+    for probe in probes:
+        executor.add(probe)
+    executor.advance()
+    assert len(executor.running()) == 5  # all but the second cnn
+    executor.drop(probes[2])
+    results: dict[str, ProbeResult] = {}
+    while len(results) < 5:
+        results |= {result.key: result for result in executor.advance()}
+    assert set(results) == {probe.key for probe in probes} - {probes[2].key}
+    alone = finish(InlineExecutor(setups["linear"], Execution()), [probes[4]])[0]
+    assert replace(results[probes[4].key], seconds=0) == replace(alone, seconds=0)
+    with pytest.raises(SpecError, match="its model has layers that have no stacked form; use single"):
+        InlineExecutor(setups, Execution(trainer="lockstep"))
 
 
 @pytest.mark.parametrize(

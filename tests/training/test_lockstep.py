@@ -287,7 +287,55 @@ def test_out_of_memory_with_one_training_alone_is_an_error(
 def test_an_optimizer_without_a_rule_is_refused(make_prepared: MakePrepared) -> None:
     setup = make_prepared(optimizer="lbfgs").setup
     with pytest.raises(RuntimeError, match="the optimizer has no stacked rule"):
-        LockstepTrainer(setup, 4)
+        LockstepTrainer(setup, 4).add(Probe("base", 20, 0))
+
+
+#: Cells that share stacks: learning rates, budgets, batch sizes, seeds, tasks; and below, what keeps cells apart.
+SHARED = [
+    {},
+    {"optimizer": "adam:lr=0.1"},
+    {"seed": 1, "optimizer": "adam:lr=0.003"},
+    {"labels": "semantic", "min_steps": 50},
+    {"inputs": "gaussian", "schedule": "constant"},
+    {"data": "gaussian:dim=6,size=80"},
+]
+APART = [
+    {"model": "mlp:width=5"},
+    {"activation": "tanh"},
+    {"optimizer": "adam:beta1=0.5"},
+    {"optimizer": "sgd"},
+    {"precision": "float64"},
+    {"check_steps": 30},
+    {"batch_size": 10},
+    {"data": "gaussian:dim=7,size=80"},
+    {"classes": 3, "data": "gaussian:dim=6,size=80,classes=4"},
+]
+
+
+def test_cells_share_stacks_and_change_no_bit(make_prepared: MakePrepared, train: Train) -> None:
+    """Each cell's verdicts are those of its training alone, whoever else is in the stack."""
+    small = {"batch_size": 8, "check_steps": 20, "min_steps": 90}
+    setups = {str(i): make_prepared(**small | cell).setup for i, cell in enumerate(SHARED + APART)}
+    probes = [Probe(base, n, r) for n, r in ((24, 0), (12, 1), (5, 0)) for base in setups]
+    alone = [train(LockstepTrainer(setups[probe.base], 32), [probe])[0] for probe in probes]
+    assert train(LockstepTrainer(setups, 64), probes) == alone
+    assert train(LockstepTrainer(setups, 3), probes[::-1])[::-1] == alone
+
+
+@pytest.mark.parametrize(("cells", "stacks"), [(SHARED, 1), (APART, len(APART))])
+def test_cells_are_stacked_by_what_they_have_in_common(
+    make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch, cells: list[dict[str, Any]], stacks: int
+) -> None:
+    advanced: list[int] = []
+    advance = Stack.advance
+    monkeypatch.setattr(Stack, "advance", lambda self: advanced.append(len(self.runs)) or advance(self))
+    trainer = LockstepTrainer(
+        {str(i): make_prepared(**{"batch_size": 8} | cell).setup for i, cell in enumerate(cells)}, 64
+    )
+    for i in range(len(cells)):
+        trainer.add(Probe(str(i), 24, 0))
+    trainer.advance()
+    assert advanced == [len(cells) // stacks] * stacks
 
 
 def test_wall_time_is_shared_out(make_prepared: MakePrepared) -> None:
