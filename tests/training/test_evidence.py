@@ -238,9 +238,9 @@ def test_fitted_and_diverged_have_no_evidence(make_prepared: MakePrepared, probe
         assert "polish_gain" not in found.detail
 
 
-def test_every_number_of_a_failure_has_words(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:
-    for settings in ({"model": "linear"}, NOISY, CONVEX, CONVEX | {"escape": True}, NOISY | {"polish_tolerance": 1}):
-        found = probe_once(make_prepared(**settings).setup, 100)
+def test_every_number_of_a_failure_has_words(make_prepared: MakePrepared, train: Train) -> None:
+    for settings in ({"model": "linear"}, CONVEX | {"escape": True}, NOISY | {"polish_tolerance": 1}):
+        found = train(SingleTrainer(make_prepared(**settings).setup), [Probe("base", 100, 0)])[0]
         assert set(found.detail) <= set(NUMBERS)
         assert found.detail["stall_tolerance"] == 1e-3
 
