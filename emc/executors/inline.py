@@ -6,6 +6,7 @@ from emc.errors import EmcError, SpecError, TrainingError
 from emc.executors.base import Executor
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
@@ -27,8 +28,10 @@ class InlineExecutor:
         obstacle = stacking_obstacle(setup)
         if execution.trainer == "lockstep" and obstacle is not None:
             raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
-        if execution.trainer != "single" and obstacle is None:
-            self._trainer: Executor = LockstepTrainer(setup, execution.stack)
+        if setup.plan.solve is not None:
+            self._trainer: Executor = DirectTrainer(setup)
+        elif execution.trainer != "single" and obstacle is None:
+            self._trainer = LockstepTrainer(setup, execution.stack)
         else:
             self._trainer = SingleTrainer(setup)
         self.name = self._trainer.name

@@ -14,7 +14,7 @@ from emc.specs import Probe
 from emc.training.certificates import Separability, separable
 from emc.training.curvature import smallest_eigenvalue
 from emc.training.kinks import steepest_slope
-from emc.training.polish import gradient_norm, polish
+from emc.training.polish import Polish, gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
 
@@ -34,7 +34,7 @@ class Examined:
 def conflict(setup: Setup, probe: Probe) -> ProbeResult | None:
     """The verdict without any training, where equal inputs with different labels make a fit impossible."""
     first = setup.samples(probe).first_conflict
-    if first is None or probe.n < first:
+    if first is None or probe.n < first or setup.trains_conflicts:
         return None
     detail = {"proof": "equal inputs with different labels", "first_conflict": first}
     return ProbeResult(
@@ -86,15 +86,16 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     X, y = setup.samples(run.probe).first(run.n)
     gain, risen = run.trace.gain_of_doubling()
     detail: dict[str, Any] = {"gain_of_last_doubling": _finite(gain), "count_gained": risen}
-    at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
-    norm = _ratio(gradient_norm(module, X, y), at_init)
-    if setup.linear:
+    loss = setup.procedure.loss
+    at_init = gradient_norm(setup.fresh_model(run.probe), X, y, loss)
+    norm = _ratio(gradient_norm(module, X, y, loss), at_init)
+    if setup.linear and setup.loss_goal is None:
         points = X.reshape(len(X), -1).double().cpu().numpy()
         proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
         detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
         if proof.separability is Separability.INSEPARABLE:
             return Examined(Evidence.INFEASIBLE, norm, detail)
-        if proof.separability is Separability.SEPARABLE:  # its loss has no minimum: descent is always left
+        if proof.separability is Separability.SEPARABLE and loss == "cross_entropy":  # it has no minimum to end at
             return Examined(Evidence.BUDGET, norm, detail)
     if run.stop is Stop.BUDGET:
         return Examined(Evidence.BUDGET, norm, detail)
@@ -114,8 +115,8 @@ def _polished(
     detail: dict[str, Any],
 ) -> Examined:
     procedure = setup.procedure
-    reached = polish(module, X, y, procedure.polish_steps)
-    polished_norm = _ratio(gradient_norm(reached.module, X, y), at_init)
+    reached = polish(module, X, y, procedure.polish_steps, procedure.loss)
+    polished_norm = _ratio(gradient_norm(reached.module, X, y, procedure.loss), at_init)
     detail |= {
         "polish_gain": reached.gain,
         "polish_correct": reached.correct,
@@ -124,9 +125,10 @@ def _polished(
         "polish_tolerance": procedure.polish_tolerance,
         "gradient_tolerance": procedure.gradient_tolerance,
     }
-    if reached.correct == run.n or reached.gain >= procedure.polish_tolerance:
+    if _fits(setup, run, reached) or reached.gain >= procedure.polish_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
-    slope, examined, kinks = polished_norm, reached.module, steepest_slope(reached.module, X, y)
+    slope, examined = polished_norm, reached.module
+    kinks = steepest_slope(reached.module, X, y) if procedure.loss == "cross_entropy" else None
     if kinks is not None:
         slope = _ratio(kinks.slope, at_init)
         detail |= {
@@ -141,15 +143,21 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, curvature = judge_curvature(examined, X, y, procedure.curvature_tolerance)
+    evidence, curvature = judge_curvature(examined, X, y, procedure.curvature_tolerance, procedure.loss)
     if kinks is not None and kinks.pairs:
         evidence = Evidence.STATIONARY
         curvature["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
     return Examined(evidence, norm, detail | curvature)
 
 
+def _fits(setup: Setup, run: ProbeRun, reached: Polish) -> bool:
+    if setup.loss_goal is None:
+        return reached.correct == run.n
+    return reached.loss_after <= setup.loss_goal
+
+
 def judge_curvature(
-    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float
+    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float, loss_name: str = "cross_entropy"
 ) -> tuple[Evidence, dict[str, Any]]:
     """Whether a stationary point is a saddle or a minimum, or why that cannot be said, with the numbers behind it.
 
@@ -165,9 +173,10 @@ def judge_curvature(
         y: (n,) labels.
         tolerance: relative to the largest magnitude of an eigenvalue; a saddle is below its negative, a minimum above
             a hundredth of that.
+        loss_name: of the loss.
     """
     try:
-        found = smallest_eigenvalue(module, X, y)
+        found = smallest_eigenvalue(module, X, y, loss_name)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

@@ -8,13 +8,13 @@ from collections import deque
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from emc.optimizers.plan import StackedRule
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude, conflict
+from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
 from emc.training.stacking import StackedModel
@@ -182,7 +182,7 @@ class Stack:
         size = rows.shape[2]
         for step in range(steps):
             logits = self._model.forward(self._leaves, self._gather(rows[step]))
-            loss = functional.cross_entropy(logits.flatten(0, 1), labels[step].flatten(), reduction="sum") / size
+            loss = loss_of(self._setup.procedure.loss, logits.flatten(0, 1), labels[step].flatten(), "sum") / size
             self._model.flatten(torch.autograd.grad(loss, parameters), self._gradient)
             self._rule.step(self._flat, self._gradient, self._state, self._lr)
 
@@ -235,5 +235,6 @@ class Stack:
         X = self._gather_from([self._inputs[i][0] for i in active], rows)
         logits = self._model.forward(self._model.views(flat), X)
         right[places] += (is_right(logits, labels) & counted).sum(1)
-        losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        name = self._setup.procedure.loss
+        losses = loss_of(name, logits.flatten(0, 1), labels.flatten(), "none").view_as(labels)
         loss[places] += torch.where(counted, losses, 0).sum(1, dtype=torch.float64)

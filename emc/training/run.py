@@ -15,7 +15,7 @@ from emc.training.setup import Setup
 class Stop(Enum):
     """Why a training ended."""
 
-    FITTED = "every sample right"
+    FITTED = "the criterion is met: every sample right, or the loss low enough"
     DIVERGED = "the loss is no longer finite"
     STALLED = "a doubling of the steps gained nothing"
     BUDGET = "the budget ended while the training still gained"
@@ -75,7 +75,7 @@ class ProbeRun:
         self.trace = Trace()
         self.stop: Stop | None = None
         self.seconds = 0.0
-        self._procedure = setup.procedure
+        self._procedure, self._goal = setup.procedure, setup.loss_goal
         self._schedule = setup.make_schedule()
         self.multiplier = self._next_multiplier()
         seed = batch_seed(setup.seed, self.n, probe.replicate, probe.attempt)
@@ -97,7 +97,7 @@ class ProbeRun:
         if not math.isfinite(loss):
             self.stop = Stop.DIVERGED
             return
-        if correct == self.n:
+        if correct == self.n if self._goal is None else loss <= self._goal:
             self.stop = Stop.FITTED
             return
         self.trace.add(self.steps, loss, correct)
