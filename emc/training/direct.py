@@ -119,15 +119,15 @@ def _least_loss(A: Tensor, T: Tensor, found: Solution) -> float | None:
 @torch.no_grad()
 def _seen(module: nn.Module, layer: nn.Linear, X: Tensor) -> tuple[Tensor, Tensor]:
     """What the output layer sees of the inputs, and the model's logits."""
-    seen: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0]))
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = layer.register_forward_hook(lambda _layer, inputs, output: seen.append((inputs[0], output)))
     try:
         logits = module(X)
     finally:
         handle.remove()
-    if len(seen) != 1 or not torch.equal(layer(seen[0]), logits):
+    if len(seen) != 1 or not torch.equal(seen[0][1], logits):
         raise _not_linear("one whose output is not that of its trainable layer")
-    return seen[0], logits
+    return seen[0][0], logits
 
 
 @torch.no_grad()

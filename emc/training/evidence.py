@@ -76,7 +76,8 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     A training that still gained in its last doubling is undertrained: no descent has to be looked for. One that
     stalled is polished. It is stationary if that gained nothing and the gradient norm left, on kinks of ReLU the
     steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
-    own limit. Of a linear model the linear program knows the truth first.
+    own limit. Of a linear model the linear program knows the truth first; whether a loss can be
+    reached it does not say.
 
     Args:
         setup: the procedure, with its tolerances.
@@ -129,6 +130,8 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     slope, examined = polished_norm, reached.module
     kinks = steepest_slope(reached.module, X, y) if procedure.loss == "cross_entropy" else None
+    if procedure.loss != "cross_entropy":
+        detail["kinks"] = f"not examined for the {procedure.loss} loss"
     if kinks is not None:
         slope = _ratio(kinks.slope, at_init)
         detail |= {
