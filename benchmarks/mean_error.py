@@ -21,7 +21,7 @@ from emc.estimators.mean_error import MeanError
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Search
 
-REPLICATES = (3, 6, 10, 20)
+REPLICATES = (5, 6, 10, 20)
 SPREADS = ((0.03, 0.03), (0.1, 0.03), (0.03, 0.1))
 BOUNDS = (0.1, 0.3)
 RATE, WORST = 0.7, 0.9

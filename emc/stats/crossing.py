@@ -17,8 +17,9 @@ Array = npt.NDArray[np.float64]
 #: Resamples of the draws.
 RESAMPLES = 2000
 
-#: Draws from which an interval is offered: with fewer the resamples hardly differ.
-MIN_DRAWS = 3
+#: Draws from which an interval is offered. Simulated coverage of a nominal 95 % (benchmarks/mean_error.py): 84 to 97 %
+#: with 3, 89 to 95 % with 4, 94 to 98 % with 5.
+MIN_DRAWS = 5
 
 
 def crossing(log_sizes: Array, means: Array, level: float) -> float:
@@ -72,7 +73,9 @@ def crossing_interval(
     tail = stats.norm.cdf(-math.sqrt(R / (R - 1)) * stats.t.ppf((1 + confidence) / 2, R - 1))
     low, high = found[math.floor(tail * RESAMPLES)], found[-1 - math.floor(tail * RESAMPLES)]
     if math.isinf(low) or math.isinf(high):
-        return Interval(None, "resamples cross outside the sizes tried and leave an end open")
+        return Interval(
+            None, "resamples cross outside the sizes tried and leave an end open; --verify 4 tries larger ones"
+        )
     half = math.log(bracket[1] / bracket[0]) / 2
     ends = math.exp(low - half), math.exp(high + half)
     return Interval(ends, f"bootstrap of {R} replicates on the isotonic mean curve, widened by the bracket")

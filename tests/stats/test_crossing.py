@@ -38,8 +38,8 @@ def test_it_is_deterministic_and_wider_for_fewer_draws() -> None:
 
 
 def test_no_interval_where_few_draws_or_open_ends() -> None:
-    values = np.tile([0.0, 0.1, 0.2], (2, 1))
+    values = np.tile([0.0, 0.1, 0.2], (4, 1))
     assert crossing_interval(SIZES, values, 0.1, (100, 110), 0.95).ends is None
-    assert "fewer than 3 replicates" in crossing_interval(SIZES, values, 0.1, (100, 110), 0.95).method
-    draws = np.array([[0.0, 0.0, 0.3], [0.0, 0.0, 0.0], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]])
+    assert "fewer than 5 replicates" in crossing_interval(SIZES, values, 0.1, (100, 110), 0.95).method
+    draws = np.array([[0.0, 0.0, 0.3], [0.0, 0.0, 0.0]] * 3)
     assert "leave an end open" in crossing_interval(SIZES, draws, 0.1, (110, 121), 0.95).method
