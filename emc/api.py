@@ -225,7 +225,8 @@ class Prepared:
         found = estimator.conclude()
         parameters = self.parameters
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
-        bits = found.emc * float(np.log2(self.num_classes)) / parameters if uniform else None
+        known = uniform and self.measurement.search.goal.kind == "fit"  # else labels are missed
+        bits = found.emc * float(np.log2(self.num_classes)) / parameters if known else None
         return EmcResult(
             emc=found.emc,
             censored=found.censored,
@@ -235,7 +236,7 @@ class Prepared:
             interval=found.interval,
             interval_method=found.interval_method,
             confidence=self.measurement.confidence,
-            estimand=self.measurement.search.estimand,
+            estimand=self.measurement.estimand,
             replicates=found.replicates,
             parameters=parameters,
             bits_per_parameter=bits,

@@ -229,8 +229,13 @@ def _letters(place: int) -> str:
 
 def _check(names: Sequence[str], results: Sequence[EmcResult]) -> None:
     for name, result in zip(names, results, strict=True):
-        if any(replicate.status is Status.INTERRUPTED for replicate in result.replicates):
+        if Status.INTERRUPTED in (result.status, *(replicate.status for replicate in result.replicates)):
             raise ComparisonError(f"only finished results can be compared, got the interrupted {name}; run it again")
+        if not result.replicates:
+            raise ComparisonError(
+                f'results compared must have one EMC a replicate, got "{result.estimand}" in {name}, which has none; '
+                "measure with --criterion fit or a loss"
+            )
         if len(result.replicates) < 2:
             count = len(result.replicates)
             raise ComparisonError(
@@ -239,7 +244,7 @@ def _check(names: Sequence[str], results: Sequence[EmcResult]) -> None:
         if result.estimand != results[0].estimand:
             raise ComparisonError(
                 f'results compared must have one estimand, got "{results[0].estimand}" in {names[0]} and '
-                f'"{result.estimand}" in {name}; measure both with the same --growth and --attempts'
+                f'"{result.estimand}" in {name}; measure both with the same --growth, --attempts and --criterion'
             )
 
 

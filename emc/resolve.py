@@ -21,6 +21,7 @@ from emc.models.activations import ACTIVATIONS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec, Registry
 from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, digest
+from emc.training.direct import check_direct
 from emc.training.samples import Pool
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setup
@@ -66,6 +67,11 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     )
     for registry, spec in ((LABELS, task.labels), (OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)):
         registry.build(spec)  # options out of range are told before data are loaded
+    if OPTIMIZERS.build(procedure.optimizer).solve is not None and procedure.loss != "squared":
+        raise SpecError(
+            f"--optimizer {procedure.optimizer.name} solves the squared loss, got --loss {procedure.loss}; "
+            "write --loss squared"
+        )
     return replace(measurement, task=task, procedure=procedure)
 
 
@@ -184,15 +190,21 @@ def make_setup(
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
         torch.backends.cudnn.allow_tf32 = procedure.tf32
+    plan = OPTIMIZERS.build(procedure.optimizer)
+    if plan.solve is not None:
+        check_direct(_make_quietly(make_model), shape)
+    goal = measurement.search.goal
     pool = Pool(dataset, measurement.task, measurement.seed, device, getattr(torch, procedure.precision))
     setup = Setup(
         procedure=procedure,
         pool=pool,
         seed=measurement.seed,
         make_model=lambda: _make_quietly(make_model),
-        plan=OPTIMIZERS.build(procedure.optimizer),
+        plan=plan,
         make_schedule=lambda: SCHEDULES.build(procedure.schedule),
         linear=model is None and bool(MODELS.get(procedure.model.name).facts.get("linear")),
+        loss_goal=goal.bound if goal.kind == "loss" else None,
+        trains_conflicts=goal.kind != "fit",
         identified=identified,
     )
     return measurement, setup
@@ -262,10 +274,16 @@ def _identify(
 
 
 def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, device: torch.device) -> str:
-    """Digest of what all probes of a measurement share, seed included."""
-    task = measurement.task
+    """Digest of what all probes of a measurement share, seed included.
+
+    The criterion is part of it only where it changes a probe: one of a loss does, for it ends the training; one of the
+    error does where there are samples that cannot all be fitted, which are then trained on all the same.
+    """
+    task, goal = measurement.task, measurement.search.goal
+    changes = goal.kind == "loss" or (goal.kind == "error" and dataset.facts.repeats > 0)
     return digest(
         {
+            **({"criterion": str(goal) if goal.kind == "loss" else goal.kind} if changes else {}),
             "results_version": RESULTS_VERSION,
             "content": dataset.facts.content_hash,
             "task": {"labels": str(task.labels), "inputs": str(task.inputs), "classes": num_classes},

@@ -201,7 +201,7 @@ class EmcResult(Tabular):
         interval_method: how it was made, or why there is none.
         confidence: asked for the interval.
         estimand: what the number estimates.
-        replicates: one EMC each.
+        replicates: one EMC each; none where the estimator has a single search.
         parameters: trainable parameters.
         bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
         task, procedure, search: the resolved specification.
@@ -211,7 +211,8 @@ class EmcResult(Tabular):
         probes: all probes the searches used, in the order of replicate, n, attempt.
         cost: probes, steps, sample_steps, seconds of those probes.
         versions: of emc, torch, numpy, Python; device type, threads, trainer.
-        detail: further numbers of the estimator.
+        detail: further numbers of the estimator; of those, `table` holds rows for the reader and `deciding` the keys of
+            probes that decided.
         warnings: sentences a reader of the number should see.
         tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
     """
@@ -248,11 +249,11 @@ class EmcResult(Tabular):
 
     @property
     def deciding_evidence(self) -> dict[str, int]:
-        """How often each kind of evidence decided a replicate.
+        """How often each kind of evidence decided a replicate, or the probes that decided where there are none.
 
         A replicate whose size was tried several times is decided by its weakest failure.
         """
-        deciding = {replicate.deciding for replicate in self.replicates}
+        deciding = {replicate.deciding for replicate in self.replicates} | set(self.detail.get("deciding", ()))
         kinds = Counter(probe.evidence.key for probe in self.probes if probe.key in deciding and probe.evidence)
         return dict(sorted(kinds.items()))
 
@@ -311,7 +312,8 @@ class EmcResult(Tabular):
             (f"{100 * self.confidence:.4g} % interval", self._interval_text()),
             ("status", f"{self.status.key}: {self.status.value}"),
             *(("warning", text) for text in self.warnings),
-            ("replicates", self._replicates_text()),
+            *([("replicates", self._replicates_text())] if self.replicates else []),
+            *self.detail.get("table", {}).items(),
             ("estimand", self.estimand),
             ("parameters", f"{self.parameters:,}"),
             ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),

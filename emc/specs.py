@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
@@ -163,6 +164,11 @@ class Procedure(Spec):
         None, "activation, where the model takes one (emc list activations); default: relu"
     )
     optimizer: PluginSpec = setting(PluginSpec("adam"), "optimizer (emc list optimizers)")
+    loss: str = setting(
+        "cross_entropy",
+        "training loss; squared is the mean over samples of |logits - one-hot target|^2, summed over the classes",
+        choices=("cross_entropy", "squared"),
+    )
     schedule: PluginSpec = setting(PluginSpec("reactive"), "learning-rate schedule (emc list schedules)")
     batch_size: int = setting(128, "mini-batch size; a batch has min(n, batch size) samples", low=2)
     min_steps: int = setting(25_000, "budget: at least this many optimizer steps a probe", low=1)
@@ -249,6 +255,48 @@ def _linear(*, step: int = 16) -> tuple[str, float]:
 
 
 @dataclass(frozen=True)
+class Criterion:
+    """When a size counts as fitted.
+
+    Attributes:
+        kind: "fit", every sample of a probe is right; "error", the mean training error of a size's probes is at most
+            the bound; "loss", the mean training loss of a probe is.
+        bound: of the error or loss; 0 for "fit".
+    """
+
+    kind: str
+    bound: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Criterion:
+        """The criterion that a text names.
+
+        Raises:
+            SpecError: it names none, or a bound out of range.
+
+        >>> Criterion.parse("error <= 0.1")
+        Criterion(kind='error', bound=0.1)
+        """
+        if text.strip() == "fit":
+            return cls("fit")
+        found = re.fullmatch(r"\s*(error|loss)\s*<=\s*(\S+)\s*", text)
+        try:
+            bound = float(found[2]) if found else math.nan
+        except ValueError:
+            bound = math.nan
+        if found is None or math.isnan(bound):
+            raise SpecError(f'--criterion is fit, "error<=0.1" or "loss<=1e-6", got "{text}"; write one of these')
+        if found[1] == "error" and not 0 <= bound < 1:
+            raise SpecError(f"--criterion error takes a bound from 0 to below 1, got {found[2]}; write error<=0.1")
+        if found[1] == "loss" and not 0 < bound < math.inf:
+            raise SpecError(f"--criterion loss takes a bound above 0 and finite, got {found[2]}; write loss<=1e-6")
+        return cls(found[1], bound)
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "fit" else f"{self.kind}<={self.bound!r}"
+
+
+@dataclass(frozen=True)
 class Search(Spec):
     """The rule that chooses the next n from the verdicts so far."""
 
@@ -262,6 +310,11 @@ class Search(Spec):
     attempts: int = setting(1, "fresh inits a size may try; it is fitted if any fits (another estimand above 1)", low=1)
     verify: int = setting(0, "further probes above the bracket", low=0)
     retries: int = setting(2, "fresh seeds tried where a training diverged", low=0)
+    criterion: str = setting(
+        "fit",
+        "when a size is fitted: fit, all samples of a probe are right; error<=0.1, the mean error of its probes is at "
+        "most that; loss<=1e-6, the loss of a probe is (other estimands)",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -271,6 +324,16 @@ class Search(Spec):
             raise SpecError(
                 f"n_max must be at least n_start, got n_max={self.n_max}, n_start={self.n_start}; raise --n-max"
             )
+        object.__setattr__(self, "criterion", str(self.goal))
+        if self.goal.kind == "error" and self.attempts > 1:
+            raise SpecError(
+                f"--criterion {self.goal} averages over single inits, got --attempts {self.attempts}; leave it out"
+            )
+
+    @property
+    def goal(self) -> Criterion:
+        """The criterion, read."""
+        return Criterion.parse(self.criterion)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -288,6 +351,11 @@ class Search(Spec):
         """What the resulting number estimates, as one phrase; results of other estimands are never compared."""
         kind, amount = GROWTHS.build(self.growth)
         size = "n50" if kind == "geometric" else f"first failure of a linear scan by {amount}"
+        if self.goal.kind == "error":
+            size = "largest n" if kind == "geometric" else size
+            return f"{size} of mean training {self.criterion}"
+        if self.goal.kind == "loss":
+            size = f"{size} of training {self.criterion}"
         return size if self.attempts == 1 else f"{size}, best of {self.attempts} inits"
 
 
@@ -308,6 +376,12 @@ class Measurement(Spec):
         "first search the learning rate, and batch sizes on request, on seeds of its own (emc list tuners)",
         alone="halving",
     )
+
+    @property
+    def estimand(self) -> str:
+        """The search's estimand; where a loss decides, with its name."""
+        kind = self.search.goal.kind
+        return self.search.estimand + (f" ({self.procedure.loss})" if kind == "loss" else "")
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Measurement:

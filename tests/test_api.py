@@ -420,3 +420,27 @@ def test_what_is_learnt_from_random_labels_is_chance_on_held_out_rows() -> None:
     assert [replicate.lower for replicate in result.replicates] == [64] * 4
     accuracies = [accuracy for accuracy in result.test_accuracy if accuracy is not None]
     assert 0.02 < sum(accuracies) / 4 < 0.2
+
+
+def test_mean_error_from_the_probes_of_fit(tmp_path: Path) -> None:
+    """The journal of one criterion answers the other; the result is shown and read again."""
+    settings: dict[str, Any] = {
+        "model": "mlp:width=2",
+        "data": "gaussian:dim=4,size=60",
+        "labels": "random",
+        "min_steps": 300,
+        "certify": "none",
+        "journal": tmp_path / "journal.jsonl",
+        "replicates": 3,
+    }
+    fit = emc.measure(**settings)
+    found = emc.measure(**settings, criterion="error<=0.2")
+    assert found.estimand == "largest n of mean training error<=0.2"
+    assert found.replicates == ()
+    assert found.bits_per_parameter is None
+    assert found.emc > fit.emc
+    shared = {probe.key for probe in fit.probes} & {probe.key for probe in found.probes}
+    assert len(shared) >= 3  # the first size of each replicate
+    assert "mean error" in str(found)
+    assert "replicates" not in str(found)
+    assert emc.EmcResult.from_dict(json.loads(found.to_json())) == found

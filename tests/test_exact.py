@@ -163,3 +163,31 @@ def test_a_net_with_more_units_than_samples_fits_everything() -> None:
     assert {probe.verdict for probe in result.probes} == {Verdict.FITTED}
     assert result.interval is None
     assert str(result).startswith("EMC                 >= 128\n")
+
+
+SOLVED = {"optimizer": "lstsq", "loss": "squared", "criterion": "loss<=1e-8", "tolerance": 0, "replicates": 3}
+
+
+@pytest.mark.parametrize("data", ["gaussian:dim=20,size=200", "digits"])
+@pytest.mark.parametrize("dim", [5, 20])
+def test_random_features_interpolate_exactly_their_number(dim: int, data: str) -> None:
+    result = emc.measure(model=f"random_features:dim={dim}", data=data, labels="random", **SOLVED)
+    assert [r.emc for r in result.replicates] == [dim] * 3
+    assert result.deciding_evidence == {"infeasible": 3}
+
+
+def test_least_squares_with_a_bias_interpolates_one_sample_more_than_dimensions() -> None:
+    result = emc.measure(model="linear", data="gaussian:dim=12,size=100", labels="random", **SOLVED)
+    assert [(r.emc, r.upper) for r in result.replicates] == [(13, 14)] * 3
+
+
+def test_mean_error_of_repeated_inputs_with_other_labels() -> None:
+    """Each input stands three times, once with another label, so that all of them have an error of exactly 1/3."""
+    X = np.random.default_rng(0).standard_normal((10, 40))
+    data = (np.concatenate([X, X, X]), np.repeat([0, 0, 1], 10))
+    settings = {"model": "linear", "duplicates": "keep", "optimizer": "lstsq", "loss": "squared", "replicates": 3}
+    passed = emc.measure(data=data, criterion=f"error<={1 / 3}", **settings)
+    failed = emc.measure(data=data, criterion="error<=0.33", **settings)
+    assert (passed.emc, passed.status) == (30, Status.CENSORED_ABOVE)
+    assert passed.detail["curve"][-1]["errors"] == [1 / 3] * 3
+    assert failed.emc < 30

@@ -59,6 +59,21 @@ def test_identity_follows_what_can_change_a_verdict() -> None:
     assert len({base, *(resolved(**other).base for other in others)}) == len(others) + 1
 
 
+def test_probes_are_shared_by_criteria_that_train_alike() -> None:
+    """Those of a loss end elsewhere; those of an error do where repeated inputs are kept, which fit needs not train."""
+    base = resolved().base
+    assert resolved(criterion="error<=0.1").base == base
+    assert resolved(criterion="error<=0.1").fingerprint != resolved().fingerprint
+    assert len({base, *(resolved(criterion=text).base for text in ("loss<=0.1", "loss<=0.2"))}) == 3
+    X, y = ARRAYS
+    repeated = (np.concatenate([X, X]), np.concatenate([y, (y + 1) % 3]))
+    kept = [
+        resolved(dataset=repeated, duplicates="keep", criterion=text) for text in ("fit", "error<=0.1", "error<=0.2")
+    ]
+    assert kept[0].base != kept[1].base == kept[2].base
+    assert [one.setup.trains_conflicts for one in kept] == [False, True, True]
+
+
 def test_the_fingerprint_follows_the_search_too() -> None:
     found = {
         resolved(**other).fingerprint

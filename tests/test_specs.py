@@ -287,11 +287,48 @@ def test_a_growth_with_its_default_written_out_is_the_same_search() -> None:
         (Search(growth="geometric:factor=3", sections=4, verify=2, retries=0, tolerance=0), "n50"),  # type: ignore[arg-type]
         (Search(growth="linear:step=5"), "first failure of a linear scan by 5"),  # type: ignore[arg-type]
         (Search(attempts=3), "n50, best of 3 inits"),
+        (Search(criterion="error<=0.10"), "largest n of mean training error<=0.1"),
+        (Search(criterion="loss <= 1e-6", attempts=2), "n50 of training loss<=1e-06, best of 2 inits"),
+        (
+            Search(criterion="error<=0", growth="linear:step=5"),  # type: ignore[arg-type]
+            "first failure of a linear scan by 5 of mean training error<=0.0",
+        ),
         (Search(growth="linear", attempts=2), "first failure of a linear scan by 16, best of 2 inits"),  # type: ignore[arg-type]
     ],
 )
 def test_the_estimand_names_what_changes_the_quantity_and_nothing_else(search: Search, estimand: str) -> None:
     assert search.estimand == estimand
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        ("fitt", '--criterion is fit, "error<=0.1" or "loss<=1e-6", got "fitt"; write one of these'),
+        ("error<0.1", 'got "error<0.1"; write one'),
+        ("error<=nan", 'got "error<=nan"; write one'),
+        ("error<=ten", 'got "error<=ten"; write one'),
+        ("error<=1.5", "--criterion error takes a bound from 0 to below 1, got 1.5; write error<=0.1"),
+        ("error<=1", "from 0 to below 1, got 1; write"),
+        ("error<=-0.1", "from 0 to below 1, got -0.1; write"),
+        ("loss<=-1", "--criterion loss takes a bound above 0 and finite, got -1; write loss<=1e-6"),
+        ("loss<=0", "above 0 and finite, got 0; write"),
+        ("loss<=inf", "above 0 and finite, got inf; write"),
+    ],
+)
+def test_criteria_that_cannot_be(criterion: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        Search(criterion=criterion)
+
+
+def test_a_mean_is_not_taken_over_the_best_of_inits() -> None:
+    with pytest.raises(SpecError, match=r"error<=0\.1 averages over single inits, got --attempts 2; leave it out"):
+        Search(criterion="error<=0.1", attempts=2)
+
+
+def test_the_estimand_of_a_loss_names_the_loss() -> None:
+    named = Measurement.from_flat({"criterion": "loss<=0.1", "loss": "squared"}).estimand
+    assert named == "n50 of training loss<=0.1 (squared)"
+    assert Measurement.from_flat({"loss": "squared"}).estimand == "n50"
 
 
 def test_digests_do_not_depend_on_the_order_of_keys_but_on_every_value() -> None:
@@ -327,6 +364,8 @@ def test_every_setting_of_a_measurement_changes_its_digest(name: str) -> None:
         other = next(choice for choice in item.metadata["choices"] if choice != held)
     elif "PluginSpec" in item.type:
         other = "linear"
+    elif name == "criterion":
+        other = "loss<=0.1"
     else:
         other = {"bool": True, "float": 0.7}.get(item.type, (held or 20) + 1)
     changed = Measurement.from_flat({name: other})

@@ -93,7 +93,7 @@ class SettingType(click.ParamType):  # type: ignore[type-arg]
         """Plug-in names with their options, the closed choices, or files."""
         if self.setting.kind == "PluginSpec":
             return complete_plugin(kind_of_setting(self.setting.field.name), incomplete)
-        if self.name == "str" and "choices" not in self.setting.field.metadata:
+        if self.setting.field.name == "journal":
             return [CompletionItem(incomplete, type="file")]
         choices = self.setting.field.metadata.get("choices", ())
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]

@@ -6,6 +6,7 @@ from emc.errors import EmcError, SpecError, TrainingError
 from emc.executors.base import Executor
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
 from emc.training.setup import Setup, Setups, all_setups, setup_of
 from emc.training.single import SingleTrainer
@@ -26,6 +27,7 @@ class InlineExecutor:
     def __init__(self, setups: Setups, execution: Execution) -> None:
         self._setups = setups
         self._lockstep, self._single = LockstepTrainer(setups, execution.stack), SingleTrainer(setups)
+        self._direct = DirectTrainer(setups)
         self._chosen = {setup: self._choose(setup, execution.trainer) for setup in all_setups(setups)}
         self._trainers = list(dict.fromkeys(self._chosen.values()))
         self.name = " and ".join(trainer.name for trainer in self._trainers)
@@ -34,6 +36,8 @@ class InlineExecutor:
         obstacle = None if trainer == "single" else stacking_obstacle(setup)
         if trainer == "lockstep" and obstacle is not None:
             raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
+        if setup.plan.solve is not None:
+            return self._direct
         return self._single if trainer == "single" or obstacle is not None else self._lockstep
 
     def add(self, probe: Probe) -> None:

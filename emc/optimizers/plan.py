@@ -29,6 +29,22 @@ class StackedRule(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The weights W of least |A W - T|^2, and what the answer rests on.
+
+    Attributes:
+        weights: (D, K) W.
+        rank: numerical rank of A.
+        largest, smallest: of the singular values of A that count towards the rank; 0 without any.
+    """
+
+    weights: Tensor
+    rank: int
+    largest: float
+    smallest: float
+
+
 @dataclass(frozen=True)
 class OptimizerPlan:
     """An optimizer with its options filled in.
@@ -39,6 +55,7 @@ class OptimizerPlan:
         full_batch: every step sees all n samples, whatever the batch size.
         closure: one call of `step` does several steps and evaluates the loss itself, as L-BFGS does.
         rule: the same optimizer for stacked models; None where it cannot be stacked.
+        solve: the minimum of the squared loss at once instead of by steps, for models linear in their parameters.
     """
 
     lr: float
@@ -46,6 +63,7 @@ class OptimizerPlan:
     full_batch: bool = False
     closure: bool = False
     rule: StackedRule | None = None
+    solve: Callable[[Tensor, Tensor], Solution] | None = None
 
 
 def check_options(name: str, *, above_zero: dict[str, float], below_one: dict[str, float] | None = None) -> None:

@@ -159,7 +159,7 @@ def _check_estimands(values: Sequence[float | EmcResult]) -> None:
     if len(estimands) > 1:
         raise ComparisonError(
             f'results correlated must have one estimand, got "{estimands[0]}" and "{estimands[1]}"; '
-            "measure all with the same --growth and --attempts"
+            "measure all with the same --growth, --attempts and --criterion"
         )
 
 

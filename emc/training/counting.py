@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
+
+from emc.training.losses import loss_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,8 +46,10 @@ def count_right(module: nn.Module, X: Tensor, y: Tensor) -> int:
 
 
 @torch.no_grad()
-def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor) -> tuple[int, float]:
-    """Right answers and mean cross-entropy of a model over its samples, in eval mode.
+def count(
+    module: nn.Module, store: Tensor, index: Tensor, y: Tensor, loss_name: str = "cross_entropy"
+) -> tuple[int, float]:
+    """Right answers and mean loss of a model over its samples, in eval mode.
 
     BatchNorm's running statistics are re-estimated over these samples first.
 
@@ -55,6 +58,7 @@ def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor) -> tuple[i
         store: (rows, *shape) inputs.
         index: (n,) rows of the samples.
         y: (n,) labels.
+        loss_name: of the loss.
 
     Returns:
         Count of right answers, mean loss.
@@ -68,7 +72,7 @@ def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor) -> tuple[i
         rows, labels = index[start : start + CHUNK], y[start : start + CHUNK]
         logits = module(store.index_select(0, rows))
         right += is_right(logits, labels).sum()
-        loss += functional.cross_entropy(logits, labels, reduction="sum").double()
+        loss += loss_of(loss_name, logits, labels, "sum").double()
     module.train(mode)
     return int(right), float(loss) / len(index)
 

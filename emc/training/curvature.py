@@ -14,6 +14,7 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import nn
 
+from emc.training.losses import SquaredLoss, one_hot
 from emc.training.polish import CHUNK
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Curvature:
         return self.value / self.largest if self.largest > 0 else 0.0
 
 
-def smallest_eigenvalue(module: nn.Module, X: Tensor, y: Tensor) -> Curvature:
+def smallest_eigenvalue(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> Curvature:
     """The smallest eigenvalue of the Hessian of the mean loss over all samples, in eval mode and float64, on a copy.
 
     Lanczos stops once its residual is small relative to the eigenvalue it looks for, which it never is for one near
@@ -68,6 +69,7 @@ def smallest_eigenvalue(module: nn.Module, X: Tensor, y: Tensor) -> Curvature:
         module: the model; it is not changed.
         X: (n, *shape) inputs.
         y: (n,) labels.
+        loss_name: of the loss.
 
     Raises:
         RuntimeError: PyTorch has no second derivative of the model (NotImplementedError among them), or Lanczos failed.
@@ -77,7 +79,7 @@ def smallest_eigenvalue(module: nn.Module, X: Tensor, y: Tensor) -> Curvature:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # forward-mode differentiation is loaded by deprecated means
-        hessian = _Product(_hessian(copy.deepcopy(module).double().eval(), X.double(), y))
+        hessian = _Product(_hessian(copy.deepcopy(module).double().eval(), X.double(), y, loss_name))
         return _lowest(hessian, np.random.default_rng(0).standard_normal(hessian.size))
 
 
@@ -104,12 +106,16 @@ class _Product:
         return np.asarray(self._hessian.matvec(vector.ravel()), dtype=np.float64)
 
 
-def _hessian(module: nn.Module, X: Tensor, y: Tensor) -> LinearOperator[Any]:
+def _hessian(module: nn.Module, X: Tensor, y: Tensor, loss_name: str) -> LinearOperator[Any]:
     from curvlinops import HessianLinearOperator
 
     parameters = [p for p in module.parameters() if p.requires_grad]
-    batches = list(zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True))
-    operator = HessianLinearOperator(module, nn.CrossEntropyLoss(), parameters, batches, check_deterministic=False)
+    targets, loss = y, nn.CrossEntropyLoss() if loss_name == "cross_entropy" else SquaredLoss()
+    if loss_name == "squared":
+        with torch.no_grad():
+            targets = one_hot(module(X[:1]).expand(len(y), -1), y)
+    batches = list(zip(torch.split(X, CHUNK), torch.split(targets, CHUNK), strict=True))
+    operator = HessianLinearOperator(module, loss, parameters, batches, check_deterministic=False)
     return operator.to_scipy(np.float64)  # type: ignore[no-any-return]
 
 

@@ -17,7 +17,7 @@ from emc.training.counting import count_right
 from emc.training.curvature import Array, smallest_eigenvalue
 from emc.training.escape import leave_saddle
 from emc.training.kinks import steepest_slope
-from emc.training.polish import gradient_norm, polish
+from emc.training.polish import Polish, gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
 from emc.training.units import dead_share
@@ -39,7 +39,7 @@ class Examined:
 def conflict(setup: Setup, probe: Probe) -> ProbeResult | None:
     """The verdict without any training, where equal inputs with different labels make a fit impossible."""
     first = setup.samples(probe).first_conflict
-    if first is None or probe.n < first:
+    if first is None or probe.n < first or setup.trains_conflicts:
         return None
     detail = {"proof": "equal inputs with different labels", "first_conflict": first}
     return ProbeResult(
@@ -58,9 +58,8 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult | No
     if found is not None and _escapes(setup, run, module, found):
         return None
     detail: dict[str, Any] = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
-    test = setup.samples(run.probe).test()
-    if test is not None and verdict is not Verdict.DIVERGED:
-        detail |= {"test_correct": count_right(module, *test), "test_rows": len(test[1])}
+    if verdict is not Verdict.DIVERGED:
+        detail |= tested(setup, run.probe, module)
     if setup.procedure.escape:
         detail["escapes"] = [asdict(escape) for escape in run.escapes]
         if found is not None and found.downhill is not None:
@@ -81,6 +80,15 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult | No
         seconds=run.seconds,
         detail={**detail, **(found.detail if found else {})},
     )
+
+
+def tested(setup: Setup, probe: Probe, module: nn.Module) -> dict[str, int]:
+    """How a trained model does on the test split, for the record; empty without one."""
+    test = setup.samples(probe).test()
+    if test is None:
+        return {}
+    X, y = test
+    return {"test_correct": count_right(module, X.to(next(module.parameters()).dtype), y), "test_rows": len(y)}
 
 
 def _escapes(setup: Setup, run: ProbeRun, module: nn.Module, found: Examined) -> bool:
@@ -105,7 +113,8 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     A training that still gained in its last doubling is undertrained: no descent has to be looked for. One that
     stalled is polished. It is stationary if that gained nothing and the gradient norm left, on kinks of ReLU the
     steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
-    own limit. Of a linear model the linear program knows the truth first.
+    own limit. Of a linear model the linear program knows the truth first; whether a loss can be
+    reached it does not say.
 
     Args:
         setup: the procedure, with its tolerances.
@@ -122,16 +131,17 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     dead = dead_share(module, X)
     if dead is not None:
         detail["dead_units"] = dead
-    at_init = gradient_norm(setup.fresh_model(run.probe), X, y)
-    norm = _ratio(gradient_norm(module, X, y), at_init)
-    if setup.linear:
+    loss = setup.procedure.loss
+    at_init = gradient_norm(setup.fresh_model(run.probe), X, y, loss)
+    norm = _ratio(gradient_norm(module, X, y, loss), at_init)
+    if setup.linear and setup.loss_goal is None:
         points = X.reshape(len(X), -1).double().cpu().numpy()
         proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
         detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
         detail["certificate_tolerance"] = certificates.RESIDUAL
         if proof.separability is Separability.INSEPARABLE:
             return Examined(Evidence.INFEASIBLE, norm, detail)
-        if proof.separability is Separability.SEPARABLE:  # its loss has no minimum: descent is always left
+        if proof.separability is Separability.SEPARABLE and loss == "cross_entropy":  # it has no minimum to end at
             return Examined(Evidence.BUDGET, norm, detail)
     if run.stop is Stop.BUDGET:
         return Examined(Evidence.BUDGET, norm, detail)
@@ -151,8 +161,8 @@ def _polished(
     detail: dict[str, Any],
 ) -> Examined:
     procedure = setup.procedure
-    reached = polish(module, X, y, procedure.polish_steps)
-    polished_norm = _ratio(gradient_norm(reached.module, X, y), at_init)
+    reached = polish(module, X, y, procedure.polish_steps, procedure.loss)
+    polished_norm = _ratio(gradient_norm(reached.module, X, y, procedure.loss), at_init)
     detail |= {
         "polish_gain": reached.gain,
         "polish_correct": reached.correct,
@@ -161,9 +171,12 @@ def _polished(
         "polish_tolerance": procedure.polish_tolerance,
         "gradient_tolerance": procedure.gradient_tolerance,
     }
-    if reached.correct == run.n or reached.gain >= procedure.polish_tolerance:
+    if _fits(setup, run, reached) or reached.gain >= procedure.polish_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
-    slope, examined, kinks = polished_norm, reached.module, steepest_slope(reached.module, X, y)
+    slope, examined = polished_norm, reached.module
+    kinks = steepest_slope(reached.module, X, y) if procedure.loss == "cross_entropy" else None
+    if procedure.loss != "cross_entropy":
+        detail["kinks"] = f"not examined for the {procedure.loss} loss"
     if kinks is not None:
         slope = _ratio(kinks.slope, at_init)
         detail |= {
@@ -178,15 +191,21 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance)
+    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance, procedure.loss)
     if kinks is not None and kinks.pairs:
         evidence = Evidence.STATIONARY
         spectrum["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
     return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
 
 
+def _fits(setup: Setup, run: ProbeRun, reached: Polish) -> bool:
+    if setup.loss_goal is None:
+        return reached.correct == run.n
+    return reached.loss_after <= setup.loss_goal
+
+
 def judge_curvature(
-    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float
+    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float, loss_name: str = "cross_entropy"
 ) -> tuple[Evidence, dict[str, Any], Array | None]:
     """Whether a stationary point is a saddle or a minimum, or why that cannot be said, with the numbers behind it.
 
@@ -204,9 +223,10 @@ def judge_curvature(
         y: (n,) labels.
         tolerance: relative to the largest magnitude of an eigenvalue; a saddle is below its negative, a minimum above
             a hundredth of that.
+        loss_name: of the loss.
     """
     try:
-        found = smallest_eigenvalue(module, X, y)
+        found = smallest_eigenvalue(module, X, y, loss_name)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

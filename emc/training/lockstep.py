@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from emc.optimizers.plan import StackedRule
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude, conflict
+from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
 from emc.training.stacking import StackedModel
@@ -141,7 +141,7 @@ class Stack:
         self.runs: list[ProbeRun] = []
         self._rule: StackedRule = setup.plan.rule
         self._kind, self._batch_size = _kind(setup), batch_size
-        self._tick = setup.procedure.check_steps
+        self._tick, self._loss = setup.procedure.check_steps, setup.procedure.loss
         self._model = StackedModel(setup.make_model())
         device, dtype = setup.pool.device, setup.pool.dtype
         self._flat = torch.empty(0, self._model.num_parameters, device=device, dtype=dtype)
@@ -224,7 +224,7 @@ class Stack:
         size = rows.shape[2]
         for step in range(steps):
             logits = self._model.forward(self._leaves, self._gather(rows[step]))
-            loss = functional.cross_entropy(logits.flatten(0, 1), labels[step].flatten(), reduction="sum") / size
+            loss = loss_of(self._loss, logits.flatten(0, 1), labels[step].flatten(), "sum") / size
             self._model.flatten(torch.autograd.grad(loss, parameters), self._gradient)
             self._rule.step(self._flat, self._gradient, self._state, self._lr)
 
@@ -277,5 +277,5 @@ class Stack:
         X = self._gather_from([self._inputs[i][0] for i in active], rows)
         logits = self._model.forward(self._model.views(flat), X)
         right[places] += (is_right(logits, labels) & counted).sum(1)
-        losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        losses = loss_of(self._loss, logits.flatten(0, 1), labels.flatten(), "none").view_as(labels)
         loss[places] += torch.where(counted, losses, 0).sum(1, dtype=torch.float64)

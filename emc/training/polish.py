@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn, optim
-from torch.nn import functional
 
 from emc.training.counting import is_right
+from emc.training.losses import loss_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,28 +46,28 @@ class Polish:
         return 1 - self.loss_after / self.loss_before if self.loss_before > 0 else 0.0
 
 
-def loss_and_gradient(module: nn.Module, X: Tensor, y: Tensor) -> Tensor:
+def loss_and_gradient(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> Tensor:
     """Mean loss over all samples; the gradient is accumulated in the parameters. Evaluated in eval mode."""
     module.eval()
     total = X.new_zeros(())
     for rows, labels in zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True):
-        loss = functional.cross_entropy(module(rows), labels, reduction="sum") / len(X)
+        loss = loss_of(loss_name, module(rows), labels, "sum") / len(X)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
 
-def gradient_norm(module: nn.Module, X: Tensor, y: Tensor) -> float:
+def gradient_norm(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> float:
     """Euclidean norm of the full-batch gradient over all trainable parameters, in float64, on a copy."""
     module = copy.deepcopy(module).double()
     module.zero_grad()
-    loss_and_gradient(module, X.double(), y)
+    loss_and_gradient(module, X.double(), y, loss_name)
     norms = [p.grad.norm() for p in module.parameters() if p.grad is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
-def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int) -> Polish:
+def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int, loss_name: str = "cross_entropy") -> Polish:
     """Descend from where a training stopped: L-BFGS, then full-batch Adam with decaying steps from the better point.
 
     L-BFGS alone stalls at the kinks of ReLU where Adam still lowers the loss; Adam alone is slow on smooth losses.
@@ -77,17 +77,18 @@ def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int) -> Polish:
         X: (n, *shape) inputs.
         y: (n,) labels.
         steps: iterations of each.
+        loss_name: of the loss.
     """
     module = copy.deepcopy(module).double()
     X = X.double()
     parameters = [p for p in module.parameters() if p.requires_grad]
-    before = gradient_norm(module, X, y)
+    before = gradient_norm(module, X, y, loss_name)
     with torch.no_grad():
-        start = float(loss_and_gradient(module, X, y))
+        start = float(loss_and_gradient(module, X, y, loss_name))
     best = _Best(parameters, start)
-    _run_lbfgs(parameters, lambda: _closure(module, X, y), steps, best)
+    _run_lbfgs(parameters, lambda: _closure(module, X, y, loss_name), steps, best)
     best.restore()
-    _run_adam(parameters, lambda: _closure(module, X, y), steps, best)
+    _run_adam(parameters, lambda: _closure(module, X, y, loss_name), steps, best)
     best.restore()
     with torch.no_grad():
         correct = sum(
@@ -115,9 +116,9 @@ class _Best:
             parameter.copy_(saved)
 
 
-def _closure(module: nn.Module, X: Tensor, y: Tensor) -> Tensor:
+def _closure(module: nn.Module, X: Tensor, y: Tensor, loss_name: str) -> Tensor:
     module.zero_grad()
-    return loss_and_gradient(module, X, y)
+    return loss_and_gradient(module, X, y, loss_name)
 
 
 def _run_lbfgs(parameters: list[nn.Parameter], closure: Callable[[], Tensor], steps: int, best: _Best) -> None:

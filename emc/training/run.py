@@ -16,7 +16,7 @@ from emc.training.setup import Setup
 class Stop(Enum):
     """Why a training ended."""
 
-    FITTED = "every sample right"
+    FITTED = "the criterion is met: every sample right, or the loss low enough"
     DIVERGED = "the loss is no longer finite"
     STALLED = "a doubling of the steps gained nothing"
     BUDGET = "the budget ended while the training still gained"
@@ -118,7 +118,8 @@ class ProbeRun:
         if not math.isfinite(loss):
             self.stop = Stop.DIVERGED
             return
-        if correct == self.n:
+        goal = self.setup.loss_goal
+        if correct == self.n if goal is None else loss <= goal:
             self.stop = Stop.FITTED
             return
         self.trace.add(self._steps_since_escape, loss, correct)

@@ -32,6 +32,8 @@ class Setup:
         plan: the optimizer.
         make_schedule: makes a fresh schedule for one probe.
         linear: logits are affine in the inputs and unconstrained.
+        loss_goal: mean training loss at which a probe is fitted; None where every sample has to be right.
+        trains_conflicts: whether samples that cannot all be fitted are trained on, since not all of them have to be.
         identified: whether its probes have an identity that outlives this process; others are not journaled.
     """
 
@@ -42,6 +44,8 @@ class Setup:
     plan: OptimizerPlan
     make_schedule: Callable[[], Schedule]
     linear: bool = False
+    loss_goal: float | None = None
+    trains_conflicts: bool = False
     identified: bool = True
 
     @cached_property
@@ -55,6 +59,8 @@ class Setup:
 
     def budget(self, n: int) -> int:
         """Steps after which a probe of n samples ends."""
+        if self.plan.solve is not None:
+            return 1
         return self.procedure.budget(n, self.batch_size(n))
 
     def check_every(self, n: int) -> int:

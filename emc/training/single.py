@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from emc.results import ProbeResult, RunningProbe
 from emc.seeds import dropout_seed
 from emc.specs import Probe
 from emc.training.counting import count
 from emc.training.evidence import conclude, conflict
+from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
 
@@ -79,6 +79,7 @@ class _Training:
         samples = setup.samples(probe)
         self._store, self._index = samples.store(probe.n)
         self._y = samples.y[: probe.n]
+        self._loss = setup.procedure.loss
         self._module = setup.fresh_model(probe).train()
         self._optimizer = self._make_optimizer()
         self._generators: list[Tensor] | None = None
@@ -116,7 +117,7 @@ class _Training:
                 self._closure_steps(steps)
             else:
                 self._steps(steps)
-        correct, loss = count(self._module, self._store, self._index, self._y)
+        correct, loss = count(self._module, self._store, self._index, self._y, self._loss)
         run.count(correct, loss)
         if self._setup.plan.closure and not loss < before:
             self._optimizer = self._make_optimizer()  # a curvature memory that no longer descends is started over
@@ -134,7 +135,7 @@ class _Training:
         for batch in positions:
             X = self._store.index_select(0, self._index[batch])
             self._optimizer.zero_grad()
-            functional.cross_entropy(self._module(X), self._y[batch]).backward()  # type: ignore[no-untyped-call]
+            loss_of(self._loss, self._module(X), self._y[batch]).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
         self.run.did(steps)
 
@@ -146,7 +147,7 @@ class _Training:
             nonlocal evaluations
             evaluations += 1
             self._optimizer.zero_grad()
-            loss = functional.cross_entropy(self._module(X), y)
+            loss = loss_of(self._loss, self._module(X), y)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
 

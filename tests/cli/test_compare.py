@@ -206,8 +206,21 @@ def test_different_estimands_are_refused(mistake: Mistake, sized: Sized) -> None
     report.write_result(sized(*A, estimand="n50, best of 2 inits"), "b.json")
     assert mistake("compare", "a.json", "b.json") == (
         'results compared must have one estimand, got "n50" in a.json and "n50, best of 2 inits" in b.json; '
-        "measure both with the same --growth and --attempts"
+        "measure both with the same --growth, --attempts and --criterion"
     )
+
+
+def test_results_without_replicates_are_refused(mistake: Mistake, sized: Sized) -> None:
+    error = "largest n of mean training error<=0.1"
+    report.write_result(sized(*A), "a.json")
+    report.write_result(sized(*A, estimand=error, replicates=()), "b.json")
+    assert mistake("compare", "b.json", "b.json") == (
+        f'results compared must have one EMC a replicate, got "{error}" in b.json, which has none; '
+        "measure with --criterion fit or a loss"
+    )
+    stopped = replace(sized(*A, estimand=error), replicates=(), status=Status.INTERRUPTED)
+    report.write_result(stopped, "b.json")
+    assert mistake("compare", "b.json", "a.json").startswith("only finished results can be compared, got the interru")
 
 
 def test_interrupted_results_are_refused(mistake: Mistake, sized: Sized) -> None:

@@ -74,6 +74,8 @@ def _other_value(name: str) -> tuple[str, Any]:
         return str(number), type(number)(number) if setting.kind == "int" else float(number)
     if name == "growth":
         return "linear:step=7", "linear:step=7"
+    if name == "criterion":
+        return "error<=0.2", "error<=0.2"
     return "zebra:stripes=3", "zebra:stripes=3"
 
 

@@ -36,6 +36,8 @@ PARAMETERS = {
     "linear": (D + 1) * K,
     "mlp:width=7": mlp_parameters(7, 1),
     "mlp:width=6,depth=3": mlp_parameters(6, 3),
+    "random_features:dim=9": 9 * K,
+    "random_features:dim=4,bandwidth=8": 4 * K,
     "cnn:width=3,depth=1": cnn_parameters(3, 1),
     "cnn:width=4,depth=3": cnn_parameters(4, 3),
 }
@@ -110,6 +112,8 @@ def global_generator_kept() -> Callable[[], bool]:
     [
         ("mlp:width=0", "mlp needs width and depth of at least 1, got width=0, depth=1; use linear for none"),
         ("mlp:depth=0", "mlp needs width and depth of at least 1, got width=16, depth=0"),
+        ("random_features:dim=0", "random_features needs dim of at least 1, got 0"),
+        ("random_features:bandwidth=0", "random_features needs a bandwidth above 0 and finite, got 0"),
         ("cnn:width=0", "cnn needs width and depth of at least 1, got width=0, depth=2"),
         ("mlp:width=2.5", 'model mlp takes width as int, got "2.5"'),
     ],

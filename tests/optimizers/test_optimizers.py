@@ -30,7 +30,10 @@ def quadratic(x: Tensor) -> Tensor:
     return 0.5 * (torch.linspace(0.1, 3, x.shape[-1], dtype=x.dtype) * (x - 1) ** 2).sum(-1)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS.names())
+SOLVERS = [name for name in OPTIMIZERS.names() if OPTIMIZERS.build(name).solve is not None]
+
+
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS.names()) - set(SOLVERS)))
 def test_lowers_a_quadratic(name: str) -> None:
     plan = OPTIMIZERS.build(name)
     parameter = nn.Parameter(torch.zeros(8, dtype=torch.float64))
@@ -51,6 +54,24 @@ def test_lowers_a_quadratic(name: str) -> None:
             closure()
             optimizer.step()
     assert float(closure().detach()) < 0.6 * start
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_solves_to_the_smallest_of_the_least(name: str) -> None:
+    """x = 1 and x + y + z = 4 leave y + z = 3, of which (1.5, 1.5) is smallest; a third equation cannot be met."""
+    plan = OPTIMIZERS.build(name)
+    assert plan.solve is not None
+    A = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    found = plan.solve(A, torch.tensor([[1.0], [4.0]]))
+    torch.testing.assert_close(found.weights, torch.tensor([[1.0], [1.5], [1.5]], dtype=torch.float64))
+    assert found.rank == 2
+    assert (found.largest**2, found.smallest**2) == pytest.approx((2 + 2**0.5, 2 - 2**0.5))
+    twice = plan.solve(A[[0, 0]], torch.tensor([[1.0], [2.0]]))
+    torch.testing.assert_close(twice.weights, torch.tensor([[1.5], [0.0], [0.0]], dtype=torch.float64))
+    assert twice.rank == 1
+    assert plan.solve(torch.zeros(2, 3), torch.ones(2, 1)).rank == 0
+    with pytest.raises(RuntimeError, match="solved, not stepped"):
+        plan.build([])
 
 
 def test_every_optimizer_with_a_rule_is_compared() -> None:
@@ -157,4 +178,4 @@ def test_options_out_of_range_are_refused(name: str, message: str) -> None:
 
 def test_full_batch_optimizers_say_so() -> None:
     full = {plugin.name for plugin in OPTIMIZERS if OPTIMIZERS.build(plugin.name).full_batch}
-    assert full == {"gd", "lbfgs"}
+    assert full == {"gd", "lbfgs", "lstsq"}

@@ -274,3 +274,27 @@ def test_the_examined_model_is_not_changed(make_prepared: MakePrepared, train: T
     found = [train(SingleTrainer(setup), [Probe("base", 100, 0)])[0] for setup in (short, long)]
     assert found[0].detail["polish_gain"] < found[1].detail["polish_gain"]
     assert replace(found[0], detail={}) == replace(found[1], detail={})
+
+
+LEAST_SQUARES = {"model": "linear", "loss": "squared", "optimizer": "lbfgs", "polish_steps": 50, "min_steps": 2000}
+
+
+def test_the_least_squares_of_a_linear_model_are_a_minimum(make_prepared: MakePrepared, train: Train) -> None:
+    """Its loss is convex; to be separable does not mean that its minimum separates, nor that descent is left."""
+    settings = LEAST_SQUARES | {"precision": "float64", "criterion": "loss<=1e-6"}
+    setup = make_prepared(**settings).setup
+    (fitted, failed) = train(SingleTrainer(setup), [Probe("base", 7, 0), Probe("base", 30, 0)])
+    assert fitted.verdict is Verdict.FITTED
+    assert fitted.loss is not None
+    assert fitted.loss <= 1e-6
+    assert (failed.verdict, failed.evidence) == (Verdict.NOT_FITTED, Evidence.MINIMUM)
+    assert "linear_program" not in failed.detail
+
+
+def test_a_loss_that_the_polish_reaches_was_in_reach(make_prepared: MakePrepared, train: Train) -> None:
+    """All are right long before, which is not what the criterion asks for."""
+    settings = {"optimizer": "sgd:lr=1e-4,momentum=0", "loss": "squared", "stall_share": 0, "stall_tolerance": 0.9}
+    setup = make_prepared(model="linear", criterion="loss<=0.001", polish_steps=50, **settings).setup
+    (found,) = train(SingleTrainer(setup), [Probe("base", 5, 0)])
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.NOISE_FLOOR)
+    assert found.detail["polish_gain"] > 0.9

@@ -346,3 +346,18 @@ def test_wall_time_is_shared_out(make_prepared: MakePrepared) -> None:
     while len(results) < len(MIXED):
         results += trainer.advance()
     assert all(result.seconds > 0 for result in results)
+
+
+@pytest.mark.parametrize("criterion", ["fit", "loss<=0.05"])
+def test_agrees_with_single_on_the_squared_loss(make_prepared: MakePrepared, train: Train, criterion: str) -> None:
+    setup = make_prepared(loss="squared", criterion=criterion, optimizer="adam:lr=0.02", batch_size=8).setup
+    probes = grid_probes((8, 24), replicates=3)
+    pairs = zip(train(SingleTrainer(setup), probes), train(LockstepTrainer(setup, 32), probes), strict=True)
+    verdicts = set()
+    for single, lockstep in pairs:
+        assert single.verdict is lockstep.verdict
+        assert single.loss == pytest.approx(lockstep.loss, rel=0.05, abs=1e-3)
+        verdicts.add(single.verdict)
+        if criterion != "fit" and single.loss is not None:
+            assert (single.loss <= 0.05) == (single.verdict is Verdict.FITTED)
+    assert verdicts == {Verdict.FITTED, Verdict.NOT_FITTED}
