@@ -182,7 +182,8 @@ class _Bench:
         pool = self.setup.pool
         pool = Pool(pool.dataset, pool.task, self.seed, pool.device, pool.dtype)
         n_start, n_max = self.measurement.search.sizes
-        search = Search(n_start=n_start, n_max=n_max, tolerance=TOLERANCE)
+        retries = self.measurement.search.retries
+        search = Search(n_start=n_start, n_max=n_max, tolerance=TOLERANCE, retries=retries)
         setups: dict[str, Setup] = {}
         tried = []
         for candidate in candidates:
