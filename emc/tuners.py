@@ -91,7 +91,7 @@ def halving(
     replicates: int = 3,
     widen: int = 2,
 ) -> Halving:
-    """Successive halving around the optimizer's rate (lr=auto: its default), by what is fitted on part of the budget.
+    """Successive halving around the optimizer's rate (lr=auto: its default), by the samples fitted in the budget.
 
     Raises:
         SpecError: an option out of range.

@@ -132,6 +132,14 @@ def test_the_range_is_widened_towards_the_better_end_and_an_end_is_said() -> Non
     assert tuning_of(wide)["chosen"]["lr"] > tuning_of(narrow)["chosen"]["lr"]
 
 
+def test_of_candidates_that_fit_everything_the_quickest_is_chosen() -> None:
+    tuning = tuning_of(measure(n_max=3, min_steps=2000, tune="halving:rungs=1,factor=10,replicates=1,widen=0"))
+    full = [trial["cost"]["sample_steps"] for trial in tuning["trials"] if trial["fitted"] == [3]]
+    assert len(full) > 1
+    assert tuning["trials"][0]["cost"]["sample_steps"] == min(full)
+    assert tuning["trials"][0]["candidate"] == tuning["chosen"]
+
+
 def test_batch_sizes_are_tuned_on_request() -> None:
     result = measure(tune="halving:rates=2,batch_sizes=4|30,replicates=1,widen=0")
     tried = {(t["candidate"]["lr"], t["candidate"]["batch_size"]) for t in tuning_of(result)["trials"]}
