@@ -116,7 +116,8 @@ def probes_text(result: EmcResult) -> str:
 
 def tuning_table(tuning: Mapping[str, Any]) -> str:
     """Every candidate of a tuning, rung by rung, the best first."""
-    head = ("rung", "budget", "lr", "batch size", "fitted", "diverged", "score", "steps", "sample-steps", "seconds")
+    counts = ("steps", "sample-steps", "seconds")
+    head = ("rung", "budget", "lr", "batch", "fitted", "diverged", "score", "right", *counts)
     rows = [head] + [
         (
             str(trial["rung"] + 1),
@@ -126,6 +127,7 @@ def tuning_table(tuning: Mapping[str, Any]) -> str:
             " ".join(map(str, trial["fitted"])),
             str(trial["diverged"]),
             f"{trial['score']:.4g}",
+            f"{trial['right']:.2%}",
             f"{trial['cost']['steps']:,.0f}",
             f"{trial['cost']['sample_steps']:,.0f}",
             f"{trial['cost']['seconds']:,.1f}",

@@ -33,7 +33,8 @@ class Halving:
         rates: learning rates tried, around the named one.
         factor: between neighbouring rates.
         batch_sizes: tried with each rate; empty for the named one.
-        rungs: budgets tried; the last is the eta-th part of the measurement's, each earlier one the eta-th of the next.
+        rungs: budgets tried; the last is the measurement's own, each earlier one the eta-th part of the next. Short
+            budgets alone favour high rates.
         eta: of the candidates of a rung, one in so many enters the next, rounded up.
         replicates: independent draws each candidate is tried on.
         widen: rates added at most where the best of the first rung is at an end of their range.
@@ -67,7 +68,7 @@ class Halving:
 
     def divisors(self) -> Iterator[int]:
         """By what the measurement's budget is divided in each rung."""
-        return (self.eta ** (self.rungs - rung) for rung in range(self.rungs))
+        return (self.eta**rung for rung in reversed(range(self.rungs)))
 
     def survivors(self, number: int) -> int:
         """How many of a rung's candidates enter the next."""
@@ -90,7 +91,7 @@ def halving(
     replicates: int = 3,
     widen: int = 2,
 ) -> Halving:
-    """Successive halving around the optimizer's rate (lr=auto: its default), by what is fitted on part of the budget.
+    """Successive halving around the optimizer's rate (lr=auto: its default), by the samples fitted in the budget.
 
     Raises:
         SpecError: an option out of range.

@@ -34,7 +34,7 @@ class Trial:
         fitted: samples fitted by each tuning replicate: the lower end of its coarse search.
         diverged: replicates whose search ended because every fresh seed diverged.
         score: mean logarithm of the samples fitted, none counted as one; those that diverged least are ranked by it.
-        right: share of right answers in the trainings that failed, which decides between equal scores.
+        right: share of right answers in the trainings that failed, which decides between equal scores; then the cost.
         cost: probes, steps, sample_steps, seconds.
     """
 
@@ -101,10 +101,10 @@ def choose(procedure: Procedure, candidate: Candidate) -> Procedure:
 def tune(
     measurement: Measurement, setup: Setup, num_classes: int, execution: Execution, observer: Observer | None = None
 ) -> Tuning:
-    """Choose among the candidates of the measurement's tuner by what they fit on part of the budget.
+    """Choose among the candidates of the measurement's tuner by the samples they fit within the budget.
 
     In each rung every candidate's coarse searches run side by side; those that fit the most samples enter the next
-    one, where the budget is larger. Ctrl-C ends it without a choice.
+    one, where the budget is larger, and is the measurement's own in the last. Ctrl-C ends it without a choice.
 
     Args:
         measurement: resolved, with a tuner.
@@ -154,8 +154,12 @@ def _widen(bench: _Bench, halving: Halving, divisor: int, ranked: list[Trial]) -
 
 
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The best first: whoever diverged last, and of equals the smallest rate first, since too large ones are alike."""
-    return sorted(trials, key=lambda trial: (trial.diverged, -trial.score, -trial.right, trial.candidate.lr))
+    """The best first: whoever diverged last; of equals the quickest, then the smallest rate."""
+
+    def place(trial: Trial) -> tuple[float, ...]:
+        return trial.diverged, -trial.score, -trial.right, trial.cost["sample_steps"], trial.candidate.lr
+
+    return sorted(trials, key=place)
 
 
 class _InterruptedError(Exception):
@@ -182,7 +186,8 @@ class _Bench:
         pool = self.setup.pool
         pool = Pool(pool.dataset, pool.task, self.seed, pool.device, pool.dtype)
         n_start, n_max = self.measurement.search.sizes
-        search = Search(n_start=n_start, n_max=n_max, tolerance=TOLERANCE)
+        retries = self.measurement.search.retries
+        search = Search(n_start=n_start, n_max=n_max, tolerance=TOLERANCE, retries=retries)
         setups: dict[str, Setup] = {}
         tried = []
         for candidate in candidates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -108,3 +109,32 @@ def _make_result(kind: str = "bracketed", replicates: int = 6, **changes: Any) -
 def make_result() -> MakeResult:
     """`make_result(kind, replicates)` of a kind in bracketed, undertrained, non_monotone, censored, diverged, ..."""
     return _make_result
+
+
+def _trial(lr: float, fitted: list[int], diverged: int, right: float, steps: int) -> dict[str, Any]:
+    score = sum(math.log(n) for n in fitted) / len(fitted)
+    cost = {"probes": 5 - diverged, "steps": steps, "sample_steps": 100 * steps, "seconds": 1.0 - diverged / 2}
+    return {
+        "rung": 0,
+        "candidate": {"lr": lr, "batch_size": 128},
+        "min_steps": 1000,
+        "max_epochs": 10,
+        "fitted": fitted,
+        "diverged": diverged,
+        "score": score,
+        "right": right,
+        "cost": cost,
+    }
+
+
+@pytest.fixture
+def tuning() -> dict[str, Any]:
+    """The record of a tuning of two rates in one rung."""
+    return {
+        "tuner": "halving:rates=2",
+        "seed": 77,
+        "chosen": {"lr": 0.003, "batch_size": 128},
+        "at_edge": True,
+        "cost": {"probes": 9, "steps": 5500, "sample_steps": 550_000, "seconds": 1.5},
+        "trials": [_trial(0.003, [100, 120], 0, 0.9, 4000), _trial(0.03, [80, 60], 1, 0.8, 1500)],
+    }

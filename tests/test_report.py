@@ -202,3 +202,24 @@ def _with_evidence(probe: Any, evidence: Evidence) -> Any:
     from dataclasses import replace
 
     return replace(probe, evidence=evidence if probe.evidence else None)
+
+
+def test_a_tuning_is_one_row_and_its_candidates_a_table(make_result: MakeResult, tuning: dict[str, Any]) -> None:
+    result = make_result(tuning=tuning)
+    assert dict(report.table_rows(result))["tuned"] == (
+        "lr 0.003 of 2 candidates from 0.003 to 0.03, on seeds of its own: 9 probes, 5,500 steps, 1.5 s; "
+        "the chosen rate is at an end of those tried, a better one may lie beyond (raise widen or rates)"
+    )
+    assert report.tuning_table(tuning).splitlines() == [
+        "tuned by halving:rates=2 on seed 77",
+        "rung  budget                    lr     batch  fitted   diverged  score  right   steps  sample-steps  seconds",
+        "1     1,000 steps or 10 epochs  0.003  128    100 120  0         4.696  90.00%  4,000  400,000       1.0",
+        "1     1,000 steps or 10 epochs  0.03   128    80 60    1         4.238  80.00%  1,500  150,000       0.5",
+    ]
+
+
+def test_a_result_whose_tuning_is_something_else_is_refused(make_result: MakeResult, tmp_path: Path) -> None:
+    record = make_result().to_dict() | {"tuning": {"chosen": {"lr": 1}}}
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    with pytest.raises(OutputError, match="a result file must hold an EMC result"):
+        report.read_result(tmp_path / "r.json")

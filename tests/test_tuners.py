@@ -24,7 +24,7 @@ def test_rates_are_tried_with_every_batch_size() -> None:
 
 @pytest.mark.parametrize(
     ("rungs", "eta", "divisors", "entering"),
-    [(2, 3, [9, 3], [5, 2, 1]), (3, 2, [8, 4, 2], [5, 3, 2, 1]), (1, 4, [4], [5, 2])],
+    [(2, 3, [3, 1], [5, 2, 1]), (3, 2, [4, 2, 1], [5, 3, 2, 1]), (1, 4, [1], [5, 2])],
 )
 def test_budgets_grow_and_candidates_fall_by_eta(
     rungs: int, eta: int, divisors: list[int], entering: list[int]

@@ -20,12 +20,13 @@ from emc.training.lockstep import LockstepTrainer
 from emc.tuning import tuning_seed
 
 SMALL = {
-    "data": "gaussian:dim=6,size=60",
+    "data": "gaussian:dim=4,size=40",
     "labels": "random",
     "model": "linear",
-    "min_steps": 90,
+    "min_steps": 45,
     "max_epochs": 1,
     "check_steps": 10,
+    "certify": "none",
     "replicates": 2,
     "tolerance": 0.2,
 }
@@ -71,7 +72,7 @@ def test_the_table_holds_every_candidate_and_the_best_of_the_last_rung_is_chosen
     first = [trial for trial in tuning["trials"] if trial["rung"] == 0]
     last = [trial for trial in tuning["trials"] if trial["rung"] == 1]
     assert {trial["candidate"]["lr"] for trial in first} == {0.0125, 0.05, 0.2}
-    assert [trial["min_steps"] for trial in first + last] == [10, 10, 10, 30]
+    assert [trial["min_steps"] for trial in first + last] == [15, 15, 15, 45]
     assert last[0]["candidate"] == tuning["chosen"] == max(first, key=lambda trial: trial["score"])["candidate"]
     assert all(len(trial["fitted"]) == 2 and trial["cost"]["steps"] > 0 for trial in first + last)
     assert tuning["cost"]["steps"] == sum(trial["cost"]["steps"] for trial in first + last)
@@ -87,7 +88,7 @@ def test_tuning_sees_no_draw_that_is_measured(tmp_path: Path) -> None:
     assert len(lines) == len(measured) + tuning["cost"]["probes"]
     assert tuning["seed"] == tuning_seed(0) != 0
     own, other = ready().setup.pool, replace(ready(seed=tuning["seed"])).setup.pool
-    assert not torch.equal(own.samples(0).store(60)[1], other.samples(0).store(60)[1])
+    assert not torch.equal(own.samples(0).store(40)[1], other.samples(0).store(40)[1])
     assert len({tuning_seed(seed) for seed in range(100)} | set(range(100))) == 200
 
 
@@ -110,7 +111,8 @@ def test_a_diverging_candidate_loses() -> None:
         model="mlp:width=4,depth=2",
         optimizer="sgd:lr=1e30",
         schedule="constant",
-        tune="halving:rates=2,factor=1000,widen=9,replicates=1",
+        tune="halving:rates=2,factor=1000,widen=9,replicates=1,rungs=1",
+        retries=0,
     )
     tuning = tuning_of(result)
     diverged = [trial for trial in tuning["trials"] if trial["diverged"]]
@@ -119,7 +121,7 @@ def test_a_diverging_candidate_loses() -> None:
 
 
 def test_the_range_is_widened_towards_the_better_end_and_an_end_is_said() -> None:
-    settings = {"optimizer": "adam:lr=1e-3", "min_steps": 450}
+    settings = {"optimizer": "adam:lr=1e-3", "min_steps": 150}
     narrow = measure(**settings, tune="halving:rates=3,factor=10,replicates=1,widen=0")
     assert tuning_of(narrow)["at_edge"]
     assert "at an end of those tried" in str(narrow)
@@ -127,7 +129,15 @@ def test_the_range_is_widened_towards_the_better_end_and_an_end_is_said() -> Non
     rates = {trial["candidate"]["lr"] for trial in tuning_of(wide)["trials"]}
     assert max(rates) >= 0.1
     assert min(rates) == 1e-4
-    assert not tuning_of(wide)["at_edge"]
+    assert tuning_of(wide)["chosen"]["lr"] > tuning_of(narrow)["chosen"]["lr"]
+
+
+def test_of_candidates_that_fit_everything_the_quickest_is_chosen() -> None:
+    tuning = tuning_of(measure(n_max=3, min_steps=2000, tune="halving:rungs=1,factor=10,replicates=1,widen=0"))
+    full = [trial["cost"]["sample_steps"] for trial in tuning["trials"] if trial["fitted"] == [3]]
+    assert len(full) > 1
+    assert tuning["trials"][0]["cost"]["sample_steps"] == min(full)
+    assert tuning["trials"][0]["candidate"] == tuning["chosen"]
 
 
 def test_batch_sizes_are_tuned_on_request() -> None:
@@ -149,7 +159,7 @@ def test_candidates_train_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
         return results
 
     monkeypatch.setattr(LockstepTrainer, "advance", watched)
-    measure(tune="halving:rates=4,replicates=3,eta=2", min_steps=400)
+    measure(tune="halving:rates=4,replicates=3,rungs=1,widen=0", replicates=1)
     assert most == 12
 
 

@@ -16,12 +16,14 @@ class Kind:
         name: what `emc list` takes.
         setting: the setting that names such a plug-in.
         module, attribute: where the registry lives; imported only when asked for, so that a start-up stays short.
+        note: one more thing to know of all of them.
     """
 
     name: str
     setting: str
     module: str
     attribute: str
+    note: str = ""
 
     def registry(self) -> Registry[object]:
         """The registry of this kind."""
@@ -36,7 +38,7 @@ class Kind:
 KINDS = (
     Kind("models", "model", "emc.models", "MODELS"),
     Kind("data", "data", "emc.data", "DATA"),
-    Kind("optimizers", "optimizer", "emc.optimizers", "OPTIMIZERS"),
+    Kind("optimizers", "optimizer", "emc.optimizers", "OPTIMIZERS", "lr=auto has the rate tuned (--tune)"),
     Kind("activations", "activation", "emc.models.activations", "ACTIVATIONS"),
     Kind("labels", "labels", "emc.data.regimes", "LABELS"),
     Kind("inputs", "inputs", "emc.data.regimes", "INPUTS"),

@@ -62,7 +62,7 @@ def _record(kind: Kind, plugin: Plugin[Any]) -> dict[str, Any]:
 def _kind_text(kind: Kind, width: int) -> str:
     plugins = kind.plugins()
     indent = max((len(plugin.name) for plugin in plugins), default=0) + 4
-    title = f"{kind.name} (--{kind.setting} NAME or NAME:key=value,key=value)"
+    title = f"{kind.name} (--{kind.setting} NAME or NAME:key=value,key=value)" + (f"; {kind.note}" if kind.note else "")
     return "\n".join([click.style(title, bold=True)] + [_plugin_text(plugin, indent, width) for plugin in plugins])
 
 

@@ -59,3 +59,8 @@ def test_required_options_are_marked_in_json(run: Run) -> None:
 
 def test_an_unknown_kind(mistake: Mistake) -> None:
     assert mistake("list", "modles") == 'there is no kind of plug-in "modles" to list; did you mean "models"?'
+
+
+def test_optimizers_say_that_their_rate_can_be_tuned(run: Run) -> None:
+    head = run("list", "optimizers").stdout.splitlines()[0]
+    assert head == "optimizers (--optimizer NAME or NAME:key=value,key=value); lr=auto has the rate tuned (--tune)"

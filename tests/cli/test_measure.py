@@ -179,3 +179,28 @@ def test_a_non_finite_loss_is_no_half_written_file(run: Run, fake_api: Any, tmp_
     fake_api.result = replace(fake_api.result, probes=(probe, *fake_api.result.probes[1:]))
     assert run("measure", "--json", "r.json").exit_code == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_a_dry_run_says_that_tuning_comes_first(run: Run, tmp_path: Path) -> None:
+    words = ("measure", "--data", "gaussian:dim=3,size=40", "--optimizer", "sgd:lr=auto", "--dry-run")
+    plan = run(*words).stdout
+    assert "# tuning       comes first, by" in plan
+    assert '\ntune = "halving:rates=5,' in plan
+    (tmp_path / "plan.toml").write_text(plan)
+    assert run("measure", "--config", "plan.toml", "--dry-run").stdout == plan
+    assert "tuning" not in run(*words[:3], "--dry-run").stdout
+
+
+def test_verbose_says_that_tuning_comes_first(run: Run, fake_api: Any) -> None:
+    assert "1,200,000 steps, after tuning by halving\n" in run("measure", "-v", "--tune").stderr
+    assert fake_api.calls
+
+
+def test_an_interruption_while_tuning_is_told(
+    run: Run, fake_api: Any, make_result: MakeResult, tuning: dict[str, Any]
+) -> None:
+    fake_api.result = make_result("interrupted", tuning={**tuning, "chosen": None, "trials": []})
+    outcome = run("measure", "-q", "--tune")
+    assert outcome.exit_code == 130
+    assert outcome.stderr == "interrupted while tuning: the same command continues\n"
+    assert "interrupted before the choice; nothing was measured" in outcome.stdout

@@ -146,3 +146,16 @@ def test_a_wrong_choice_names_the_near_one(mistake: Mistake) -> None:
     sentence = mistake("measure", "--duplicates", "dorp")
     assert sentence.startswith("--duplicates is one of drop, keep, got")
     assert sentence.endswith('did you mean "drop"?')
+
+
+def test_tune_alone_is_the_default_tuner(run: Run, fake_api: Any) -> None:
+    assert run("measure", "--tune", "--seed", "3").exit_code == 0
+    assert str(fake_api.measurement.tune) == "halving"
+    assert fake_api.measurement.seed == 3
+    run("measure", "--seed", "3", "--tune")
+    assert str(fake_api.measurement.tune) == "halving"
+    run("measure", "--tune", "halving:rates=7")
+    assert str(fake_api.measurement.tune) == "halving:rates=7"
+    run("measure", "--tune", "none")
+    assert fake_api.measurement.tune is None
+    assert "[alone: halving]" in " ".join(run("measure", "--help").stdout.split())
