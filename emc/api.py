@@ -17,13 +17,9 @@ from emc.estimators import make_estimator
 from emc.resolve import ModelFactory, load_data, make_setup, pick_device, resolve_names, resolve_sizes, shared_key
 from emc.results import EmcResult, cost
 from emc.search.base import AskTell
-from emc.search.path import asked_at
 from emc.session import Driven, drive
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.training.setup import Setup
-
-#: EMCs tried by `Prepared.rough_cost`.
-THRESHOLDS = 32
 
 
 def measure(
@@ -151,15 +147,11 @@ class Prepared:
         Returns:
             probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers).
         """
-        search, setup = self.measurement.search, self.setup
-        *_, n_max = search.sizes
-        thresholds = {round(n_max ** (part / THRESHOLDS)) for part in range(THRESHOLDS)} | {0, n_max - 1, n_max}
-        paths = [asked_at(search, *search.sizes, k) for k in thresholds]
-        R = self.measurement.replicates
-        sample_steps = R * max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
+        setup, paths = self.setup, make_estimator(self.measurement).worst_paths()
+        sample_steps = max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
         return {
-            "probes": R * max(len(path) for path in paths),
-            "steps": R * max(sum(setup.budget(n) for n in path) for path in paths),
+            "probes": max(len(path) for path in paths),
+            "steps": max(sum(setup.budget(n) for n in path) for path in paths),
             "sample_steps": sample_steps,
             "flops": 6.0 * self.parameters * sample_steps,
         }

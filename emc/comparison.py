@@ -229,8 +229,13 @@ def _letters(place: int) -> str:
 
 def _check(names: Sequence[str], results: Sequence[EmcResult]) -> None:
     for name, result in zip(names, results, strict=True):
-        if any(replicate.status is Status.INTERRUPTED for replicate in result.replicates):
+        if Status.INTERRUPTED in (result.status, *(replicate.status for replicate in result.replicates)):
             raise ComparisonError(f"only finished results can be compared, got the interrupted {name}; run it again")
+        if not result.replicates:
+            raise ComparisonError(
+                f"a comparison takes an EMC from each replicate, got none in {name} (--search "
+                f"{result.search.get('search')}); measure it with --search bisection"
+            )
         if len(result.replicates) < 2:
             count = len(result.replicates)
             raise ComparisonError(

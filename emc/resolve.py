@@ -15,6 +15,7 @@ from emc.data import DATA, load
 from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.regimes import INPUTS, LABELS
 from emc.errors import DataError, EmcError, SpecError
+from emc.estimators.base import SEARCHES
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
 from emc.optimizers import OPTIMIZERS
@@ -59,7 +60,14 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     )
     for registry, spec in ((LABELS, task.labels), (OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)):
         registry.build(spec)  # options out of range are told before data are loaded
-    return replace(measurement, task=task, procedure=procedure)
+    measurement = replace(
+        measurement,
+        task=task,
+        procedure=procedure,
+        search=replace(measurement.search, search=SEARCHES.resolve(measurement.search.search)),
+    )
+    SEARCHES.build(measurement.search.search).check(measurement)
+    return measurement
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:

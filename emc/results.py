@@ -61,6 +61,8 @@ class Status(Enum):
     )
     DIVERGED = "every fresh seed diverged above the value shown, a lower bound; lower the learning rate"
     NON_MONOTONE = "a size above the bracket was fitted too; the fits do not fall off at one size"
+    RESOLVED = "the interval of n50 is as narrow as was asked for"
+    UNRESOLVED = "all probes allowed were done before the interval was as narrow as asked for; raise max_probes"
     INTERRUPTED = "the search was stopped early, so the value shown is a lower bound; run the same command to continue"
 
     @property
@@ -193,15 +195,17 @@ class EmcResult(Tabular):
     """The answer to one measurement: the EMC with status, interval, evidence and cost.
 
     Attributes:
-        emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite.
+        emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite; without replicates the
+            estimator's own.
         censored: whether the EMC is at least `emc` only.
         status: of the replicate that holds the median (of the censored ones if the median is censored).
-        lower, upper: median of the replicates' lower and upper ends; `upper` None where censored.
+        lower, upper: median of the replicates' lower and upper ends; `upper` None where censored. Without replicates
+            the interval's ends, rounded outwards.
         interval: confidence interval for n50, conditional on the pool; None where none can be given.
         interval_method: how it was made, or why there is none.
         confidence: asked for the interval.
         estimand: what the number estimates.
-        replicates: one EMC each.
+        replicates: one EMC each; none where each probe is a replicate of its own (`--search threshold`).
         parameters: trainable parameters.
         bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
         task, procedure, search: the resolved specification.
@@ -246,9 +250,10 @@ class EmcResult(Tabular):
     def deciding_evidence(self) -> dict[str, int]:
         """How often each kind of evidence decided a replicate.
 
-        A replicate whose size was tried several times is decided by its weakest failure.
+        A replicate whose size was tried several times is decided by its weakest failure. Without replicates every
+        failure decides.
         """
-        deciding = {replicate.deciding for replicate in self.replicates}
+        deciding = {each.deciding for each in self.replicates} or {probe.key for probe in self.probes}
         kinds = Counter(probe.evidence.key for probe in self.probes if probe.key in deciding and probe.evidence)
         return dict(sorted(kinds.items()))
 
@@ -294,7 +299,7 @@ class EmcResult(Tabular):
             ("EMC", f"{at_least}{self.emc}"),
             (f"{100 * self.confidence:.4g} % interval", self._interval_text()),
             ("status", f"{self.status.key}: {self.status.value}"),
-            ("replicates", self._replicates_text()),
+            ("replicates", self._replicates_text()) if self.replicates else ("verdicts", self._verdicts_text()),
             ("estimand", self.estimand),
             ("parameters", f"{self.parameters:,}"),
             ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),
@@ -325,6 +330,13 @@ class EmcResult(Tabular):
         ]
         kinds = Counter(replicate.status.key for replicate in self.replicates)
         return " ".join(marks) + " (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
+
+    def _verdicts_text(self) -> str:
+        """How many fresh probes showed what, where each is a replicate of its own."""
+        kinds = Counter(probe.verdict.value for probe in self.probes)
+        counts = ", ".join(f"{kinds[verdict.value]} {verdict.value}" for verdict in Verdict if kinds[verdict.value])
+        sizes = len({probe.n for probe in self.probes})
+        return f"{counts or 'none'} (fresh replicates at {sizes} sizes)"
 
     def _data_text(self) -> str:
         facts = self.dataset

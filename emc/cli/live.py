@@ -75,7 +75,7 @@ class LiveView:
 
         self._update_rates(progress)
         done = sum(status is not None for _, _, status in progress.brackets)
-        head = Text(f"{count_text(progress)}; {done} of {len(progress.brackets)} replicates done", style="bold")
+        head = Text(f"{count_text(progress)}; {done} of {len(progress.brackets)} searches done", style="bold")
         brackets = Text("EMC " + brackets_text(progress.brackets))
         if not progress.running:
             return Group(head, brackets)

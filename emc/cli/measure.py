@@ -143,7 +143,7 @@ def _say_plan(prepared: Prepared) -> None:
 
 
 def _say_interruption(result: EmcResult, execution: Execution) -> int:
-    if all(replicate.status is not Status.INTERRUPTED for replicate in result.replicates):
+    if Status.INTERRUPTED not in (result.status, *(replicate.status for replicate in result.replicates)):
         return 0
     remedy = "name a --journal to be able to continue" if execution.journal is None else "the same command continues"
     click.echo(f"interrupted: {remedy}", err=True)

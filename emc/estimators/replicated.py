@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from emc.estimators.base import Conclusion
+from emc.estimators.base import SEARCHES, Conclusion, Estimator
 from emc.results import Evidence, ProbeResult, Replicate, Status, Verdict
 from emc.search.base import Ask
-from emc.search.path import Bracket, Shown
+from emc.search.path import Bracket, Shown, asked_at
 from emc.search.replicate import ReplicateSearch
-from emc.specs import Search
+from emc.specs import Measurement, Search
 from emc.stats.intervals import interval, median
+
+#: EMCs tried for `ReplicatedSearch.worst_paths`.
+THRESHOLDS = 32
 
 _SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
 
@@ -77,7 +80,7 @@ class ReplicatedSearch:
 
     def __init__(self, search: Search, replicates: int, confidence: float) -> None:
         self.searches = [MeasuredReplicate(search, *search.sizes, number) for number in range(replicates)]
-        self._confidence = confidence
+        self._search, self._confidence = search, confidence
 
     def conclude(self) -> Conclusion:
         """Median and interval of the replicates by now."""
@@ -95,6 +98,30 @@ class ReplicatedSearch:
             replicates=replicates,
             probes=tuple(result for search in self.searches for result in search.results()),
         )
+
+    def worst_paths(self) -> list[list[int]]:
+        """The sizes asked where every replicate has one EMC, for EMCs over the whole range, none diverged."""
+        n_max, replicates = self._search.sizes[1], len(self.searches)
+        thresholds = {round(n_max ** (part / THRESHOLDS)) for part in range(THRESHOLDS)} | {0, n_max - 1, n_max}
+        return [asked_at(self._search, *self._search.sizes, k) * replicates for k in thresholds]
+
+
+@dataclass(frozen=True)
+class BisectionRule:
+    """Growth and bisection, once a replicate; it has no options of its own."""
+
+    def check(self, measurement: Measurement) -> None:
+        """All settings of a search are its own."""
+
+    def make(self, measurement: Measurement) -> Estimator:
+        """One search a replicate."""
+        return ReplicatedSearch(measurement.search, measurement.replicates, measurement.confidence)
+
+
+@SEARCHES.register("bisection")
+def _bisection() -> BisectionRule:
+    """Growth and bisection by every replicate; the EMC is their median."""
+    return BisectionRule()
 
 
 def _deciding(bracket: Bracket, path: list[ProbeResult]) -> ProbeResult | None:

@@ -51,11 +51,11 @@ def test_plain_lines_are_silent_without_news(capsys: pytest.CaptureFixture[str])
 def test_the_live_view_shows_probes_with_their_rates(progress: list[Progress]) -> None:
     view = LiveView()
     first, second, third, last = (_render(view, step) for step in progress)
-    assert "1 s: 3 probes, 1,500 steps (1,500/s); 0 of 2 replicates done" in first
+    assert "1 s: 3 probes, 1,500 steps (1,500/s); 0 of 2 searches done" in first
     assert "EMC 32.. | 16.." in first
     assert first.splitlines()[-3].split() == ["64", "0", "0", "60", "93.75%", "1,000", "5%"]
     assert second.splitlines()[-2].split() == ["64", "0", "0", "63", "98.44%", "3,000", "15%", "2,000"]
-    assert "1 of 2 replicates done" in third
+    assert "1 of 2 searches done" in third
     assert "steps/s" not in last
     assert "60..63 bracketed | 30..31 bracketed" in last
 
@@ -111,7 +111,7 @@ def _terminal_output(environment: dict[str, str]) -> str:
 
 def test_on_a_terminal_the_view_disappears_before_the_table() -> None:
     shown = _terminal_output({"TERM": "xterm", "COLUMNS": "100"})
-    assert "replicates done" in shown
+    assert "searches done" in shown
     erased, _, table = shown.rpartition("\x1b[2K")
     assert "60..63 bracketed" in erased
     assert "bracketed" not in table
