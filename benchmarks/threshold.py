@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from statistics import NormalDist, median
 
@@ -33,6 +34,9 @@ START, POOL = 16, 100_000
 #: Sample-steps of a whole budget.
 BUDGET = 1_000_000
 NORMAL = NormalDist()
+
+#: A replicate with its probes and budgets.
+Bisected = tuple[Replicate, int, float]
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def threshold_search(rng: random.Random, truth: Truth, width: float, batch: int)
     return Outcome(found.interval, found.emc, len(found.probes), spent)
 
 
-def bisected(rng: random.Random, truth: Truth, tolerance: float, number: int) -> tuple[Replicate, int, float]:
+def bisected(rng: random.Random, truth: Truth, tolerance: float, number: int) -> Bisected:
     """One replicate of the default search, with its probes and budgets."""
     path = search_path(Search(tolerance=tolerance), START, POOL)
     probes, spent = 0, 0
@@ -116,9 +120,7 @@ def cheapest_bisection(slope: float, lapse: float, width: float, measurements: i
     """Of all tolerances the cheapest with the fewest replicates whose median interval is at most as wide."""
     found = []
     for tolerance in TOLERANCES:
-        rng = random.Random(1)
-        truths = [draw_truth(rng, slope, lapse) for _ in range(measurements)]
-        drawn = [[bisected(rng, truth, tolerance, i) for i in range(REPLICATES[-1])] for truth in truths]
+        drawn = bisections(slope, lapse, tolerance, measurements)
         for R in REPLICATES:
             if median_ratio([[replicate for replicate, _, _ in each[:R]] for each in drawn]) <= width:
                 flat = [one for each in drawn for one in each]
@@ -126,6 +128,14 @@ def cheapest_bisection(slope: float, lapse: float, width: float, measurements: i
                 found.append(Rival(R, tolerance, probes, budgets))
                 break
     return min(found, key=lambda rival: rival.budgets, default=None)
+
+
+@cache
+def bisections(slope: float, lapse: float, tolerance: float, measurements: int) -> list[list[Bisected]]:
+    """The replicates of measurements of one setting."""
+    rng = random.Random(1)
+    truths = [draw_truth(rng, slope, lapse) for _ in range(measurements)]
+    return [[bisected(rng, truth, tolerance, i) for i in range(REPLICATES[-1])] for truth in truths]
 
 
 def median_ratio(measurements: list[list[Replicate]]) -> float:
@@ -137,14 +147,16 @@ def median_ratio(measurements: list[list[Replicate]]) -> float:
 @click.command()
 @click.option("--quick", is_flag=True)
 @click.option("--batch", default=8, show_default=True, help="probes asked at once")
-def main(quick: bool, batch: int) -> None:
+@click.option("--width", "widths", multiple=True, default=WIDTHS, show_default=True, help="asked for")
+@click.option("--measurements", default=2000, show_default=True, help="a cell, where not quick")
+def main(quick: bool, batch: int, widths: tuple[float, ...], measurements: int) -> None:
     """Print the coverage of n50, then trainings and sample-steps beside replicated bisection."""
-    measurements, compared = (100, 20) if quick else (2000, 100)
+    measurements, compared = (100, 20) if quick else (measurements, 60)
     print(f"{measurements} measurements a cell, batches of {batch}; * below 93 %; a budget is what a failure takes\n")
     print("| slope | lapses | width asked | coverage in % | median width | EMC / n50 | trainings | budgets |")
     print("|---|---|---|---|---|---|---|---|")
     cells = {}
-    for cell in product(SLOPES, LAPSES, WIDTHS):
+    for cell in product(SLOPES, LAPSES, widths):
         cells[cell] = simulate(*cell, measurements, batch)
         print(f"| {cell[0]:g} | {cell[1]:.0%} | {cell[2]:g} | {cells[cell].text} |", flush=True)
     print(f"\nthe same median width by replicated bisection ({compared} measurements a cell)\n")

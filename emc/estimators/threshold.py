@@ -30,8 +30,8 @@ from emc.stats.psychometric import Posterior, Prior, Trials
 
 Array = npt.NDArray[np.float64]
 
-#: Sizes weighed for a batch, at most, spread evenly in log n.
-CANDIDATES = 32
+#: Sizes weighed for a batch are every second one of the posterior's grid, so that what they show is worked out once.
+STRIDE = 2
 #: They lie between these quantiles of n50, ...
 REACH = (0.01, 0.99)
 #: ... and as many expected slopes further.
@@ -251,8 +251,9 @@ class ThresholdSearch:
     def _candidates(self) -> list[int]:
         low, high = (self._posterior.quantile(share) for share in REACH)
         reach = math.exp(REACH_SLOPES * self._posterior.means()["slope"])
-        first, last = max(low / reach, 1), min(high * reach, self._n_max)
-        return sorted({round(n) for n in np.geomspace(first, max(first, last), CANDIDATES)})
+        grid = np.exp(self._posterior.log_sizes[::STRIDE])
+        near = [*grid[(low / reach <= grid) & (grid <= high * reach)], self._posterior.median]
+        return sorted({min(max(round(n), 1), self._n_max) for n in near})
 
     def _ended(self) -> Status | None:
         certain = (1 + self._confidence) / 2

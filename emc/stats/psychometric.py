@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, xlogy
+from scipy.special import ndtr, ndtri
 
 Array = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ TINY = 1e-300
 #: A cell of n50 whose best likelihood is below this share of the best of all is left out when the grid is narrowed.
 NEGLIGIBLE = math.log(1e-8)
 #: Outcomes of a batch followed at once while it is filled.
-MAX_OUTCOMES = 128
+MAX_OUTCOMES = 64
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Prior:
     slope_low: float = 0.005
     slope_high: float = 0.5
     lapse_beta: float = 19.0
-    sizes: int = 120
-    slopes: int = 10
+    sizes: int = 80
+    slopes: int = 8
     lapses: int = 4
 
     @property
@@ -108,34 +108,47 @@ class Posterior:
     trials: tuple[Trials, ...]
     log_sizes: Array
     log_weights: Array = field(repr=False)
+    _known: dict[float, Array] = field(default_factory=dict, repr=False)
 
     @classmethod
     def after(cls, prior: Prior, trials: Iterable[Trials] = ()) -> Posterior:
         """The posterior, its grid narrowed to where n50 can be."""
-        seen = tuple(trials)
-        found = cls._over(prior, seen, prior.ends)
-        while (ends := found._likely_ends()) is not None:
-            found = cls._over(prior, seen, ends)
-        return found
+        return cls._over(prior, tuple(trials), prior.ends)._narrowed()
 
     def update(self, trials: Iterable[Trials]) -> Posterior:
         """The posterior after further trials."""
         more = tuple(trials)
-        weights = self.log_weights.copy()
-        for n, fits, count in _merged(more):
-            weights += _log_likelihood(self._fit_probability(n), fits, count)
-        found = Posterior(self.prior, self.trials + more, self.log_sizes, weights)
-        return found if found._likely_ends() is None else Posterior.after(self.prior, found.trials)
+        weights = self.log_weights + self._log_likelihood(more)
+        found = Posterior(self.prior, self.trials + more, self.log_sizes, weights, self._known)
+        return Posterior.after(self.prior, found.trials) if found._is_cut_off() else found._narrowed()
 
     @classmethod
     def _over(cls, prior: Prior, trials: tuple[Trials, ...], ends: tuple[float, float]) -> Posterior:
         low, high = ends
         grid = low + (high - low) * _middles(prior.sizes)
         flat = cls(prior, (), grid, np.zeros((prior.sizes, prior.slopes, prior.lapses)))
-        weights = flat.log_weights.copy()
-        for n, fits, count in _merged(trials):
-            weights += _log_likelihood(flat._fit_probability(n), fits, count)
-        return cls(prior, trials, grid, weights)
+        return cls(prior, trials, grid, flat._log_likelihood(trials), flat._known)
+
+    def _log_likelihood(self, trials: tuple[Trials, ...]) -> Array:
+        """Logarithm of the probability of trials in every cell, (sizes, slopes, lapses)."""
+        n, fits, count = _merged(trials)
+        fit = self._fits(n)
+        logs = np.log(np.maximum(fit, TINY)), np.log(np.maximum(1 - fit, TINY))
+        return np.asarray(np.tensordot(fits, logs[0], 1) + np.tensordot(count - fits, logs[1], 1))
+
+    def _narrowed(self) -> Posterior:
+        """The same on as narrow a grid as holds all that is likely."""
+        found = self
+        while (ends := found._likely_ends()) is not None:
+            found = self._over(self.prior, self.trials, ends)
+        return found
+
+    def _is_cut_off(self) -> bool:
+        """Whether likely sizes may lie outside a grid that was narrowed by earlier trials."""
+        best = self.log_weights.max(axis=(1, 2))
+        low, high = self.log_sizes[[0, -1]] + np.array([-1, 1]) * self._cell
+        inside = np.array([low > self.prior.ends[0], high < self.prior.ends[1]])
+        return bool((inside & (best[[0, -1]] > best.max() + NEGLIGIBLE)).any())
 
     def _likely_ends(self) -> tuple[float, float] | None:
         """Ends of a grid at most half as wide that holds all that is likely; None where there is none.
@@ -167,10 +180,17 @@ class Posterior:
         """Phi^-1(0.5 / (1 - lapse)), (lapses,)."""
         return np.asarray(ndtri(0.5 / (1 - self._lapses)))
 
-    def _fit_probability(self, n: float | Array) -> Array:
-        """P(fit | n) in every cell, (..., sizes, slopes, lapses)."""
-        away = self.log_sizes - np.log(np.asarray(n, dtype=float))[..., None]
-        return fit_probability(away[..., None, None], self._slopes[:, None], self._shift, self._lapses)
+    def _fit_probability(self, n: float) -> Array:
+        """P(fit | n) in every cell, (sizes, slopes, lapses); kept for as long as the grid stays."""
+        if n not in self._known:
+            away = (self.log_sizes - math.log(n))[:, None, None]
+            self._known[n] = (1 - self._lapses) * ndtr(away / self._slopes[:, None] + self._shift)
+        return self._known[n]
+
+    def _fits(self, sizes: Iterable[float]) -> Array:
+        """P(fit | n) of several sizes, (len(sizes), sizes, slopes, lapses)."""
+        shape = (-1, *self.log_sizes.shape, len(self._slopes), len(self._lapses))
+        return np.array([self._fit_probability(float(n)) for n in sizes]).reshape(shape)
 
     @cached_property
     def weights(self) -> Array:
@@ -248,7 +268,7 @@ class Posterior:
 
     def designer(self, sizes: Sequence[int]) -> Designer:
         """What chooses the next probes among sizes."""
-        return Designer(self.weights, self._fit_probability(np.asarray(sizes, dtype=float)))
+        return Designer(self.weights, self._fits(sizes))
 
     def information(self, sizes: Sequence[int]) -> Array:
         """Expected information of one more probe at each size about n50, in nats, (len(sizes),).
@@ -272,7 +292,7 @@ class Designer:
 
     def __init__(self, weights: Array, fit: Array) -> None:
         marginal = weights.sum(axis=(1, 2))
-        joint = np.einsum("cgsl,gsl->cg", fit, weights, optimize=True)
+        joint = np.einsum("cgk,gk->cg", fit.reshape(*fit.shape[:2], -1), weights.reshape(len(weights), -1))
         self._fit = np.clip(np.divide(joint, marginal, out=np.zeros_like(joint), where=marginal > TINY), 0, 1)
         #: Each row the joint probability of n50 and of one outcome of the batch so far, (outcomes, sizes).
         self._outcomes = marginal[None, :]
@@ -299,28 +319,19 @@ class Designer:
         self._outcomes = outcomes[kept] / probability[kept].sum()
 
 
-def fit_probability(away: Any, slope: Any, shift: Any, lapse: Any) -> Array:
-    """P(fit) at a size whose log lies `away` below log n50; `shift` is Phi^-1(0.5 / (1 - lapse))."""
-    return np.asarray((1 - lapse) * ndtr(away / slope + shift))
-
-
-def _log_likelihood(fit: Array, fits: float, trials: float) -> Array:
-    missed = trials - fits
-    found = xlogy(fits, np.maximum(fit, TINY)) if fits else 0.0
-    return np.asarray(found + (xlogy(missed, np.maximum(1 - fit, TINY)) if missed else 0.0))
-
-
-def _merged(trials: Iterable[Trials]) -> list[tuple[float, float, float]]:
-    """Trials of one size taken together: each size is evaluated once."""
+def _merged(trials: Iterable[Trials]) -> tuple[Array, Array, Array]:
+    """Sizes, fits and trials with those of one size taken together: each size is evaluated once."""
     found: dict[float, tuple[float, float]] = {}
     for seen in trials:
         fits, count = found.get(seen.n, (0.0, 0.0))
         found[seen.n] = fits + seen.fits, count + seen.trials
-    return [(n, fits, count) for n, (fits, count) in found.items()]
+    rows = np.array([(n, *seen) for n, seen in found.items()]).reshape(-1, 3)
+    return rows[:, 0], rows[:, 1], rows[:, 2]
 
 
 def _entropy(p: Array) -> Array:
-    return np.asarray(-xlogy(p, p) - xlogy(1 - p, 1 - p))
+    kept, lost = np.maximum(p, TINY), np.maximum(1 - p, TINY)
+    return np.asarray(-p * np.log(kept) - (1 - p) * np.log(lost))
 
 
 def _middles(cells: int) -> Array:

@@ -34,12 +34,12 @@ def test_half_of_the_probes_fit_at_n50_whatever_slope_and_lapse() -> None:
     posterior = Posterior.after(PRIOR)
     slopes, lapses = PRIOR.slope_points(), PRIOR.lapse_points()
     assert lapses.mean() == pytest.approx(1 / 20, rel=0.2)
-    n50 = float(np.exp(posterior.log_sizes[60]))
-    inside = posterior._fit_probability(n50)[60]
+    n50 = float(np.exp(posterior.log_sizes[40]))
+    inside = posterior._fit_probability(n50)[40]
     np.testing.assert_allclose(inside, 0.5, rtol=1e-12)
     for (i, slope), (j, lapse) in product(enumerate(slopes), enumerate(lapses)):
         expected = true_fit(1.1 * n50, n50, slope, lapse)
-        assert posterior._fit_probability(1.1 * n50)[60, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert posterior._fit_probability(1.1 * n50)[40, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_before_the_first_probe_the_posterior_is_the_prior() -> None:
