@@ -336,7 +336,7 @@ class EmcResult(Tabular):
         kinds = Counter(probe.verdict.value for probe in self.probes)
         counts = ", ".join(f"{kinds[verdict.value]} {verdict.value}" for verdict in Verdict if kinds[verdict.value])
         sizes = len({probe.n for probe in self.probes})
-        return f"{counts or 'none'} (fresh replicates at {sizes} sizes)"
+        return f"{counts or 'none'} (fresh replicates at {sizes} {'size' if sizes == 1 else 'sizes'})"
 
     def _data_text(self) -> str:
         facts = self.dataset

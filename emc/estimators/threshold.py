@@ -256,20 +256,23 @@ class ThresholdSearch:
         return sorted({min(max(round(n), 1), self._n_max) for n in near})
 
     def _ended(self) -> Status | None:
-        certain = (1 + self._confidence) / 2
-        low, high = self._posterior.interval(self._confidence)
-        status = None
         if self._mute > self._retries:
             return Status.DIVERGED
-        if self._posterior.below(1) >= certain:
-            status = Status.CENSORED_BELOW
-        elif self._posterior.below(self._n_max) <= 1 - certain:
+        low, high = self._posterior.interval(self._confidence)
+        if low >= self._n_max:
             return Status.CENSORED_ABOVE
-        elif high <= self._rule.width * low or high - low <= 1:
-            status = Status.CENSORED_ABOVE if self._posterior.median >= self._n_max else Status.RESOLVED
+        if high <= self._rule.width * low or high - low <= 1:
+            status = self._resolved()
         elif len(self._results) >= self._rule.max_probes:
             status = Status.UNRESOLVED
-        return Status.UNDERTRAINED if status and self._is_undertrained(high) else status
+        else:
+            return None
+        return Status.UNDERTRAINED if self._is_undertrained(high) else status
+
+    def _resolved(self) -> Status:
+        if self._posterior.median >= self._n_max:
+            return Status.CENSORED_ABOVE
+        return Status.CENSORED_BELOW if self._posterior.median < 1 else Status.RESOLVED
 
     def _is_undertrained(self, high: float) -> bool:
         """Whether the answer rests on failures that may be a lack of training.
