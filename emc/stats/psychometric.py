@@ -59,7 +59,7 @@ class Prior:
     """
 
     n_max: float
-    slope_low: float = 0.005
+    slope_low: float = 0.02
     slope_high: float = 0.5
     lapse_beta: float = 19.0
     sizes: int = 80

@@ -49,9 +49,8 @@ def test_a_model_that_memorises_k_samples_has_an_emc_of_k(k: int) -> None:
     found = run(search, memoriser(k))
     assert (found.emc, found.status, found.censored) == (k, Status.RESOLVED, False)
     assert found.interval is not None
-    # The interval may be narrower than one sample only in between the sizes where all is known.
     assert found.interval[1] - found.interval[0] <= 1
-    assert k - 0.1 < found.interval[0] < found.interval[1] < k + 1.1
+    assert k - 0.2 < found.interval[0] < found.interval[1] < k + 1.2
 
 
 def test_an_interval_of_the_width_asked_for_holds_n50() -> None:
@@ -202,16 +201,14 @@ def test_costs_are_a_mean_failure_and_a_rising_line_of_fits() -> None:
 
 
 def test_cheap_fits_draw_the_probes_to_smaller_sizes() -> None:
-    def mean_size(fit_cost: int) -> float:
-        search, oracle, sizes = make(replace(RULE, width=1.1)), Noisy(seed=0, centre=300, width=0.1), []
-        while search.status() is None:
-            for ask in search.ask():
-                verdict = oracle(ask.n, ask.replicate, 0)
-                search.tell(ask, probe(ask.n, verdict, fit_cost if verdict is Verdict.FITTED else 10_000))
-                sizes.append(math.log(ask.n) if len(search.ask()) > 1 else math.nan)
-        return float(np.nanmean(sizes))
+    def first_batch(fit_cost: int) -> list[int]:
+        search = make(replace(RULE, batch=8))
+        while len(batch := search.ask()) == 1:
+            verdict = memoriser(300)(batch[0].n, 0, 0)
+            search.tell(batch[0], probe(batch[0].n, verdict, fit_cost if verdict is Verdict.FITTED else 10_000))
+        return [ask.n for ask in batch]
 
-    assert mean_size(100) < mean_size(10_000) - 0.02
+    assert np.mean(first_batch(100)) < 0.95 * np.mean(first_batch(10_000))
 
 
 def test_the_dearest_run_asks_all_it_may() -> None:
