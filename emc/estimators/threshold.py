@@ -180,17 +180,19 @@ class ThresholdSearch:
     def conclude(self) -> Conclusion:
         """The median of n50 and its credible interval, or a lower bound where only that is known."""
         status = self._status or Status.INTERRUPTED
-        emc = self._emc(status)
-        why_none = self._why_no_interval(status)
         low, high = self._posterior.interval(self._confidence)
+        out_of_reach = status is Status.UNRESOLVED and high > self._n_max
+        censored = status.right_censored or out_of_reach
+        emc = self._emc(status, out_of_reach)
+        method = f"posterior of n50 after {len(self._results)} probes"
         return Conclusion(
             emc=emc,
-            censored=status.right_censored,
+            censored=censored,
             status=status,
-            lower=emc if status.right_censored else math.floor(low),
-            upper=None if why_none else math.ceil(high),
-            interval=None if why_none else (low, high),
-            interval_method=why_none or f"posterior of n50 after {len(self._results)} probes",
+            lower=emc if censored else math.floor(low),
+            upper=None if censored else math.ceil(high),
+            interval=None if censored else (low, high),
+            interval_method="only a lower bound is known, so the upper end is open" if censored else method,
             replicates=(),
             probes=tuple(self._results),
             detail={"posterior": self._summary()} if self._results else {},
@@ -285,23 +287,13 @@ class ThresholdSearch:
             return False
         return Posterior.after(self._posterior.prior, _trials(firm)).median > high
 
-    def _emc(self, status: Status) -> int:
+    def _emc(self, status: Status, out_of_reach: bool) -> int:
+        """The median, or the interval's lower end where the posterior is unfinished or its upper end is the prior's."""
         if status is Status.CENSORED_BELOW:
             return 0
-        if status in (
-            Status.INTERRUPTED,
-            Status.DIVERGED,
-        ):  # the posterior is unfinished: its lower end is all there is
-            return min(self.bounds()[0], self._n_max)
-        return min(math.floor(self._posterior.median), self._n_max)
-
-    def _why_no_interval(self, status: Status) -> str:
-        """Why there is no interval; empty where there is one."""
-        if status.right_censored:
-            return "only a lower bound is known, so the upper end is open"
-        if status is Status.UNRESOLVED and self._posterior.interval(self._confidence)[1] > self._n_max:
-            return "the posterior reaches beyond the largest size, so the upper end is open"
-        return ""
+        unfinished = out_of_reach or status in (Status.INTERRUPTED, Status.DIVERGED)
+        n50 = self._posterior.interval(self._confidence)[0] if unfinished else self._posterior.median
+        return min(math.floor(n50), self._n_max)
 
     def _summary(self) -> dict[str, object]:
         means, ends = self._posterior.means(), self._posterior.parameter_intervals(self._confidence)

@@ -52,7 +52,7 @@ def test_before_the_first_probe_the_posterior_is_the_prior() -> None:
     assert posterior.below(high) == pytest.approx(1)
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(deadline=None, derandomize=True, max_examples=12)
 @given(SEEN)
 def test_the_posterior_agrees_with_the_definition_cell_by_cell(seen: list[Trials]) -> None:
     posterior = Posterior.after(Prior(n_max=500, sizes=7, slopes=3, lapses=2), seen)
@@ -68,7 +68,7 @@ def test_the_posterior_agrees_with_the_definition_cell_by_cell(seen: list[Trials
     np.testing.assert_allclose(posterior.weights, weights / weights.sum(), atol=1e-7)
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(deadline=None, derandomize=True, max_examples=12)
 @given(SEEN, st.randoms(use_true_random=False))
 def test_neither_the_order_nor_the_parts_in_which_trials_come_matter(seen: list[Trials], random: object) -> None:
     prior = Prior(n_max=500)
