@@ -48,8 +48,10 @@ class Prior:
     """What is believed before the first probe, and the grid that carries it.
 
     Independent: n50 log-uniform from half a sample to twice `n_max` (the mass outside [1, n_max] is that of a procedure
-    that fits nothing, or the whole pool); the slope, in log n, log-uniform; the lapse Beta(1, lapse_beta), so its mean
-    is 1 / (1 + lapse_beta). Slope and lapse stand at the middles of cells of equal prior mass.
+    that fits nothing, or the whole pool); the slope, in log n, uniform; the lapse Beta(1, lapse_beta), so its mean is
+    1 / (1 + lapse_beta). The slopes' points are evenly spaced in their logarithm, the lapses' are the middles of cells
+    of equal prior mass. A slope log-uniform, or one that may be smaller still, lets a search that stops at a width stop
+    on a slope seen too small by chance: its intervals then cover less than they say at slopes of 0.1.
 
     Attributes:
         n_max: largest size.
@@ -83,7 +85,7 @@ class Prior:
         """The prior as plain values, for the record."""
         return {
             "n50": f"log-uniform from 0.5 to {2 * self.n_max:g}",
-            "slope": f"log-uniform from {self.slope_low:g} to {self.slope_high:g} in log n",
+            "slope": f"uniform from {self.slope_low:g} to {self.slope_high:g} in log n",
             "lapse": f"Beta(1, {self.lapse_beta:g})",
             "grid": [self.sizes, self.slopes, self.lapses],
         }
@@ -127,7 +129,8 @@ class Posterior:
         low, high = ends
         grid = low + (high - low) * _middles(prior.sizes)
         flat = cls(prior, (), grid, np.zeros((prior.sizes, prior.slopes, prior.lapses)))
-        return cls(prior, trials, grid, flat._log_likelihood(trials), flat._known)
+        weights = np.log(flat._slopes)[:, None] + flat._log_likelihood(trials)
+        return cls(prior, trials, grid, weights, flat._known)
 
     def _log_likelihood(self, trials: tuple[Trials, ...]) -> Array:
         """Logarithm of the probability of trials in every cell, (sizes, slopes, lapses)."""

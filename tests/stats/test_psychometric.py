@@ -60,6 +60,7 @@ def test_the_posterior_agrees_with_the_definition_cell_by_cell(seen: list[Trials
     expected = np.zeros(posterior.weights.shape)
     for cell in np.ndindex(expected.shape):
         n50, slope, lapse = math.exp(posterior.log_sizes[cell[0]]), slopes[cell[1]], lapses[cell[2]]
+        expected[cell] = math.log(slope)  # cells even in log slope, a prior uniform in the slope
         for trials in seen:
             p = true_fit(trials.n, n50, slope, lapse)
             expected[cell] += trials.fits * math.log(max(p, 1e-300))
