@@ -26,14 +26,10 @@ from emc.resolve import (
 )
 from emc.results import EmcResult, cost
 from emc.search.base import AskTell
-from emc.search.path import asked_at
 from emc.session import Driven, drive
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.training.setup import Setup
 from emc.tuning import Tuning, choose, tune
-
-#: EMCs tried by `Prepared.rough_cost`.
-THRESHOLDS = 32
 
 
 def measure(
@@ -165,15 +161,11 @@ class Prepared:
         Returns:
             probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers).
         """
-        search, setup = self.measurement.search, self.setup
-        *_, n_max = search.sizes
-        thresholds = {round(n_max ** (part / THRESHOLDS)) for part in range(THRESHOLDS)} | {0, n_max - 1, n_max}
-        paths = [asked_at(search, *search.sizes, k) for k in thresholds]
-        R = self.measurement.replicates
-        sample_steps = R * max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
+        setup, paths = self.setup, make_estimator(self.measurement).worst_paths()
+        sample_steps = max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
         return {
-            "probes": R * max(len(path) for path in paths),
-            "steps": R * max(sum(setup.budget(n) for n in path) for path in paths),
+            "probes": max(len(path) for path in paths),
+            "steps": max(sum(setup.budget(n) for n in path) for path in paths),
             "sample_steps": sample_steps,
             "flops": 6.0 * self.parameters * sample_steps,
         }

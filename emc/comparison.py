@@ -234,7 +234,7 @@ def _check(names: Sequence[str], results: Sequence[EmcResult]) -> None:
         if not result.replicates:
             raise ComparisonError(
                 f'results compared must have one EMC a replicate, got "{result.estimand}" in {name}, which has none; '
-                "measure with --criterion fit or a loss"
+                "measure with --search bisection and --criterion fit or a loss"
             )
         if len(result.replicates) < 2:
             count = len(result.replicates)

@@ -16,6 +16,7 @@ from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.regimes import INPUTS, LABELS
 from emc.data.split import hold_out
 from emc.errors import DataError, EmcError, SpecError
+from emc.estimators.base import SEARCHES
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
 from emc.optimizers import OPTIMIZERS
@@ -72,7 +73,14 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
             f"--optimizer {procedure.optimizer.name} solves the squared loss, got --loss {procedure.loss}; "
             "write --loss squared"
         )
-    return replace(measurement, task=task, procedure=procedure)
+    measurement = replace(
+        measurement,
+        task=task,
+        procedure=procedure,
+        search=replace(measurement.search, search=SEARCHES.resolve(measurement.search.search)),
+    )
+    SEARCHES.build(measurement.search.search).check(measurement)
+    return measurement
 
 
 def _resolve_tuner(measurement: Measurement) -> Measurement:

@@ -61,6 +61,8 @@ class Status(Enum):
     )
     DIVERGED = "every fresh seed diverged above the value shown, a lower bound; lower the learning rate"
     NON_MONOTONE = "a size above the bracket was fitted too; the fits do not fall off at one size"
+    RESOLVED = "the interval of n50 is as narrow as was asked for"
+    UNRESOLVED = "all probes allowed were done before the interval was as narrow as asked for; raise max_probes"
     INTERRUPTED = "the search was stopped early, so the value shown is a lower bound; run the same command to continue"
 
     @property
@@ -193,15 +195,17 @@ class EmcResult(Tabular):
     """The answer to one measurement: the EMC with status, interval, evidence and cost.
 
     Attributes:
-        emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite.
+        emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite; without replicates the
+            estimator's own.
         censored: whether the EMC is at least `emc` only.
         status: of the replicate that holds the median (of the censored ones if the median is censored).
-        lower, upper: median of the replicates' lower and upper ends; `upper` None where censored.
+        lower, upper: median of the replicates' lower and upper ends; `upper` None where censored. Without replicates
+            the interval's ends, rounded outwards.
         interval: confidence interval for n50, conditional on the pool; None where none can be given.
         interval_method: how it was made, or why there is none.
         confidence: asked for the interval.
         estimand: what the number estimates.
-        replicates: one EMC each; none where the estimator has a single search.
+        replicates: one EMC each; none where the estimator has none (`--search threshold`, `--criterion error`).
         parameters: trainable parameters.
         bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
         task, procedure, search: the resolved specification.

@@ -302,10 +302,17 @@ class Search(Spec):
 
     KIND: ClassVar[str] = "search"
 
+    search: PluginSpec = setting(
+        PluginSpec("bisection"),
+        "bisection by every replicate, or threshold:width=1.1, a posterior of n50 over fresh probes "
+        "(emc list searches)",
+    )
     n_start: int | None = setting(None, "first n; default: max(classes, 16)", low=1)
     n_max: int | None = setting(None, "largest n; default: the whole pool", low=1)
     growth: PluginSpec = setting(PluginSpec("geometric"), "geometric:factor=2, or linear:step=16 (the paper's scan)")
-    tolerance: float = setting(0.05, "bisect until hi/lo - 1 is at most this, or hi - lo = 1", low=0, high=10)
+    tolerance: float = setting(
+        0.05, "bisect until hi/lo - 1 is at most this, or hi - lo = 1 (search threshold: its width)", low=0, high=10
+    )
     sections: int = setting(2, "parts a bracket is cut into; 2 is bisection", low=2)
     attempts: int = setting(1, "fresh inits a size may try; it is fitted if any fits (another estimand above 1)", low=1)
     verify: int = setting(0, "further probes above the bracket", low=0)
@@ -369,7 +376,9 @@ class Measurement(Spec):
     procedure: Procedure = field(default_factory=Procedure)
     search: Search = field(default_factory=Search)
     seed: int = setting(0, "everything random derives from it", low=0)
-    replicates: int = setting(6, "independent draws of samples, labels and inits", low=1)
+    replicates: int = setting(
+        6, "independent draws of samples, labels and inits (search threshold: each probe is one)", low=1
+    )
     confidence: float = setting(0.95, "confidence of the interval", low=0.5, high=0.9999)
     tune: PluginSpec | None = setting(
         None,

@@ -353,7 +353,15 @@ def test_the_rough_cost_grows_with_what_is_asked() -> None:
 
 def test_a_search_changes_the_fingerprint_and_no_probe() -> None:
     base, fingerprint = ready().base, ready().fingerprint
-    searches = ({"tolerance": 0.1}, {"n_max": 50}, {"verify": 2}, {"growth": "linear"}, {"replicates": 5})
+    searches = (
+        {"tolerance": 0.1},
+        {"n_max": 50},
+        {"verify": 2},
+        {"growth": "linear"},
+        {"replicates": 5},
+        {"search": "threshold", "tolerance": 0.05, "replicates": 6},
+        {"search": "threshold:width=1.3", "tolerance": 0.05, "replicates": 6},
+    )
     others = [ready(**search) for search in searches]
     assert {other.base for other in others} == {base}
     assert len({fingerprint, *(other.fingerprint for other in others)}) == len(searches) + 1
@@ -444,3 +452,46 @@ def test_mean_error_from_the_probes_of_fit(tmp_path: Path) -> None:
     assert "mean error" in str(found)
     assert "replicates" not in str(found)
     assert emc.EmcResult.from_dict(json.loads(found.to_json())) == found
+
+
+THRESHOLD = {
+    "model": "linear",
+    "data": "gaussian:dim=3,size=60",
+    "optimizer": "lbfgs",
+    "labels": "random",
+    "classes": 2,
+    "search": "threshold:width=1.5",
+    "min_steps": 300,
+    "max_epochs": 1,
+}
+
+
+def test_a_threshold_search_continues_from_its_journal_and_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    interrupted = emc.measure(journal=path, observer=press_after(12), **THRESHOLD)
+    assert interrupted.status is Status.INTERRUPTED
+    result = emc.measure(journal=path, **THRESHOLD)
+    assert len(path.read_text().splitlines()) == len(result.probes), "no probe is trained twice"
+    whole = emc.measure(**THRESHOLD)
+    assert (result.emc, result.interval, result.detail) == (whole.emc, whole.interval, whole.detail)
+    assert result.status is Status.RESOLVED
+    assert result.search["search"] == "threshold:width=1.5,batch=8,max_probes=400"
+    assert result.interval is not None
+    assert result.interval[0] < 2 * (3 + 1) < result.interval[1], "Cover: half of the problems of 2 (d + 1) points"
+    assert EmcResult.from_dict(json.loads(result.to_json())) == result
+    rows = dict(result.rows())
+    assert "replicates" not in rows
+    assert rows["verdicts"].startswith(f"{sum(p.verdict is Verdict.FITTED for p in result.probes)} fitted, ")
+    assert rows["deciding evidence"].endswith(" infeasible")
+
+
+def test_the_rough_cost_of_a_threshold_search_is_all_it_may_ask() -> None:
+    prepared = ready(search="threshold:max_probes=9", n_max=64, min_steps=1000, replicates=6, tolerance=0.05)
+    cost = prepared.rough_cost()
+    assert (cost["probes"], cost["steps"]) == (9, 9000)
+    assert cost["sample_steps"] == 1000 * (16 + 32 + 64 * 7)
+
+
+def test_what_a_threshold_search_cannot_honour_is_told_before_data_are_loaded() -> None:
+    with pytest.raises(SpecError, match="takes no --verify"):
+        emc.measure(search="threshold", verify=2, data="csv:path=nowhere.csv,target=y")

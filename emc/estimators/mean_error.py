@@ -11,7 +11,7 @@ import numpy as np
 from emc.estimators.base import Conclusion
 from emc.results import ProbeResult, Status, Verdict
 from emc.search.base import Ask
-from emc.search.path import Bracket, Shown
+from emc.search.path import Bracket, Shown, paths_over_range
 from emc.search.replicate import ReplicateSearch
 from emc.specs import Search
 from emc.stats.crossing import crossing_interval
@@ -30,7 +30,7 @@ class MeanErrorSearch:
     """
 
     def __init__(self, search: Search, replicates: int) -> None:
-        self._rule, self._replicates = search, replicates
+        self.rule, self.replicates = search, replicates
         self._search = ReplicateSearch(replace(search, retries=0), *search.sizes)
         self._results: dict[Ask, ProbeResult] = {}
 
@@ -47,13 +47,13 @@ class MeanErrorSearch:
     def ask(self, most: int = 1) -> list[Ask]:
         """Every probe that a wanted size still lacks; `most` bounds the sizes."""
         sizes = [ask.n for ask in self._search.ask(most)]
-        asks = [self._next(n, replicate) for n in sizes for replicate in range(self._replicates)]
+        asks = [self._next(n, replicate) for n in sizes for replicate in range(self.replicates)]
         return [ask for ask in asks if ask is not None]
 
     def tell(self, ask: Ask, result: ProbeResult) -> None:
         """Take in a result; the search hears of a size once all its probes are in."""
         self._results[ask] = result
-        if all(self._next(ask.n, replicate) is None for replicate in range(self._replicates)):
+        if all(self._next(ask.n, replicate) is None for replicate in range(self.replicates)):
             self._search.tell(Ask(ask.n), self._shown(ask.n))
 
     def bounds(self) -> tuple[int, int | None]:
@@ -72,7 +72,7 @@ class MeanErrorSearch:
 
     def at(self, n: int) -> list[ProbeResult | None]:
         """Each replicate's result at a size; None where every seed diverged."""
-        return [self._found(n, replicate) for replicate in range(self._replicates)]
+        return [self._found(n, replicate) for replicate in range(self.replicates)]
 
     def errors(self, n: int) -> list[float | None]:
         """Each replicate's training error at a size; None where every seed diverged."""
@@ -84,7 +84,7 @@ class MeanErrorSearch:
 
     def may_pass(self, n: int) -> bool:
         """Whether more training, or a training that does not diverge, could bring a size's mean to the bound."""
-        return self._mean(n, forgiven=True) <= self._rule.goal.bound
+        return self._mean(n, forgiven=True) <= self.rule.goal.bound
 
     def _mean(self, n: int, diverged: int = 0, forgiven: bool = False) -> float:
         """The mean error, the error of a diverged replicate given, that of one that may still gain 0 where forgiven."""
@@ -94,17 +94,17 @@ class MeanErrorSearch:
                 wrong += diverged * n
             elif not (forgiven and _may_gain(result)):
                 wrong += n - result.correct
-        return wrong / (n * self._replicates)  # of whole numbers, so that a mean on the bound is not lost to rounding
+        return wrong / (n * self.replicates)  # of whole numbers, so that a mean on the bound is not lost to rounding
 
     def _shown(self, n: int) -> str:
-        bound = self._rule.goal.bound
+        bound = self.rule.goal.bound
         if self._mean(n, diverged=1) <= bound:
             return Shown.FITTED
         return Shown.NOT_FITTED if self._mean(n) > bound else Shown.NOTHING
 
     def _next(self, n: int, replicate: int) -> Ask | None:
         """The attempt a replicate still lacks at a size."""
-        for attempt in range(self._rule.retries + 1):
+        for attempt in range(self.rule.retries + 1):
             ask = Ask(n, attempt, replicate)
             if ask not in self._results:
                 return ask
@@ -113,7 +113,7 @@ class MeanErrorSearch:
         return None
 
     def _found(self, n: int, replicate: int) -> ProbeResult | None:
-        attempts = (self._results.get(Ask(n, attempt, replicate)) for attempt in range(self._rule.retries + 1))
+        attempts = (self._results.get(Ask(n, attempt, replicate)) for attempt in range(self.rule.retries + 1))
         return next((result for result in attempts if result and result.verdict is not Verdict.DIVERGED), None)
 
 
@@ -154,6 +154,10 @@ class MeanError:
             probes=tuple(search.results()),
             detail=self._detail(upper),
         )
+
+    def worst_paths(self) -> list[list[int]]:
+        """The sizes asked, each by every replicate, for EMCs over the whole range, none diverged."""
+        return [path * self._search.replicates for path in paths_over_range(self._search.rule)]
 
     def _status(self) -> Status:
         bracket = self._search.bracket

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from emc.estimators.base import Conclusion
+from emc.estimators.base import SEARCHES, Conclusion, Estimator
+from emc.estimators.mean_error import MeanError
 from emc.results import Evidence, ProbeResult, Replicate, Status, Verdict
 from emc.search.base import Ask
-from emc.search.path import Bracket, Shown
+from emc.search.path import Bracket, Shown, paths_over_range
 from emc.search.replicate import ReplicateSearch
-from emc.specs import Search
+from emc.specs import Measurement, Search
 from emc.stats.intervals import far_below, interval, median
 
 _SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
@@ -78,7 +79,7 @@ class ReplicatedSearch:
 
     def __init__(self, search: Search, replicates: int, confidence: float) -> None:
         self.searches = [MeasuredReplicate(search, *search.sizes, number) for number in range(replicates)]
-        self._confidence = confidence
+        self._search, self._confidence = search, confidence
 
     def conclude(self) -> Conclusion:
         """Median and interval of the replicates by now."""
@@ -97,6 +98,29 @@ class ReplicatedSearch:
             probes=tuple(result for search in self.searches for result in search.results()),
             warnings=_warnings(replicates),
         )
+
+    def worst_paths(self) -> list[list[int]]:
+        """The sizes asked where every replicate has one EMC, for EMCs over the whole range, none diverged."""
+        return [path * len(self.searches) for path in paths_over_range(self._search)]
+
+
+@dataclass(frozen=True)
+class BisectionRule:
+    """Growth and bisection, once a replicate; it has no options of its own."""
+
+    def check(self, measurement: Measurement) -> None:
+        """All settings of a search are its own."""
+
+    def make(self, measurement: Measurement) -> Estimator:
+        """One search a replicate; one over all of them where the criterion is their mean error."""
+        kind = MeanError if measurement.search.goal.kind == "error" else ReplicatedSearch
+        return kind(measurement.search, measurement.replicates, measurement.confidence)
+
+
+@SEARCHES.register("bisection")
+def _bisection() -> BisectionRule:
+    """Growth and bisection by every replicate; the EMC is their median."""
+    return BisectionRule()
 
 
 def _warnings(replicates: Sequence[Replicate]) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from emc.results import Status
 from emc.search.base import Ask
 from emc.specs import GROWTHS, Search
 
+#: EMCs tried by `paths_over_range`.
+PATHS = 32
+
 
 class Shown:
     """What a probe shows the search: that n was fitted, that it was not, or nothing (diverged)."""
@@ -111,6 +114,13 @@ def asked_at(search: Search, n_start: int, n_max: int, k: int) -> list[int]:
             ask = path.send(Shown.FITTED if fits else Shown.NOT_FITTED)
     except StopIteration:
         return asked
+
+
+def paths_over_range(search: Search) -> list[list[int]]:
+    """The sizes asked, as in `asked_at`, for EMCs over the whole range of a search whose sizes are resolved."""
+    n_start, n_max = search.sizes
+    tried = {round(n_max ** (part / PATHS)) for part in range(PATHS)} | {0, n_max - 1, n_max}
+    return [asked_at(search, n_start, n_max, k) for k in sorted(tried)]
 
 
 def _next_geometric(n: int, factor: float, up: bool) -> int:

@@ -250,3 +250,16 @@ def test_usage_mistakes(mistake: Mistake) -> None:
 def test_the_library_says_the_same_of_results(sized: Sized) -> None:
     with pytest.raises(ComparisonError, match="at least 2 replicates, got 1 in B; use --replicates 6"):
         emc.compare(sized(*A), sized(5))
+
+
+def test_a_result_without_replicates_is_refused(sized: Sized) -> None:
+    whole = sized(*A)
+    search = {**whole.search, "search": "threshold:width=1.1"}
+    posterior = replace(whole, replicates=(), search=search)
+    sentence = (
+        r"an EMC from each replicate, got none in B \(--search threshold:width=1.1\); measure it with --search bis"
+    )
+    with pytest.raises(ComparisonError, match=sentence):
+        emc.compare(whole, posterior)
+    with pytest.raises(ComparisonError, match="only finished results can be compared, got the interrupted A"):
+        emc.compare(replace(posterior, status=Status.INTERRUPTED), whole)

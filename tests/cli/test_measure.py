@@ -87,6 +87,13 @@ def test_an_interrupted_measurement(
     assert report.read_result("r.json") == fake_api.result
 
 
+def test_an_interrupted_measurement_without_replicates(run: Run, fake_api: Any, make_result: MakeResult) -> None:
+    fake_api.result = replace(make_result("interrupted"), replicates=())
+    outcome = run("measure", "--journal", "j.jsonl")
+    assert outcome.exit_code == 130
+    assert "interrupted: the same command continues" in outcome.stderr
+
+
 @pytest.mark.parametrize("kind", ["bracketed", "undertrained", "non_monotone", "censored", "diverged", "interrupted"])
 @pytest.mark.parametrize("replicates", [1, 6])
 def test_show_prints_the_same_table(
