@@ -12,8 +12,8 @@ from emc.cli.display import print_table
 @click.argument("result", type=click.Path())
 @click.option("-v", "--probes", "verbose", is_flag=True, help="also list the evidence of every failing probe")
 def show(result: str, verbose: bool) -> None:
-    """Print the table of RESULT, a file written by `emc measure --json`, exactly as the measurement printed it."""
-    loaded = report.read_result(result)
+    """Print the table of RESULT, a file written by `emc measure` or `emc curve` with --json, as it was printed then."""
+    loaded = report.read_record(result)
     print_table(report.table_rows(loaded))
     if verbose:
         click.echo("\n" + report.probes_text(loaded))
