@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emc.results import CURVE_KIND, ProbeResult, Tabular, Verdict
-from emc.stats.cover import Region, half_size
+from emc.stats.cover import Region, half_size, separable
 from emc.stats.fitted import FittedCurve, pair
 from emc.stats.proportions import mean_interval, wilson
 
@@ -101,6 +101,11 @@ class CoverCheck:
     def n50(self) -> int:
         """The theorem's."""
         return half_size(self.dim)
+
+    def line(self) -> list[tuple[int, float]]:
+        """(n, probability) at every size from the first to the last."""
+        first, last = self.regions[0].n, self.regions[-1].n
+        return [(n, separable(n, self.dim)) for n in range(first, last + 1)]
 
     @property
     def inside(self) -> bool:

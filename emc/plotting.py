@@ -14,7 +14,7 @@ from emc.files import replacing
 from emc.results import EmcResult, ProbeResult, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -114,7 +114,8 @@ class CurveData:
         fits: P(fit) of the draws at each size that has one, with Wilson intervals.
         accuracies: mean training accuracy there.
         fitted: (4, sizes) n, P(fit) and the ends of its band (nan where there is none) of the fitted curve.
-        cover: (4, sizes) n, probability and the ends of the band of Cover's theorem.
+        cover: (2, sizes) n and the probability by Cover's theorem; None where it says nothing.
+        cover_band: (3, sizes) n and the ends of the band that holds whole curves of such draws.
         n50, censored, interval, confidence: as in `FittedCurve`.
         title: procedure and task in one line.
     """
@@ -123,6 +124,7 @@ class CurveData:
     accuracies: tuple[Dot, ...]
     fitted: tuple[tuple[float, ...], ...] | None
     cover: tuple[tuple[float, ...], ...] | None
+    cover_band: tuple[tuple[float, ...], ...] | None
     n50: float | None
     censored: bool
     interval: tuple[float, float] | None
@@ -144,19 +146,27 @@ def curve_data(curve: Curve) -> CurveData:
     if fitted is not None:
         open_ = (math.nan,) * len(fitted.sizes)
         lines = (fitted.sizes, fitted.values, fitted.low or open_, fitted.high or open_)
-    regions = () if curve.cover is None else curve.cover.regions
-    theorem = [(float(r.n), r.probability, r.fewest / r.draws, r.most / r.draws) for r in regions]
+    theorem = band = None
+    if curve.cover is not None:
+        regions = curve.cover.regions
+        band = _columns((r.n, r.fewest / r.draws, r.most / r.draws) for r in regions)
+        theorem = _columns(curve.cover.line())
     return CurveData(
         fits=tuple(fits),
         accuracies=tuple(accuracies),
         fitted=lines,
-        cover=tuple(zip(*theorem, strict=True)) if theorem else None,
+        cover=theorem,
+        cover_band=band,
         n50=curve.n50,
         censored=fitted is not None and fitted.censored,
         interval=curve.interval,
         confidence=curve.confidence,
         title=_title(curve),
     )
+
+
+def _columns(rows: Iterable[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(zip(*rows, strict=True))
 
 
 def _title(result: EmcResult | Curve) -> str:
@@ -257,10 +267,10 @@ def _draw_emc(axes: Axes, data: AccuracyData) -> None:
 def draw_curve(axes: Sequence[Axes], data: CurveData) -> None:
     """Draw P(fit) on the first axes and mean training accuracy on the second, both against n on a log axis."""
     shares, accuracies = axes
-    if data.cover is not None:
-        n, probability, low, high = data.cover
-        shares.plot(n, probability, "--", color="black", linewidth=1.2, label="Cover's theorem", zorder=3)
-        text = f"{100 * data.confidence:.4g} % of its curves, all sizes at once"
+    if data.cover is not None and data.cover_band is not None:
+        shares.plot(*data.cover, "--", color="black", linewidth=1.2, label="Cover's theorem", zorder=3)
+        n, low, high = data.cover_band
+        text = f"{100 * data.confidence:.4g} % of its curves,\nall sizes at once"
         shares.fill_between(n, low, high, color="black", alpha=0.1, linewidth=0, label=text, zorder=0)
     if data.fitted is not None:
         n, values, low, high = data.fitted
@@ -293,7 +303,7 @@ def _draw_half(axes: Axes, data: CurveData) -> None:
 
 def _draw_dots(axes: Axes, dots: Sequence[Dot], label: str) -> None:
     """Dots with their intervals, hollow where a failure behind them is undertrained."""
-    for weak, suffix in ((False, ""), (True, ",\nsome failures undertrained")):
+    for weak, suffix in ((False, ""), (True, ",\nwith undertrained failures")):
         kept = [dot for dot in dots if dot.undertrained is weak]
         if not kept:
             continue
