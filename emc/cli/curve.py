@@ -18,7 +18,7 @@ from emc.search.fixed import DRAWS
 UNUSED = {name for name, item in settings().items() if PARTS[item.part].KIND == "search"} | {"replicates"}
 
 #: More sizes than this are a slip of the pen.
-MAX_SIZES = 10_000
+MAX_SIZES = 1_000
 
 
 @click.command("curve", cls=SectionCommand)

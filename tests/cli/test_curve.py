@@ -115,7 +115,7 @@ def test_read_sizes() -> None:
         ("1:2:3:4", r'--sizes takes first:last:step or n,n,..., got "1:2:3:4"; write 30:60:3 or 30,36,42'),
         ("a,b", r"--sizes takes first:last:step or n,n,..., got"),
         ("", r"--sizes takes first:last:step or n,n,..., got"),
-        ("1:1000000000", r"--sizes takes at most 10,000 sizes, got"),
+        ("1:1000000000", r"--sizes takes at most 1,000 sizes, got"),
     ],
 )
 def test_wrong_sizes(text: str, message: str) -> None:
