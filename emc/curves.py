@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ from emc.estimators.replicated import MeasuredReplicate
 from emc.resolve import ModelFactory
 from emc.results import ProbeResult, Verdict, cost
 from emc.search.base import Ask
-from emc.search.fixed import DRAWS, FixedSizes
+from emc.search.fixed import DRAWS, REPLACED, FixedSizes
 from emc.session import Driven
 from emc.specs import Search, digest
 from emc.stats.cover import band
-from emc.stats.fitted import fit_curve
+from emc.stats.fitted import Array, fit_curve
 
 #: Sizes of a grid that is not named.
 GRID_SIZES = 9
@@ -33,9 +32,6 @@ SCOUTS = 4
 SCOUT_TOLERANCE = 0.1
 #: Such a grid reaches this many standard deviations of the scouts' log EMC to either side; no fewer than `SPREAD`.
 REACH, SPREAD = 3.0, 0.05
-
-#: Settings of a measurement that a curve does not have, and what stands in their place.
-REPLACED = {item.name: "sizes" for item in fields(Search)} | {"replicates": "draws"}
 
 
 def curve(
@@ -133,8 +129,8 @@ def check_sizes(sizes: Sequence[int], rows: int) -> list[int]:
 
 def _find_sizes(prepared: Prepared, observer: Observer | None) -> tuple[list[int], list[ProbeResult], Driven]:
     """A grid on which P(fit) falls from about 1 to about 0, the probes that placed it, and how their drive ended."""
-    rule = replace(prepared.measurement.search, tolerance=SCOUT_TOLERANCE)
-    scouts = [MeasuredReplicate(rule, *rule.sizes, number) for number in range(SCOUTS)]
+    n_start, n_max = prepared.measurement.search.sizes
+    scouts = [MeasuredReplicate(Search(tolerance=SCOUT_TOLERANCE), n_start, n_max, number) for number in range(SCOUTS)]
     driven = prepared.drive(scouts, observer)
     probes = [result for scout in scouts for result in scout.results()]
     ends = [scout.bounds() for scout in scouts]
@@ -187,7 +183,7 @@ def _conclude(
     )
 
 
-def outcomes(points: Sequence[CurvePoint], probes: Sequence[ProbeResult]) -> tuple[Any, Any, Any]:
+def outcomes(points: Sequence[CurvePoint], probes: Sequence[ProbeResult]) -> tuple[Array, Array, Array]:
     """Whether a draw fitted, gave evidence, and failed undertrained, at each point: 0 or 1, (draws, points) each."""
     columns = {point.n: place for place, point in enumerate(points)}
     rows = {draw: place for place, draw in enumerate(sorted({probe.replicate for probe in probes}))}

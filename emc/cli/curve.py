@@ -10,19 +10,16 @@ import click
 from emc.cli.config import build_specs, read_config
 from emc.cli.live import watching
 from emc.cli.measure import Outputs, say_interruption
-from emc.cli.options import PARTS, SectionCommand, add_settings, default_journal, given_settings, settings
+from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
 from emc.errors import SpecError
-from emc.search.fixed import DRAWS
-
-#: Settings that sizes and draws stand in for.
-UNUSED = {name for name, item in settings().items() if PARTS[item.part].KIND == "search"} | {"replicates"}
+from emc.search.fixed import DRAWS, REPLACED
 
 #: More sizes than this are a slip of the pen.
 MAX_SIZES = 1_000
 
 
 @click.command("curve", cls=SectionCommand)
-@partial(add_settings, without=UNUSED)
+@partial(add_settings, without=REPLACED)
 @click.option("--sizes", metavar="SIZES", help="first:last:step or n,n,...; default: found by a few rough searches")
 @click.option("--draws", type=int, default=DRAWS, show_default=True, help="draws of samples and inits at each size")
 @click.option(
@@ -54,7 +51,7 @@ def curve(
     """
     outputs = Outputs(json_path, plot_path, quiet, verbose)
     wanted = None if sizes is None else read_sizes(sizes)
-    configured = {name: value for name, value in read_config(config).items() if name not in UNUSED} if config else {}
+    configured = {name: value for name, value in read_config(config).items() if name not in REPLACED} if config else {}
     measurement, execution = build_specs({"journal": default_journal()} | configured | given_settings(ctx))
     outputs.check()
     if data_root is not None:

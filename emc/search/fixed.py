@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from emc.results import ProbeResult, Status, Verdict
 from emc.search.base import Ask
+from emc.specs import Search
 
 #: Draws tried at each size of a curve, unless more are asked for.
 DRAWS = 20
+
+#: Settings of a measurement that a curve does not have, and what stands in their place.
+REPLACED = {item.name: "sizes" for item in fields(Search)} | {"replicates": "draws"}
 
 
 class FixedSizes:
