@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emc.api import Prepared, measure, prepare
     from emc.comparison import Comparison, compare
+    from emc.curve_record import Curve
+    from emc.curves import curve
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
@@ -31,6 +33,8 @@ _HOMES = {
     "Prepared": "emc.api",
     "compare": "emc.comparison",
     "Comparison": "emc.comparison",
+    "curve": "emc.curves",
+    "Curve": "emc.curve_record",
     "correlate": "emc.stats.correlate",
     "Correlation": "emc.stats.correlate",
     "EmcResult": "emc.results",
@@ -44,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Comparison",
     "Correlation",
+    "Curve",
     "EmcResult",
     "Execution",
     "Measurement",
@@ -53,6 +58,7 @@ __all__ = [
     "Task",
     "compare",
     "correlate",
+    "curve",
     "measure",
     "prepare",
 ]

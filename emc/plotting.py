@@ -14,8 +14,12 @@ from emc.files import replacing
 from emc.results import EmcResult, ProbeResult, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from emc.curve_record import Curve
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -75,9 +79,7 @@ def accuracy_data(result: EmcResult) -> AccuracyData:
     points = tuple(
         Point(probe.n, probe.correct / probe.n, Outcome.of(probe), probe.replicate) for probe in result.probes
     )
-    task, procedure = result.task, result.procedure
-    title = f"{procedure['model']} on {task['data']}, {task['labels']} labels"
-    return AccuracyData(points, result.emc, result.censored, result.interval, result.confidence, title)
+    return AccuracyData(points, result.emc, result.censored, result.interval, result.confidence, _title(result))
 
 
 def picture_format(path: str | Path) -> str:
@@ -93,8 +95,86 @@ def picture_format(path: str | Path) -> str:
     return suffix
 
 
-def plot_result(result: EmcResult, path: str | Path) -> None:
-    """Draw training accuracy against n into a file, whole or not at all.
+@dataclass(frozen=True)
+class Dot:
+    """What one size showed: n, the share and its interval, and whether any failure behind it is undertrained."""
+
+    n: int
+    share: float
+    low: float
+    high: float
+    undertrained: bool
+
+
+@dataclass(frozen=True)
+class CurveData:
+    """P(fit) and mean training accuracy against n.
+
+    Attributes:
+        fits: P(fit) of the draws at each size that has one, with Wilson intervals.
+        accuracies: mean training accuracy there.
+        fitted: (4, sizes) n, P(fit) and the ends of its band (nan where there is none) of the fitted curve.
+        cover: (2, sizes) n and the probability by Cover's theorem; None where it says nothing.
+        cover_band: (3, sizes) n and the ends of the band that holds whole curves of such draws.
+        n50, censored, interval, confidence: as in `FittedCurve`.
+        title: procedure and task in one line.
+    """
+
+    fits: tuple[Dot, ...]
+    accuracies: tuple[Dot, ...]
+    fitted: tuple[tuple[float, ...], ...] | None
+    cover: tuple[tuple[float, ...], ...] | None
+    cover_band: tuple[tuple[float, ...], ...] | None
+    n50: float | None
+    censored: bool
+    interval: tuple[float, float] | None
+    confidence: float
+    title: str
+
+
+def curve_data(curve: Curve) -> CurveData:
+    """The numbers of the picture of a curve."""
+    fits, accuracies = [], []
+    for point in curve.points:
+        if point.fit_share is not None and point.accuracy is not None:
+            weak = point.undertrained > 0
+            ends = point.accuracy_interval or (point.accuracy, point.accuracy)
+            fits.append(Dot(point.n, point.fit_share, *(point.fit_interval or (0.0, 1.0)), weak))
+            accuracies.append(Dot(point.n, point.accuracy, *ends, weak))
+    fitted = curve.fitted
+    lines = None
+    if fitted is not None:
+        open_ = (math.nan,) * len(fitted.sizes)
+        lines = (fitted.sizes, fitted.values, fitted.low or open_, fitted.high or open_)
+    theorem = band = None
+    if curve.cover is not None:
+        regions = curve.cover.regions
+        band = _columns((r.n, r.fewest / r.draws, r.most / r.draws) for r in regions)
+        theorem = _columns(curve.cover.line())
+    return CurveData(
+        fits=tuple(fits),
+        accuracies=tuple(accuracies),
+        fitted=lines,
+        cover=theorem,
+        cover_band=band,
+        n50=curve.n50,
+        censored=fitted is not None and fitted.censored,
+        interval=curve.interval,
+        confidence=curve.confidence,
+        title=_title(curve),
+    )
+
+
+def _columns(rows: Iterable[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(zip(*rows, strict=True))
+
+
+def _title(result: EmcResult | Curve) -> str:
+    return f"{result.procedure['model']} on {result.task['data']}, {result.task['labels']} labels"
+
+
+def plot_result(result: EmcResult | Curve, path: str | Path) -> None:
+    """Draw training accuracy, and of a curve P(fit), against n into a file, whole or not at all.
 
     Raises:
         OutputError: an unknown suffix, or the file cannot be written.
@@ -104,8 +184,12 @@ def plot_result(result: EmcResult, path: str | Path) -> None:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(6.6, 3.7), layout="constrained")
-        draw_accuracy(figure.subplots(), accuracy_data(result))
+        if isinstance(result, EmcResult):
+            figure = Figure(figsize=(6.6, 3.7), layout="constrained")
+            draw_accuracy(figure.subplots(), accuracy_data(result))
+        else:
+            figure = Figure(figsize=(6.6, 5.2), layout="constrained")
+            draw_curve(figure.subplots(2, sharex=True, height_ratios=(3, 2)), curve_data(result))
         save_figure(figure, path)
 
 
@@ -156,7 +240,7 @@ def draw_accuracy(axes: Axes, data: AccuracyData) -> None:
             # A diverged training has no accuracy worth a place on the axis, so its cross stands at the foot.
             heights = [floor if outcome is Outcome.NO_EVIDENCE else point.accuracy for point in points]
             axes.scatter([point.n for point in points], heights, label=outcome.value, zorder=3, **look)
-    _set_size_axis(axes, data)
+    _set_size_axis(axes, [point.n for point in data.points] + [data.emc, *(data.interval or ())])
     axes.set_ylabel("training accuracy")
     axes.set_title(textwrap.fill(data.title, 72), loc="left")
     # Beside the axes, where no probe can be hidden.
@@ -180,11 +264,68 @@ def _draw_emc(axes: Axes, data: AccuracyData) -> None:
         )
 
 
-def _set_size_axis(axes: Axes, data: AccuracyData) -> None:
+def draw_curve(axes: Sequence[Axes], data: CurveData) -> None:
+    """Draw P(fit) on the first axes and mean training accuracy on the second, both against n on a log axis."""
+    shares, accuracies = axes
+    if data.cover is not None and data.cover_band is not None:
+        shares.plot(*data.cover, "--", color="black", linewidth=1.2, label="Cover's theorem", zorder=3)
+        n, low, high = data.cover_band
+        text = f"{100 * data.confidence:.4g} % of its curves,\nall sizes at once"
+        shares.fill_between(n, low, high, color="black", alpha=0.1, linewidth=0, label=text, zorder=0)
+    if data.fitted is not None:
+        n, values, low, high = data.fitted
+        shares.plot(n, values, color=_BLUE, linewidth=1.2, label="fitted curve", zorder=2)
+        shares.fill_between(n, low, high, color=_BLUE, alpha=0.18, linewidth=0, zorder=1)
+    _draw_half(shares, data)
+    _draw_dots(shares, data.fits, f"share of draws, {100 * data.confidence:.4g} % interval")
+    _draw_dots(accuracies, data.accuracies, "")
+    _set_size_axis(accuracies, [dot.n for dot in data.fits] + list(data.interval or ()))
+    shares.set_ylim(-0.04, 1.04)
+    shares.set_ylabel("P(fit)")
+    shares.tick_params(labelbottom=False)
+    accuracies.set_ylabel("mean training accuracy")
+    shares.set_title(textwrap.fill(data.title, 72), loc="left")
+    if shares.get_legend_handles_labels()[0]:
+        shares.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    shares.set_xlabel("")
+
+
+def _draw_half(axes: Axes, data: CurveData) -> None:
+    if data.n50 is None:
+        return
+    sign, stroke = ("\N{GREATER-THAN OR EQUAL TO}", "--") if data.censored else ("=", "-")
+    if data.interval is not None:
+        text = f"{100 * data.confidence:.4g} % interval"
+        axes.axvspan(*data.interval, color=_GREEN, alpha=0.18, linewidth=0, label=text, zorder=1)
+    label = f"EMC (n50) {sign} {data.n50:.4g}"
+    axes.axvline(data.n50, color=_GREEN, linewidth=1.4, linestyle=stroke, label=label, zorder=2)
+
+
+def _draw_dots(axes: Axes, dots: Sequence[Dot], label: str) -> None:
+    """Dots with their intervals, hollow where a failure behind them is undertrained."""
+    for weak, suffix in ((False, ""), (True, ",\nwith undertrained failures")):
+        kept = [dot for dot in dots if dot.undertrained is weak]
+        if not kept:
+            continue
+        reach = [[dot.share - dot.low for dot in kept], [dot.high - dot.share for dot in kept]]
+        axes.errorbar(
+            [dot.n for dot in kept],
+            [dot.share for dot in kept],
+            [[max(part, 0.0) for part in side] for side in reach],
+            fmt="o",
+            color=_VERMILLION,
+            markerfacecolor="white" if weak else _VERMILLION,
+            markersize=4.5,
+            linewidth=1.0,
+            label=label + suffix if label else None,
+            zorder=4,
+        )
+
+
+def _set_size_axis(axes: Axes, sizes: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, NullLocator
 
-    sizes = [point.n for point in data.points] + [data.emc, *(data.interval or ())]
-    low, high = min(filter(None, sizes), default=1), max(max(sizes), 1)
+    low, high = min(filter(None, sizes), default=1), max(sizes, default=1)
     axes.set_xscale("log")
     axes.set_xlim(low / 1.15, high * 1.15)
     axes.set_xticks(readable_ticks(low / 1.15, high * 1.15))

@@ -6,24 +6,27 @@ import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from emc.errors import OutputError
 from emc.failures import meanings, sections
 from emc.files import write_text
-from emc.results import EmcResult, ProbeResult, Verdict
+from emc.results import CURVE_KIND, EmcResult, ProbeResult, Verdict
 from emc.specs import Measurement
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from emc.curve_record import Curve
+
 #: Columns of plain text, so that a log reads the same everywhere.
 PLAIN_WIDTH = 100
 
 Row = tuple[str, str]
+Record: TypeAlias = "EmcResult | Curve"
 
 
-def write_result(result: EmcResult, path: str | Path) -> None:
+def write_result(result: Record, path: str | Path) -> None:
     """Write the result as JSON, whole or not at all.
 
     Raises:
@@ -33,13 +36,36 @@ def write_result(result: EmcResult, path: str | Path) -> None:
 
 
 def read_result(path: str | Path) -> EmcResult:
-    """The result that `write_result` wrote.
+    """The EMC result that `write_result` wrote.
 
     Raises:
         OutputError: there is no such file, or it holds something else.
     """
+    found = read_record(path)
+    if not isinstance(found, EmcResult):
+        raise OutputError(f'a result file must hold an EMC result, got "{path}" (a curve); {_REMEDY}')
+    return found
+
+
+def read_record(path: str | Path) -> Record:
+    """The EMC result or the curve that `write_result` wrote.
+
+    Raises:
+        OutputError: there is no such file, or it holds something else.
+    """
+    values = _read_json(path)
+    if isinstance(values, dict) and "contrasts" in values:
+        raise OutputError(f'a result file must hold an EMC result, got "{path}" (a comparison); run emc compare again')
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        return _checked(_record_type(values).from_dict(values))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise OutputError(f'a result file must hold an EMC result, got "{path}" ({reason}); {_REMEDY}') from None
+
+
+def _read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         remedy = "write one with emc measure --json PATH"
         raise OutputError(f'a result file must exist, got "{path}"; {remedy}') from None
@@ -48,14 +74,18 @@ def read_result(path: str | Path) -> EmcResult:
         raise OutputError(f'a result file must be readable, got "{path}" ({reason}); name a file') from None
     except (ValueError, RecursionError) as error:  # broken JSON, or bytes that are no text
         raise OutputError(f'a result file must be JSON, got "{path}" ({error}); {_REMEDY}') from None
-    try:
-        return _checked(EmcResult.from_dict(values))
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise OutputError(f'a result file must hold an EMC result, got "{path}" ({reason}); {_REMEDY}') from None
 
 
-def _checked(result: EmcResult) -> EmcResult:
+def _record_type(values: Any) -> type[EmcResult] | type[Curve]:
+    """What a file holds: each kind but the EMC result names itself."""
+    if not isinstance(values, dict) or values.get("kind") != CURVE_KIND:
+        return EmcResult
+    from emc.curve_record import Curve
+
+    return Curve
+
+
+def _checked(result: Record) -> Record:
     """The result, once all that can be shown of it has been made; `from_dict` checks no types."""
     result.rows(), probes_text(result), result.to_json()
     if result.tuning is not None:
@@ -66,7 +96,7 @@ def _checked(result: EmcResult) -> EmcResult:
 _REMEDY = "name a file written by emc measure --json"
 
 
-def table_rows(result: EmcResult, verbose: bool = False) -> list[Row]:
+def table_rows(result: Record, verbose: bool = False) -> list[Row]:
     """The rows of the final table; `verbose` adds what the run picked."""
     rows = result.rows()
     if verbose:
@@ -104,7 +134,7 @@ def rich_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def probes_text(result: EmcResult) -> str:
+def probes_text(result: Record) -> str:
     """Every probe that did not fit, with its evidence and the numbers behind it."""
     failing = [probe for probe in result.probes if probe.verdict is not Verdict.FITTED]
     if not failing:

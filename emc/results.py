@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What the record of a curve says it is; that of an EMC result says nothing.
+CURVE_KIND = "curve"
+
 
 class Verdict(Enum):
     """What one probe showed; `DIVERGED` and `FAILED` are no evidence."""

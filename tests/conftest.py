@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from emc.results import EmcResult, Evidence, ProbeResult, Replicate, Status, Verdict
+from emc.curve_record import CoverCheck, Curve, CurvePoint
+from emc.results import EmcResult, Evidence, ProbeResult, Replicate, Status, Verdict, cost
 from emc.specs import Measurement, digest
+from emc.stats.cover import band
+from emc.stats.fitted import FittedCurve
 
 MakeResult = Callable[..., EmcResult]
 
@@ -138,3 +141,44 @@ def tuning() -> dict[str, Any]:
         "cost": {"probes": 9, "steps": 5500, "sample_steps": 550_000, "seconds": 1.5},
         "trials": [_trial(0.003, [100, 120], 0, 0.9, 4000), _trial(0.03, [80, 60], 1, 0.8, 1500)],
     }
+
+
+def _make_curve(evidence: Evidence = Evidence.NOISE_FLOOR, **changes: Any) -> Curve:
+    """Ten draws of a linear model on six Gaussian features, of which 10, 8, 4, 1 and 0 fit."""
+    fits = {8: 10, 11: 8, 14: 4, 18: 1, 24: 0}
+    probes = [
+        _probe(n, draw, Verdict.FITTED) if draw < count else _probe(n, draw, Verdict.NOT_FITTED, evidence, 2)
+        for n, count in fits.items()
+        for draw in range(10)
+    ]
+    points = tuple(CurvePoint.of(n, [p for p in probes if p.n == n], 10, 0.95) for n in fits)
+    regions = band(list(fits), [10] * len(fits), 6, 0.95)
+    sizes, values = (8.0, 14.0, 24.0), (0.97, 0.45, 0.02)
+    measurement = Measurement.from_flat({"model": "linear", "data": "gaussian:dim=6", "labels": "random"})
+    filled: dict[str, Any] = {
+        "points": points,
+        "fitted": FittedCurve(
+            13.2, None, False, (11.5, 15.0), "posterior", sizes, values, (0.8, 0.2, 0.0), (1.0, 0.7, 0.2)
+        ),
+        "cover": CoverCheck(6, regions, (), 0.95),
+        "draws": 10,
+        "confidence": 0.95,
+        "parameters": 14,
+        "task": measurement.task.to_dict(),
+        "procedure": measurement.procedure.to_dict(),
+        "dataset": {"name": "Gaussian", "rows": 4000, "shape": [6]},
+        "seed": 0,
+        "fingerprint": "abc",
+        "probes": tuple(probes),
+        "cost": cost(probes),
+        "searched": 0,
+        "interrupted": False,
+        "versions": {"emc": "0.1.0", "device": "cpu"},
+    }
+    return Curve(**(filled | changes))
+
+
+@pytest.fixture
+def make_curve() -> Callable[..., Curve]:
+    """`make_curve(evidence)` with failures of one kind of evidence."""
+    return _make_curve

@@ -12,12 +12,26 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from emc.curve_record import Curve
 from emc.errors import OutputError
-from emc.plotting import Outcome, Point, accuracy_data, draw_accuracy, picture_format, plot_result, readable_ticks
+from emc.plotting import (
+    Dot,
+    Outcome,
+    Point,
+    accuracy_data,
+    curve_data,
+    draw_accuracy,
+    draw_curve,
+    picture_format,
+    plot_result,
+    readable_ticks,
+)
 from emc.results import EmcResult, Evidence, Verdict
+from emc.stats.cover import separable
 
 KINDS = ["bracketed", "undertrained", "non_monotone", "censored", "diverged", "interrupted"]
 MakeResult = Callable[..., EmcResult]
+MakeCurve = Callable[..., Curve]
 
 
 def test_data_has_every_probe_exactly(make_result: MakeResult) -> None:
@@ -197,3 +211,63 @@ def test_ticks_are_few_and_inside() -> None:
             ticks = readable_ticks(low, low * factor)
             assert 1 <= len(ticks) <= 9
             assert all(low <= tick <= low * factor for tick in ticks)
+
+
+def _drawn_curve(curve: Curve) -> Any:
+    axes = Figure().subplots(2)
+    draw_curve(axes, curve_data(curve))
+    return axes
+
+
+def test_curve_data_repeats_the_curve(make_curve: MakeCurve) -> None:
+    curve = make_curve()
+    data = curve_data(curve)
+    assert [(dot.n, dot.share) for dot in data.fits] == [(8, 1.0), (11, 0.8), (14, 0.4), (18, 0.1), (24, 0.0)]
+    assert [(dot.low, dot.high) for dot in data.fits] == [point.fit_interval for point in curve.points]
+    assert data.accuracies[-1] == Dot(24, 22 / 24, 22 / 24, 22 / 24, False)
+    assert (data.n50, data.interval, data.censored) == (13.2, (11.5, 15.0), False)
+    assert data.cover is not None
+    assert data.cover == (tuple(range(8, 25)), tuple(separable(n, 6) for n in range(8, 25)))
+    assert data.cover_band is not None
+    assert data.cover_band[0] == (8, 11, 14, 18, 24)
+
+
+def test_a_curve_shows_its_points_and_covers(make_curve: MakeCurve) -> None:
+    shares, accuracies = _drawn_curve(make_curve())
+    lines = {str(line.get_label()): line for line in shares.get_lines()}
+    assert lines["Cover's theorem"].get_linestyle() == "--"
+    assert lines["EMC (n50) = 13.2"].get_linestyle() == "-"
+    (container,) = shares.containers
+    assert np.asarray(container[0].get_xydata()) == pytest.approx(
+        np.array([(8, 1.0), (11, 0.8), (14, 0.4), (18, 0.1), (24, 0.0)])
+    )
+    assert container[0].get_markerfacecolor() != "white"
+    assert len(accuracies.containers) == 1
+    assert shares.get_ylim() == (-0.04, 1.04)
+
+
+def test_points_with_undertrained_failures_are_hollow(make_curve: MakeCurve) -> None:
+    shares, accuracies = _drawn_curve(make_curve(Evidence.BUDGET))
+    for axes in (shares, accuracies):
+        filled, hollow = axes.containers
+        assert (filled[0].get_xdata() == [8]).all()
+        assert hollow[0].get_markerfacecolor() == "white"
+        assert (hollow[0].get_xdata() == [11, 14, 18, 24]).all()
+    assert "share of draws, 95 % interval,\nwith undertrained failures" in _legend(shares)
+
+
+def test_a_curve_without_a_fit_or_theorem_is_points_alone(make_curve: MakeCurve, tmp_path: Path) -> None:
+    curve = make_curve(fitted=None, cover=None)
+    shares, _ = _drawn_curve(curve)
+    assert _legend(shares) == ["share of draws, 95 % interval"]
+    plot_result(make_curve(fitted=None, cover=None, points=()), tmp_path / "p.png")
+    assert (tmp_path / "p.png").exists()
+
+
+def test_a_curves_picture_is_the_same_each_time(make_curve: MakeCurve, tmp_path: Path) -> None:
+    plot_result(make_curve(), tmp_path / "a.svg")
+    plot_result(make_curve(), tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    texts = "".join(ElementTree.parse(tmp_path / "a.svg").getroot().itertext())
+    assert "P(fit)" in texts
+    assert "mean training accuracy" in texts

@@ -14,7 +14,7 @@ from emc.cli.display import print_table
 from emc.cli.live import watching
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
 from emc.files import check_writable
-from emc.results import EmcResult, Status
+from emc.results import Status
 from emc.specs import Execution
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ class Outputs:
             picture_format(self.plot_path)
             check_writable(self.plot_path)
 
-    def write(self, result: EmcResult) -> None:
+    def write(self, result: report.Record) -> None:
         """Write the files, then print the table, also where a file could not be written."""
         try:
             self._write_files(result)
         finally:
             print_table(report.table_rows(result, self.verbose), err=self.table_to_stderr)
 
-    def _write_files(self, result: EmcResult) -> None:
+    def _write_files(self, result: report.Record) -> None:
         if self.json_path == STDOUT:
             click.echo(result.to_json())
         elif self.json_path is not None:
@@ -122,7 +122,9 @@ def measure(
     with watching(quiet) as observer:
         result = prepared.run(observer)
     outputs.write(result)
-    return _say_interruption(result, execution)
+    interrupted = Status.INTERRUPTED in (result.status, *(replicate.status for replicate in result.replicates))
+    untuned = result.tuning is not None and result.tuning["chosen"] is None
+    return say_interruption(interrupted, execution, " while tuning" if untuned else "")
 
 
 def _print_plan(prepared: Prepared, as_json: bool) -> None:
@@ -144,10 +146,10 @@ def _say_plan(prepared: Prepared) -> None:
     click.echo(text, err=True)
 
 
-def _say_interruption(result: EmcResult, execution: Execution) -> int:
-    if Status.INTERRUPTED not in (result.status, *(replicate.status for replicate in result.replicates)):
+def say_interruption(interrupted: bool, execution: Execution, during: str = "") -> int:
+    """The exit code, with a word on how to go on where Ctrl-C came; `during` says in the midst of what."""
+    if not interrupted:
         return 0
     remedy = "name a --journal to be able to continue" if execution.journal is None else "the same command continues"
-    untuned = result.tuning is not None and result.tuning["chosen"] is None
-    click.echo(f"interrupted{' while tuning' if untuned else ''}: {remedy}", err=True)
+    click.echo(f"interrupted{during}: {remedy}", err=True)
     return 130

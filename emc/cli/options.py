@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import Field, dataclass, fields
 from typing import Any
 
@@ -168,12 +168,13 @@ def _section_title(part: str) -> str:
     return f"{part.capitalize()} ({meaning[0].lower()}{meaning[1:]})"
 
 
-def add_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator that gives a command every setting as an option."""
+def add_settings(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
+    """Decorator that gives a command every setting as an option, but for those named."""
     if not hasattr(command, "__click_params__"):
         command.__click_params__ = []  # type: ignore[attr-defined]
+    kept = [item for name, item in settings().items() if name not in without]
     # click collects decorators' parameters from the last to the first, and reverses them.
-    command.__click_params__ += [setting_option(item) for item in reversed(settings().values())]  # type: ignore[attr-defined]
+    command.__click_params__ += [setting_option(item) for item in reversed(kept)]  # type: ignore[attr-defined]
     return command
 
 

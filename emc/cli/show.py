@@ -18,8 +18,8 @@ from emc.cli.display import print_table
     help="also list tuned candidates and failing probes",
 )
 def show(result: str, verbose: bool) -> None:
-    """Print the table of RESULT, a file written by `emc measure --json`, exactly as the measurement printed it."""
-    loaded = report.read_result(result)
+    """Print the table of RESULT, a file written by `emc measure` or `emc curve` with --json, as it was printed then."""
+    loaded = report.read_record(result)
     print_table(report.table_rows(loaded))
     if verbose and loaded.tuning is not None:
         click.echo("\n" + report.tuning_table(loaded.tuning))

@@ -9,7 +9,8 @@ from emc.registry import PluginSpec, Registry
 if TYPE_CHECKING:
     from emc.data.dataset import Dataset, Raw
 
-#: A source takes no positional argument and returns a `Raw`; its keyword-only parameters are its options.
+#: A source takes no positional argument and returns a `Raw`; its keyword-only parameters are its options. Fact:
+#: `general_position=True` where no d + 1 of the points lie in one hyperplane, as Cover's theorem asks.
 DATA: Registry[Raw] = Registry("dataset", "emc.data.sources", "emc.data")
 
 

@@ -7,7 +7,7 @@ from emc.data.dataset import Raw
 from emc.errors import SpecError
 
 
-@DATA.register("gaussian")
+@DATA.register("gaussian", general_position=True)
 def gaussian(*, dim: int = 20, size: int = 4000, classes: int = 2, seed: int = 0) -> Raw:
     """Synthetic: i.i.d. standard normal inputs with uniformly random classes, not standardised further.
 
