@@ -49,14 +49,15 @@ class Prior:
 
     Independent: n50 log-uniform from half a sample to twice `n_max` (the mass outside [1, n_max] is that of a procedure
     that fits nothing, or the whole pool); the slope, in log n, uniform; the lapse Beta(1, lapse_beta), so its mean is
-    1 / (1 + lapse_beta). The slopes' points are evenly spaced in their logarithm, the lapses' are the middles of cells
-    of equal prior mass. A slope log-uniform, or one that may be smaller still, lets a search that stops at a width stop
+    1 / (1 + lapse_beta), up to `lapse_high`. The slopes' points are evenly spaced in their logarithm, the lapses' in
+    their square root. A slope log-uniform, or one that may be smaller still, lets a search that stops at a width stop
     on a slope seen too small by chance: its intervals then cover less than they say at slopes of 0.1.
 
     Attributes:
         n_max: largest size.
         slope_low, slope_high: ends of the slopes.
         lapse_beta: second parameter of the lapse's prior.
+        lapse_high: end of the lapses.
         sizes, slopes, lapses: points of the grid.
     """
 
@@ -64,6 +65,7 @@ class Prior:
     slope_low: float = 0.02
     slope_high: float = 0.5
     lapse_beta: float = 19.0
+    lapse_high: float = 0.4
     sizes: int = 80
     slopes: int = 8
     lapses: int = 4
@@ -79,14 +81,23 @@ class Prior:
 
     def lapse_points(self) -> Array:
         """The lapses, (lapses,)."""
-        return np.asarray(1 - (1 - _middles(self.lapses)) ** (1 / self.lapse_beta))
+        return np.asarray((self._lapse_edges[1:] + self._lapse_edges[:-1]) / 2)
+
+    @property
+    def _lapse_edges(self) -> Array:
+        return np.asarray(self.lapse_high * np.linspace(0, 1, self.lapses + 1) ** 2)
+
+    def log_weights(self) -> Array:
+        """Logarithm of the prior of every slope and lapse, up to a constant, (slopes, lapses)."""
+        mass = -np.diff((1 - self._lapse_edges) ** self.lapse_beta)
+        return np.asarray(np.log(self.slope_points())[:, None] + np.log(mass))
 
     def to_dict(self) -> dict[str, Any]:
         """The prior as plain values, for the record."""
         return {
             "n50": f"log-uniform from 0.5 to {2 * self.n_max:g}",
             "slope": f"uniform from {self.slope_low:g} to {self.slope_high:g} in log n",
-            "lapse": f"Beta(1, {self.lapse_beta:g})",
+            "lapse": f"Beta(1, {self.lapse_beta:g}) up to {self.lapse_high:g}",
             "grid": [self.sizes, self.slopes, self.lapses],
         }
 
@@ -129,7 +140,7 @@ class Posterior:
         low, high = ends
         grid = low + (high - low) * _middles(prior.sizes)
         flat = cls(prior, (), grid, np.zeros((prior.sizes, prior.slopes, prior.lapses)))
-        weights = np.log(flat._slopes)[:, None] + flat._log_likelihood(trials)
+        weights = prior.log_weights() + flat._log_likelihood(trials)
         return cls(prior, trials, grid, weights, flat._known)
 
     def _log_likelihood(self, trials: tuple[Trials, ...]) -> Array:

@@ -17,7 +17,7 @@ from emc.stats.psychometric import Posterior, Prior, Trials
 NORMAL = NormalDist()
 PRIOR = Prior(n_max=10_000)
 #: No lapses to speak of, so that P(fit) is symmetric in log n.
-SYMMETRIC = Prior(n_max=10_000, lapse_beta=1e9)
+SYMMETRIC = Prior(n_max=10_000, lapse_high=1e-9)
 
 SEEN = st.lists(
     st.tuples(st.integers(1, 500), st.integers(0, 4), st.integers(0, 4)).filter(lambda seen: seen[1] + seen[2] > 0),
@@ -33,7 +33,7 @@ def true_fit(n: float, n50: float, slope: float, lapse: float) -> float:
 def test_half_of_the_probes_fit_at_n50_whatever_slope_and_lapse() -> None:
     posterior = Posterior.after(PRIOR)
     slopes, lapses = PRIOR.slope_points(), PRIOR.lapse_points()
-    assert lapses.mean() == pytest.approx(1 / 20, rel=0.2)
+    assert posterior.means()["lapse"] == pytest.approx(1 / 20, rel=0.2)
     n50 = float(np.exp(posterior.log_sizes[40]))
     inside = posterior._fit_probability(n50)[40]
     np.testing.assert_allclose(inside, 0.5, rtol=1e-12)
@@ -60,7 +60,9 @@ def test_the_posterior_agrees_with_the_definition_cell_by_cell(seen: list[Trials
     expected = np.zeros(posterior.weights.shape)
     for cell in np.ndindex(expected.shape):
         n50, slope, lapse = math.exp(posterior.log_sizes[cell[0]]), slopes[cell[1]], lapses[cell[2]]
-        expected[cell] = math.log(slope)  # cells even in log slope, a prior uniform in the slope
+        low, high = 0.4 * (cell[2] / 2) ** 2, 0.4 * ((cell[2] + 1) / 2) ** 2
+        # Cells even in log slope, a prior uniform in the slope; the mass of Beta(1, 19) in a cell of the lapse.
+        expected[cell] = math.log(slope) + math.log((1 - low) ** 19 - (1 - high) ** 19)
         for trials in seen:
             p = true_fit(trials.n, n50, slope, lapse)
             expected[cell] += trials.fits * math.log(max(p, 1e-300))
@@ -108,7 +110,7 @@ def test_without_lapses_the_answer_is_symmetric_in_log_n() -> None:
 
 
 def test_one_probe_at_known_slope_has_the_posterior_of_a_normal_ogive() -> None:
-    prior = Prior(n_max=1e4, slope_low=0.2, slope_high=0.2 + 1e-9, lapse_beta=1e9, sizes=4000, slopes=1, lapses=1)
+    prior = Prior(n_max=1e4, slope_low=0.2, slope_high=0.2 + 1e-9, lapse_high=1e-9, sizes=4000, slopes=1, lapses=1)
     posterior = Posterior.after(prior, [Trials(100, 1, 1), Trials(150, 0, 1)])
     # P(n50) is proportional to Phi((x - log 100) / s) Phi((log 150 - x) / s): brute force over x.
     x = np.linspace(math.log(10), math.log(1500), 20_001)
