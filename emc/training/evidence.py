@@ -10,16 +10,26 @@ import numpy as np
 import torch
 
 from emc.results import Evidence, ProbeResult, Verdict
-from emc.specs import Probe
+from emc.specs import Probe, Procedure
 from emc.training.certificates import Separability, separable
 from emc.training.curvature import smallest_eigenvalue
-from emc.training.kinks import steepest_slope
-from emc.training.polish import gradient_norm, polish
+from emc.training.kink_descent import follow_kinks
+from emc.training.kinks import EXACT, KinkSlope, steepest_slope
+from emc.training.polish import Polish, count_right, gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+#: Relative rise of the loss that moving onto the kinks may cost at the start of the descent along them.
+NEGLIGIBLE = 1e-4
+
+#: Distance of a free slope from the ends of its interval, relative to its length, that counts as none.
+INSIDE = 1e-6
+
+ON_KINKS = "the directions that keep every kink the point is on"
 
 
 @dataclass(frozen=True)
@@ -126,30 +136,51 @@ def _polished(
     }
     if reached.correct == run.n or reached.gain >= procedure.polish_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
-    slope, examined, kinks = polished_norm, reached.module, steepest_slope(reached.module, X, y)
+    slope, examined = polished_norm, reached.module
+    kinks, found = _followed(reached, X, y, at_init, procedure)
+    detail |= found
     if kinks is not None:
-        slope = _ratio(kinks.slope, at_init)
-        detail |= {
-            "kink_pairs": kinks.pairs,
-            "kink_pairs_downward": kinks.downward,
-            "kink_near": kinks.near,
-            "kink_moved": kinks.moved,
-            "kink_slope": slope,
-        }
-        examined = kinks.module
+        slope, examined = _ratio(kinks.slope, at_init), kinks.module
+    if found.get("kink_gain", 0.0) >= procedure.polish_tolerance or found.get("kink_correct") == run.n:
+        return Examined(Evidence.NOISE_FLOOR, norm, detail)
     if slope is None or slope > procedure.gradient_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, curvature = judge_curvature(examined, X, y, procedure.curvature_tolerance)
-    if kinks is not None and kinks.pairs:
-        evidence = Evidence.STATIONARY
-        curvature["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
+    evidence, curvature = judge_curvature(examined, X, y, procedure.curvature_tolerance, kinks)
     return Examined(evidence, norm, detail | curvature)
 
 
+def _followed(
+    reached: Polish, X: torch.Tensor, y: torch.Tensor, at_init: float, procedure: Procedure
+) -> tuple[KinkSlope | None, dict[str, Any]]:
+    """The steepest slope after a descent along the kinks from the polished point; None where it is not known how."""
+    before = steepest_slope(reached.module, X, y)
+    start = reached.module if before is None or before.moved > NEGLIGIBLE else before.module
+    goal = procedure.gradient_tolerance * at_init
+    enough = (1 - procedure.polish_tolerance) * reached.loss_before
+    followed = follow_kinks(start, X, y, goal, procedure.polish_steps, enough)
+    if followed is None:
+        return None, {}
+    after = steepest_slope(followed.module, X, y, EXACT)
+    detail = {
+        "kink_slope_before": None if before is None else _ratio(before.slope, at_init),
+        "kink_steps": followed.steps,
+        "kink_gain": 1 - followed.loss_after / reached.loss_before if reached.loss_before > 0 else 0.0,
+        "kink_correct": count_right(followed.module, X.double(), y),
+    }
+    if after is None:
+        return None, detail | {"kinks_undecided": "too many kinks at one unit"}
+    return after, detail | {
+        "kink_slope": _ratio(after.slope, at_init),
+        "kink_pairs": after.pairs,
+        "kink_pairs_downward": after.downward,
+        "kink_inside": _finite(after.inside),
+    }
+
+
 def judge_curvature(
-    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float
+    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float, kinks: KinkSlope | None = None
 ) -> tuple[Evidence, dict[str, Any]]:
     """Whether a stationary point is a saddle or a minimum, or why that cannot be said, with the numbers behind it.
 
@@ -165,9 +196,13 @@ def judge_curvature(
         y: (n,) labels.
         tolerance: relative to the largest magnitude of an eigenvalue; a saddle is below its negative, a minimum above
             a hundredth of that.
+        kinks: those the point is on; the curvature is that of directions which keep them. Between slopes strictly
+            inside their intervals that decides; with one at an end, other directions may fall at second order, and
+            there is no minimum to claim.
     """
+    along = kinks.along if kinks is not None and kinks.pairs else None
     try:
-        found = smallest_eigenvalue(module, X, y)
+        found = smallest_eigenvalue(module, X, y, along)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -178,7 +213,7 @@ def judge_curvature(
         "curvature_residual": found.residual,
         "curvature_products": found.products,
         "curvature_tolerance": tolerance,
-        "curvature_of": "the linear piece the point is on, where the activation has kinks",
+        "curvature_of": ON_KINKS if along else "the linear piece the point is on, where the activation has kinks",
     }
     if found.relative < -tolerance:
         return Evidence.SADDLE, detail
@@ -186,6 +221,8 @@ def judge_curvature(
         return Evidence.STATIONARY, detail | {"curvature_undecided": "Lanczos did not converge"}
     if found.relative < -tolerance / 100:
         return Evidence.STATIONARY, detail | {"curvature_undecided": "between the bounds of a saddle and a minimum"}
+    if kinks is not None and kinks.inside <= INSIDE:
+        return Evidence.STATIONARY, detail | {"curvature_undecided": "a kink whose free slope is at its end"}
     return Evidence.MINIMUM, detail
 
 

@@ -89,12 +89,16 @@ def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int) -> Polish:
     best.restore()
     _run_adam(parameters, lambda: _closure(module, X, y), steps, best)
     best.restore()
-    with torch.no_grad():
-        correct = sum(
-            int(is_right(module(rows), labels).sum().item())
-            for rows, labels in zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True)
-        )
-    return Polish(start, best.loss, before, correct, 2 * steps, module)
+    return Polish(start, best.loss, before, count_right(module, X, y), 2 * steps, module)
+
+
+@torch.no_grad()
+def count_right(module: nn.Module, X: Tensor, y: Tensor) -> int:
+    """How many samples have their class strictly on top."""
+    return sum(
+        int(is_right(module(rows), labels).sum().item())
+        for rows, labels in zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True)
+    )
 
 
 class _Best:
