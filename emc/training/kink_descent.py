@@ -15,12 +15,17 @@ from emc.training.one_hidden import Array, Mask, OneHidden, Weights, as_arrays, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Products with the Hessian for one Newton direction: at least, at most (doubled after a full step, halved after a
-#: shorter one); and the share of the gradient that may be left of it.
-LEAST_PRODUCTS, MOST_PRODUCTS, RESIDUAL = 8, 256, 0.1
+#: Products with the Hessian for one Newton direction, and the share of the gradient that may be left of it.
+PRODUCTS, RESIDUAL = 100, 0.1
+
+#: Damping of Newton's matrix by the preconditioner: at first, at least, and its factors after a full step and a short.
+DAMPING, LEAST_DAMPING, EASED, STIFFENED = 1e-1, 1e-9, 0.3, 4.0
 
 #: Kinks on which one Newton direction may land, one after the other.
 LANDINGS = 50
+
+#: Steps at flat points with a free slope at its end.
+SETTLING = 20
 
 #: Relative size of a pre-activation, or of a rise of the loss, that may be rounding only.
 ROUNDING = 1e-14
@@ -59,7 +64,7 @@ def follow_kinks(
 ) -> KinkDescent | None:
     """Descend until the steepest one-sided slope is at most `goal`, the loss is below `enough`, or the steps end.
 
-    A flat point with a free slope at its end is left for one where all are strictly inside, if the steps allow.
+    A flat point with a free slope at its end is left for one where all are strictly inside, if a few steps suffice.
 
     Pairs of a sample and a unit that rest on their kink are linear constraints a . w = 0 on the unit's weights. Inside
     them, and inside a cell of the other pairs' signs, the loss is smooth: a Newton direction by projected conjugate
@@ -90,9 +95,11 @@ def follow_kinks(
     net, weights = found
     follower = _Follower(net, weights, goal)
     before = follower.loss
-    done = 0
-    while not follower.settled() and follower.loss > enough and done < steps and follower.step():
-        done += 1
+    done = settling = 0
+    while not follower.settled() and settling < SETTLING and follower.loss > enough and done < steps:
+        if not follower.step():
+            break
+        done, settling = done + 1, settling + follower.flat()
     after = as_module(module, follower.weights())
     return KinkDescent(before, follower.loss, done, int(follower.on.sum()), follower.flat(), after)
 
@@ -120,7 +127,7 @@ class _Follower:
         self._constrain(self.on)
         self._before[self.on] = 0.0
         self._positive = self._before > 0
-        self._products = LEAST_PRODUCTS
+        self._damping = DAMPING
         self._look()
 
     def weights(self) -> Weights:
@@ -158,8 +165,7 @@ class _Follower:
             if step == 0:
                 break
             if not moved:
-                products = self._products * 2 if step >= length / 2 else self._products // 2
-                self._products = min(max(LEAST_PRODUCTS, products), MOST_PRODUCTS)
+                self._adapt(step / length)
             self._move(direction, step, landed)
             moved, length = True, length - step
             if not landed.any() or length <= 0:
@@ -167,6 +173,13 @@ class _Follower:
             direction = self._project(direction)
         self._look()
         return moved
+
+    def _adapt(self, share: float) -> None:
+        """Newton's matrix is trusted more after a full step, less after one cut short."""
+        if share >= 0.5:
+            self._damping = max(EASED * self._damping, LEAST_DAMPING)
+        elif share < 0.1:
+            self._damping *= STIFFENED
 
     def _look(self) -> None:
         """Gradient inside the constraints, and the element of steepest descent with the slopes it takes."""
@@ -222,14 +235,15 @@ class _Follower:
         return Weights(first, error.T @ values.hidden + values.error.T @ hidden, error.sum(0))
 
     def _newton(self) -> Weights:
-        """Newton's direction by conjugate gradients, up to negative curvature."""
+        """Newton's direction by conjugate gradients, up to negative curvature, its matrix damped."""
         precondition = self._preconditioner()
         direction = _scaled(self._gradient, 0.0)
         residual = _scaled(self._gradient, -1.0)
         search = towards = precondition(residual)
+        damper = residual  # the inverse of the preconditioner, times the search direction
         power = start = _dot(residual, towards)
-        for _ in range(self._products):
-            image = self._product(search)
+        for _ in range(PRODUCTS):
+            image = _sum(self._product(search), damper, self._damping)
             curvature = _dot(search, image)
             if curvature <= 0:
                 return direction if _squares(direction) > 0 else search
@@ -240,6 +254,7 @@ class _Follower:
             if power <= RESIDUAL**2 * start:
                 break
             search = _sum(towards, search, power / before)
+            damper = _sum(residual, damper, power / before)
         return direction
 
     def _preconditioner(self) -> Callable[[Weights], Weights]:

@@ -243,8 +243,8 @@ def test_on_kinks_the_curvature_along_them_decides(
     assert result.detail["kink_pairs"] == pairs
 
 
-def test_minimum_at_live_kinks(make_prepared: MakePrepared, train: Train) -> None:
-    """A model at the end of a descent along its kinks is certified, and still is once it has been disturbed a little."""
+def test_minimum_at_live_kinks(make_prepared: MakePrepared) -> None:
+    """A model at the end of a descent along its kinks is certified, and still is once it is disturbed a little."""
     setup = make_prepared(polish_steps=50).setup
     probe = Probe("base", 100, 0)
     X, y = setup.samples(probe).first(100)
