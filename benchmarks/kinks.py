@@ -31,7 +31,7 @@ from emc.training.kinks import EXACT, steepest_slope
 from emc.training.polish import count_right, gradient_norm, loss_and_gradient, polish
 from emc.training.single import _Training
 
-QUICK = {"data": "gaussian:dim=6,size=300", "model": "mlp:width=4", "n": 80, "replicates": 6}
+QUICK = {"data": "gaussian:dim=6,size=300", "model": "mlp:width=4", "n": 80, "replicates": 3}
 
 
 @click.command()
@@ -48,13 +48,18 @@ def main(quick: bool, steps: int, seconds: float, **chosen: Any) -> None:
     use_one_thread()
     print(describe_machine())
     chosen |= QUICK if quick else {}
+    steps, seconds = (1000, 20.0) if quick else (steps, seconds)
     n, replicates = chosen.pop("n"), chosen.pop("replicates")
     ready = prepared(labels="random", **chosen)
     print(f"{chosen['model']} on {chosen['data']}, random labels, n = {n}, {chosen['optimizer']}")
-    rows = [row for r in range(replicates) if (row := examined(ready, n, r, steps, seconds)) is not None]
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(row.values()) + " |")
+    rows: list[dict[str, str]] = []
+    for replicate in range(replicates):
+        row = examined(ready, n, replicate, steps, seconds)
+        if row is not None and not rows:
+            print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
+        if row is not None:
+            print("| " + " | ".join(row.values()) + " |", flush=True)
+            rows.append(row)
     for column in ("evidence", "ends at"):
         print(f"{column}: " + ", ".join(f"{kind} {k}" for kind, k in Counter(row[column] for row in rows).items()))
 
