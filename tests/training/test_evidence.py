@@ -246,10 +246,10 @@ def test_on_kinks_the_curvature_along_them_decides(
 def test_minimum_at_live_kinks(make_prepared: MakePrepared) -> None:
     """A model at the end of a descent along its kinks is certified, and still is once it is disturbed a little."""
     setup = make_prepared(polish_steps=50).setup
-    probe = Probe("base", 100, 0)
+    probe = Probe("base", 100, 1)
     X, y = setup.samples(probe).first(100)
     fresh = setup.fresh_model(probe)
-    ended = follow_kinks(fresh, X, y, 1e-6, 2000)
+    ended = follow_kinks(fresh, X, y, 1e-6, 300)
     assert ended is not None
     run = ProbeRun(setup, probe)
     run.stop, run.steps = Stop.STALLED, 10
