@@ -109,9 +109,15 @@ NUMBERS: dict[str, Number] = {
     "kink_pairs_downward": Number(
         KINKS, "bending downward", _amount("pairs"), "those among them where either side leads down"
     ),
-    "kink_near": Number(KINKS, "distance that counts as on it", _number, "relative to the unit's largest input"),
-    "kink_moved": Number(KINKS, "change of the loss by it", _share, "from moving the units onto those kinks"),
+    "kink_slope_before": Number(KINKS, "steepest slope before", _of_init, "before a descent that follows the kinks"),
+    "kink_steps": Number(KINKS, "effort of following them", _amount("Newton steps"), "of the descent along the kinks"),
+    "kink_gain": Number(KINKS, "gain by then", _of_loss, "the polish's gain included"),
+    "kink_correct": Number(KINKS, "right answers by then", _amount("samples"), "of the n, after that descent"),
     "kink_slope": Number(KINKS, "steepest slope", _of_init, "the steepest one-sided descent there, as a gradient norm"),
+    "kink_inside": Number(
+        KINKS, "free slopes' distance from their ends", _number, "of the nearest; 0 decides no minimum"
+    ),
+    "kinks_undecided": Number(KINKS, "not examined", str, "why the slope at kinks is not known"),
     "curvature_smallest": Number(
         CURVATURE, "smallest eigenvalue", _number, "of the Hessian of the loss; negative: a way down (a saddle)"
     ),

@@ -57,36 +57,50 @@ class Curvature:
         return self.value / self.largest if self.largest > 0 else 0.0
 
 
-def smallest_eigenvalue(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> Curvature:
+def smallest_eigenvalue(
+    module: nn.Module,
+    X: Tensor,
+    y: Tensor,
+    loss_name: str = "cross_entropy",
+    along: Callable[[Array], Array] | None = None,
+) -> Curvature:
     """The smallest eigenvalue of the Hessian of the mean loss over all samples, in eval mode and float64, on a copy.
 
     Lanczos stops once its residual is small relative to the eigenvalue it looks for, which it never is for one near
     0. So the largest magnitude is found first, and the spectrum is shifted down by it.
 
-    ReLU has no curvature at its kinks: there this is the curvature of the one linear piece that autograd picks.
+    ReLU has no curvature at its kinks: there this is the curvature of the one linear piece that autograd picks. Where
+    the point is to stay on kinks, `along` takes a direction to its part that does: the Hessian is restricted to these.
+    Pairs a . w = 0 on their kink add nothing to the loss there, whichever slope is taken, so that all pieces agree and
+    the restriction is smooth. Where every free slope lies strictly inside its interval, the loss grows at first order
+    across the kinks, and the restricted Hessian alone decides between minimum and saddle.
 
     Args:
         module: the model; it is not changed.
         X: (n, *shape) inputs.
         y: (n,) labels.
         loss_name: of the loss.
+        along: orthogonal projection of a (parameters,) vector onto the directions to look at; all without it.
 
     Raises:
         RuntimeError: PyTorch has no second derivative of the model (NotImplementedError among them), or Lanczos failed.
 
     References:
         Lehoucq, Sorensen and Yang 1998, "ARPACK users' guide", section 4.6 (the stopping rule).
+        Lewis 2002, "Active sets, nonsmoothness, and sensitivity" (partly smooth functions: growth across, curvature
+        along). Lemarechal, Oustry and Sagastizabal 2000, "The U-Lagrangian of a convex function".
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # forward-mode differentiation is loaded by deprecated means
-        hessian = _Product(_hessian(copy.deepcopy(module).double().eval(), X.double(), y, loss_name))
-        return _lowest(hessian, np.random.default_rng(0).standard_normal(hessian.size))
+        product = _hessian(copy.deepcopy(module).double().eval(), X.double(), y, loss_name)
+        hessian = _Product(product, along or np.ravel)
+        return _lowest(hessian, hessian.along(np.random.default_rng(0).standard_normal(hessian.size)))
 
 
 def _lowest(hessian: _Product, start: Array) -> Curvature:
     extreme = _eigenvector(hessian, start, "LM", 1e-2)
     scale = float(np.linalg.norm(hessian(extreme)))
-    vector = _eigenvector(lambda v: hessian(v) - scale * v.ravel(), start, "SA", RESIDUAL / 2)
+    vector = _eigenvector(lambda v: hessian(v) - scale * hessian.along(v.ravel()), start, "SA", RESIDUAL / 2)
     image = hessian(vector)
     value = float(vector @ image)
     residual = float(np.linalg.norm(image - value * vector))
@@ -94,16 +108,18 @@ def _lowest(hessian: _Product, start: Array) -> Curvature:
 
 
 class _Product:
-    """Hessian-vector products, counted."""
+    """Hessian-vector products within the directions to look at, counted."""
 
-    def __init__(self, hessian: LinearOperator[Any]) -> None:
+    def __init__(self, hessian: LinearOperator[Any], along: Callable[[Array], Array]) -> None:
         self._hessian = hessian
+        self.along = along
         self.size = hessian.shape[0]
         self.count = 0
 
     def __call__(self, vector: Array) -> Array:
         self.count += 1
-        return np.asarray(self._hessian.matvec(vector.ravel()), dtype=np.float64)
+        image = self._hessian.matvec(self.along(vector.ravel()))
+        return self.along(np.asarray(image, dtype=np.float64))
 
 
 def _hessian(module: nn.Module, X: Tensor, y: Tensor, loss_name: str) -> LinearOperator[Any]:

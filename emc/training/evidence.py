@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from emc.results import Evidence, ProbeResult, Verdict
-from emc.specs import Probe
+from emc.specs import Probe, Procedure
 from emc.training import certificates, curvature
 from emc.training.certificates import Separability, separable
 from emc.training.counting import count_right
 from emc.training.curvature import Array, smallest_eigenvalue
 from emc.training.escape import leave_saddle
-from emc.training.kinks import steepest_slope
+from emc.training.kink_descent import follow_kinks
+from emc.training.kinks import EXACT, KinkSlope, steepest_slope
 from emc.training.polish import Polish, gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
@@ -24,6 +25,15 @@ from emc.training.units import dead_share
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+#: Relative rise of the loss that moving onto the kinks may cost at the start of the descent along them.
+NEGLIGIBLE = 1e-4
+
+#: Distance of a free slope from the ends of its interval, relative to its length, that counts as none.
+INSIDE = 1e-6
+
+ON_KINKS = "the directions that keep every kink the point is on"
 
 
 @dataclass(frozen=True)
@@ -174,27 +184,17 @@ def _polished(
     if _fits(setup, run, reached) or reached.gain >= procedure.polish_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     slope, examined = polished_norm, reached.module
-    kinks = steepest_slope(reached.module, X, y) if procedure.loss == "cross_entropy" else None
-    if procedure.loss != "cross_entropy":
-        detail["kinks"] = f"not examined for the {procedure.loss} loss"
+    kinks, found = _followed(reached, X, y, at_init, procedure)
+    detail |= found
     if kinks is not None:
-        slope = _ratio(kinks.slope, at_init)
-        detail |= {
-            "kink_pairs": kinks.pairs,
-            "kink_pairs_downward": kinks.downward,
-            "kink_near": kinks.near,
-            "kink_moved": kinks.moved,
-            "kink_slope": slope,
-        }
-        examined = kinks.module
+        slope, examined = _ratio(kinks.slope, at_init), kinks.module
+    if found.get("kink_gain", 0.0) >= procedure.polish_tolerance or found.get("kink_correct") == run.n:
+        return Examined(Evidence.NOISE_FLOOR, norm, detail)
     if slope is None or slope > procedure.gradient_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance, procedure.loss)
-    if kinks is not None and kinks.pairs:
-        evidence = Evidence.STATIONARY
-        spectrum["curvature_undecided"] = "on kinks, where the curvature of one linear piece decides nothing"
+    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance, procedure.loss, kinks)
     return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
 
 
@@ -204,8 +204,43 @@ def _fits(setup: Setup, run: ProbeRun, reached: Polish) -> bool:
     return reached.loss_after <= setup.loss_goal
 
 
+def _followed(
+    reached: Polish, X: torch.Tensor, y: torch.Tensor, at_init: float, procedure: Procedure
+) -> tuple[KinkSlope | None, dict[str, Any]]:
+    """The steepest slope after a descent along the kinks from the polished point; None where it is not known how."""
+    if procedure.loss != "cross_entropy":
+        return None, {"kinks_undecided": f"not examined for the {procedure.loss} loss"}
+    before = steepest_slope(reached.module, X, y)
+    start = reached.module if before is None or before.moved > NEGLIGIBLE else before.module
+    goal = procedure.gradient_tolerance * at_init
+    enough = (1 - procedure.polish_tolerance) * reached.loss_before
+    followed = follow_kinks(start, X, y, goal, procedure.polish_steps, enough)
+    if followed is None:
+        return None, {}
+    after = steepest_slope(followed.module, X, y, EXACT)
+    detail = {
+        "kink_slope_before": None if before is None else _ratio(before.slope, at_init),
+        "kink_steps": followed.steps,
+        "kink_gain": 1 - followed.loss_after / reached.loss_before if reached.loss_before > 0 else 0.0,
+        "kink_correct": count_right(followed.module, X.double(), y),
+    }
+    if after is None:
+        return None, detail | {"kinks_undecided": "too many kinks at one unit"}
+    return after, detail | {
+        "kink_slope": _ratio(after.slope, at_init),
+        "kink_pairs": after.pairs,
+        "kink_pairs_downward": after.downward,
+        "kink_inside": _finite(after.inside),
+    }
+
+
 def judge_curvature(
-    module: nn.Module, X: torch.Tensor, y: torch.Tensor, tolerance: float, loss_name: str = "cross_entropy"
+    module: nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    tolerance: float,
+    loss_name: str = "cross_entropy",
+    kinks: KinkSlope | None = None,
 ) -> tuple[Evidence, dict[str, Any], Array | None]:
     """Whether a stationary point is a saddle or a minimum, or why that cannot be said, with the numbers behind it.
 
@@ -224,9 +259,13 @@ def judge_curvature(
         tolerance: relative to the largest magnitude of an eigenvalue; a saddle is below its negative, a minimum above
             a hundredth of that.
         loss_name: of the loss.
+        kinks: those the point is on; the curvature is that of directions which keep them. Between slopes strictly
+            inside their intervals that decides; with one at an end, other directions may fall at second order, and
+            there is no minimum to claim.
     """
+    along = kinks.along if kinks is not None and kinks.pairs else None
     try:
-        found = smallest_eigenvalue(module, X, y, loss_name)
+        found = smallest_eigenvalue(module, X, y, loss_name, along)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -240,7 +279,7 @@ def judge_curvature(
         "curvature_residual_tolerance": curvature.RESIDUAL,
         "curvature_products": found.products,
         "curvature_tolerance": tolerance,
-        "curvature_of": "the linear piece the point is on, where the activation has kinks",
+        "curvature_of": ON_KINKS if along else "the linear piece the point is on, where the activation has kinks",
     }
     if found.relative < -tolerance:
         return Evidence.SADDLE, detail, found.vector
@@ -249,6 +288,8 @@ def judge_curvature(
     if found.relative < -tolerance / 100:
         reason = "between the bounds of a saddle and a minimum"
         return Evidence.STATIONARY, detail | {"curvature_undecided": reason}, None
+    if kinks is not None and kinks.inside <= INSIDE:
+        return Evidence.STATIONARY, detail | {"curvature_undecided": "a kink whose free slope is at its end"}, None
     return Evidence.MINIMUM, detail, None
 
 

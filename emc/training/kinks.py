@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from scipy.optimize import lsq_linear
 from torch import nn
 
+from emc.training.one_hidden import Array, Mask, as_arrays, as_module
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 #: Pre-activation, relative to the largest of its unit over the samples, that is moved onto the kink. Measured on eight
 #: failures of mlp:width=8 on digits: 1e-5 and 1e-4 give slopes within a fifth of each other and move the loss by at
 #: most 4e-6 of itself; 1e-3 takes pairs that are on no kink, and moves it by up to 2e-3.
 NEAR = 1e-4
+
+#: The same once a descent has followed the kinks: pairs it keeps are off by rounding only.
+EXACT = 1e-9
 
 #: Downward kinks of one unit whose slopes are tried in every combination.
 MAX_DOWNWARD = 8
@@ -39,7 +40,10 @@ class KinkSlope:
         moved: relative change of the loss by moving onto the kinks.
         slope: minus the least one-sided directional derivative there over unit directions of all parameters; 0 exactly
             at first-order stationary points.
+        inside: least distance of a pair's slope from the ends of its interval, relative to its length; 0 where a
+            slope is at an end, infinite without pairs.
         descent: (parameters,) the direction of it, of length `slope`, in the order of the parameters.
+        rows: (constraints, d + 1) orthonormal, of each unit: its weights keep their kinks along what they are 0 on.
         module: a copy of the model in float64, moved onto the kinks.
     """
 
@@ -48,8 +52,19 @@ class KinkSlope:
     near: float
     moved: float
     slope: float
+    inside: float
     descent: Array
+    rows: Sequence[Array]
     module: nn.Module
+
+    def along(self, vector: Array) -> Array:
+        """The part of a (parameters,) vector that keeps every pair on its kink."""
+        width, size = len(self.rows), self.rows[0].shape[1]
+        first = vector[: width * size]
+        weights = np.hstack([first[: width * (size - 1)].reshape(width, -1), first[width * (size - 1) :, None]])
+        for j, rows in enumerate(self.rows):
+            weights[j] -= (rows @ weights[j]) @ rows
+        return np.concatenate([weights[:, :-1].ravel(), weights[:, -1], vector[width * size :]])
 
 
 def steepest_slope(module: nn.Module, X: Tensor, y: Tensor, near: float = NEAR) -> KinkSlope | None:
@@ -78,53 +93,48 @@ def steepest_slope(module: nn.Module, X: Tensor, y: Tensor, near: float = NEAR) 
         Clarke 1990, "Optimization and nonsmooth analysis", section 2.1. Stark and Parker 1995, "Bounded-variable
         least squares" (the solver).
     """
-    module = copy.deepcopy(module).double().eval()
-    layers = _layers(module)
-    if layers is None:
+    found = as_arrays(module, X, y)
+    if found is None:
         return None
-    first, negative, last = layers
-    points = np.hstack([X.flatten(1).double().cpu().numpy(), np.ones((len(X), 1))])
-    labels = y.cpu().numpy()
-    weights = np.hstack([_array(first.weight), _array(first.bias)[:, None]])
-    on = np.abs(points @ weights.T) <= near * np.abs(points @ weights.T).max(0)
-    moved = _moved(weights, points, on)
-    if moved is None:
+    net, weights = found
+    before = net.points @ weights.first.T
+    on = np.abs(before) <= near * np.abs(before).max(0)
+    first = _moved(weights.first, net.points, on)
+    if first is None:
         return None
-    before, *_ = _backward(weights, last, negative, points, labels, np.zeros_like(on))
-    after, delta, slopes, last_gradient = _backward(moved, last, negative, points, labels, on)
-    downward = on & (delta < 0)
+    at_first = net.values(before, net.slopes(before, np.zeros_like(on)), weights.last, weights.bias)
+    moved = net.points @ first.T
+    slopes = net.slopes(moved, on)
+    values = net.values(moved, slopes, weights.last, weights.bias)
+    downward = on & (values.delta < 0)
     if downward.sum(0).max() > MAX_DOWNWARD:
         return None
-    fixed = (delta * slopes).T @ points
-    gradient = np.stack(
-        [
-            worst_element(fixed[j], delta[on[:, j], j, None] * points[on[:, j]], downward[on[:, j], j], negative)
-            for j in range(len(fixed))
-        ]
+    gradient, inside = (values.delta * slopes).T @ net.points, math.inf
+    for j in np.flatnonzero(on.any(0)):
+        rows = on[:, j]
+        columns = values.delta[rows, j, None] * net.points[rows]
+        taken = worst_slopes(gradient[j], columns, downward[rows, j], net.negative)
+        gradient[j] += taken @ columns
+        inside = min(inside, float(np.minimum(taken - net.negative, 1 - taken).min()) / (1 - net.negative))
+    last = (values.error.T @ values.hidden, values.error.sum(0))
+    descent = -np.concatenate([gradient[:, :-1].ravel(), gradient[:, -1], *map(np.ravel, last)])
+    return KinkSlope(
+        pairs=int(on.sum()),
+        downward=int(downward.sum()),
+        near=near,
+        moved=values.loss / at_first.loss - 1,
+        slope=float(np.linalg.norm(descent)),
+        inside=max(inside, 0.0),
+        descent=descent,
+        rows=[orthonormal(net.points[on[:, j]]) for j in range(on.shape[1])],
+        module=as_module(module, replace(weights, first=first)),
     )
-    descent = -np.concatenate([gradient[:, :-1].ravel(), gradient[:, -1], *map(np.ravel, last_gradient)])
-    with torch.no_grad():
-        first.weight.copy_(torch.from_numpy(moved[:, :-1]))
-        first.bias.copy_(torch.from_numpy(moved[:, -1]))
-    slope = float(np.linalg.norm(descent))
-    return KinkSlope(int(on.sum()), int(downward.sum()), near, after / before - 1, slope, descent, module)
 
 
-def _layers(module: nn.Module) -> tuple[nn.Linear, float, nn.Linear] | None:
-    """The two Linear layers with the slope below 0 of what lies between; None for other architectures."""
-    if type(module) is not nn.Sequential:
-        return None
-    match [child for child in module if not isinstance(child, nn.Flatten)]:
-        case [nn.Linear() as first, nn.ReLU() | nn.LeakyReLU() as activation, nn.Linear() as last]:
-            negative = float(getattr(activation, "negative_slope", 0.0))
-        case _:
-            return None
-    whole = all(layer.bias is not None and all(p.requires_grad for p in layer.parameters()) for layer in (first, last))
-    return (first, negative, last) if whole and negative <= 1 else None
-
-
-def _array(tensor: Tensor) -> Array:
-    return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
+def orthonormal(rows: Array) -> Array:
+    """(rank, d + 1) orthonormal rows of the same span."""
+    _, scales, axes = np.linalg.svd(rows, full_matrices=False)
+    return np.asarray(axes[scales > 1e-10 * scales.max(initial=0.0)])
 
 
 def _moved(weights: Array, points: Array, on: Mask) -> Array | None:
@@ -140,42 +150,35 @@ def _moved(weights: Array, points: Array, on: Mask) -> Array | None:
     return moved
 
 
-def _backward(
-    weights: Array, last: nn.Linear, negative: float, points: Array, labels: npt.NDArray[np.int64], on: Mask
-) -> tuple[float, Array, Array, tuple[Array, Array]]:
-    """Mean loss; (n, width) its derivative by the hidden units and their slopes (0 on a kink); the last gradients."""
-    before = points @ weights.T
-    slopes = np.where(on, 0.0, np.where(before > 0, 1.0, negative))
-    hidden = slopes * before
-    logits = hidden @ _array(last.weight).T + _array(last.bias)
-    logits -= logits.max(1, keepdims=True)
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    rows = np.arange(len(labels))
-    error = np.exp(log_p)
-    error[rows, labels] -= 1
-    error /= len(labels)
-    gradient = (error.T @ hidden, error.sum(0))
-    return -float(log_p[rows, labels].mean()), error @ _array(last.weight), slopes, gradient
-
-
-def worst_element(fixed: Array, columns: Array, downward: Mask, negative: float) -> Array:
-    """Of the smallest elements of fixed + sum s_i columns_i, s free where upward, the largest over the downward ends.
+def worst_slopes(fixed: Array, columns: Array, downward: Mask, negative: float) -> Array:
+    """Slopes s of the smallest element fixed + sum s_i columns_i, s free where upward, largest over the downward ends.
 
     Args:
         fixed: (d,) gradient of what has no kink.
         columns: (pairs, d) difference a pair's slope 1 makes to the gradient.
         downward: (pairs,) whether the loss bends downward at the pair.
         negative: least slope of a pair, below 1.
+
+    Returns:
+        (pairs,) slopes.
     """
-    free = columns[~downward].T
-    found = []
+    found: list[tuple[float, Array]] = []
     for ends in itertools.product((negative, 1.0), repeat=int(downward.sum())):
-        element = fixed + np.asarray(ends) @ columns[downward]
-        scale = np.abs(free).max(initial=0.0)
-        if scale > 0 and negative < 1:
-            solved = lsq_linear(free / scale, -element / scale, bounds=(negative, 1.0), method="bvls", tol=1e-14)
-            element = element + free @ solved.x
-        else:
-            element = element + free.sum(1)
-        found.append(element)
-    return max(found, key=lambda element: float(element @ element))
+        slopes = np.zeros(len(columns))
+        slopes[downward] = ends
+        slopes[~downward] = _free_slopes(fixed + slopes @ columns, columns[~downward], negative)
+        element = fixed + slopes @ columns
+        found.append((float(element @ element), slopes))
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def _free_slopes(fixed: Array, columns: Array, negative: float) -> Array:
+    """The slopes in their box that leave the smallest element."""
+    scale = np.abs(columns).max(initial=0.0)
+    if scale == 0:
+        return np.full(len(columns), 1.0)
+    slopes = np.linalg.lstsq(columns.T / scale, -fixed / scale, rcond=None)[0]
+    if slopes.min() > negative and slopes.max() < 1:
+        return np.asarray(slopes)
+    solved = lsq_linear(columns.T / scale, -fixed / scale, bounds=(negative, 1.0), method="bvls", tol=1e-14)
+    return np.asarray(solved.x)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn, optim
 
-from emc.training.counting import is_right
+from emc.training.counting import count_right
 from emc.training.losses import loss_of
 
 if TYPE_CHECKING:
@@ -90,12 +90,7 @@ def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int, loss_name: str =
     best.restore()
     _run_adam(parameters, lambda: _closure(module, X, y, loss_name), steps, best)
     best.restore()
-    with torch.no_grad():
-        correct = sum(
-            int(is_right(module(rows), labels).sum().item())
-            for rows, labels in zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True)
-        )
-    return Polish(start, best.loss, before, correct, 2 * steps, module)
+    return Polish(start, best.loss, before, count_right(module, X, y), 2 * steps, module)
 
 
 class _Best:

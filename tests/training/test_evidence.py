@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
+from torch.nn import functional
 
 from emc.api import Prepared
 from emc.executors.base import Executor
@@ -17,10 +21,12 @@ from emc.failures import NUMBERS
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.curvature import Curvature
-from emc.training.evidence import conclude, conflict
+from emc.training.evidence import conclude, conflict, examine
+from emc.training.kink_descent import KinkDescent, follow_kinks
 from emc.training.kinks import KinkSlope
 from emc.training.lockstep import LockstepTrainer
-from emc.training.run import ProbeRun
+from emc.training.polish import Polish
+from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 
@@ -205,26 +211,81 @@ def test_the_tolerances_are_settings(make_prepared: MakePrepared, probe_once: Pr
 
 def test_a_small_gain_alone_is_not_stationary(make_prepared: MakePrepared, train: Train) -> None:
     """Where the polish ends too early, the slope that is left tells."""
-    setup = make_prepared(**NOISY | {"polish_tolerance": 1, "polish_steps": 2}).setup
+    setup = make_prepared(**NOISY | {"polish_tolerance": 1, "polish_steps": 2, "gradient_tolerance": 1e-12}).setup
     found = train(SingleTrainer(setup), [Probe("base", 100, 0)])[0]
     assert found.evidence is Evidence.NOISE_FLOOR
     assert found.detail["stationary_undecided"] == "the slope left is too steep"
-    assert found.detail["kink_slope"] > 1e-3
+    assert found.detail["kink_slope"] > 1e-12
     assert found.detail["kink_pairs"] >= found.detail["kink_pairs_downward"] >= 0
 
 
-@pytest.mark.parametrize(("pairs", "evidence"), [(0, Evidence.MINIMUM), (3, Evidence.STATIONARY)])
-def test_on_kinks_one_piece_decides_no_curvature(
-    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, pairs: int, evidence: Evidence
+@pytest.mark.parametrize(
+    ("inside", "evidence"), [(math.inf, Evidence.MINIMUM), (0.3, Evidence.MINIMUM), (0.0, Evidence.STATIONARY)]
+)
+def test_on_kinks_the_curvature_along_them_decides(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, inside: float, evidence: Evidence
 ) -> None:
-    def flat(module: nn.Module, *_: object) -> KinkSlope:
-        return KinkSlope(pairs, 0, 1e-4, 0.0, 0.0, np.zeros(1), module)
+    """Softmax regression with kinks made up: none, or one that is kept by the first weight standing still."""
+    pairs = 0 if math.isinf(inside) else 1
 
-    monkeypatch.setattr("emc.training.evidence.steepest_slope", flat)
-    found = train(SingleTrainer(make_prepared(**CONVEX).setup), [Probe("base", 100, 0)])[0]
-    assert found.evidence is evidence
-    assert ("on kinks" in found.detail.get("curvature_undecided", "")) == (pairs > 0)
-    assert "curvature_smallest" in found.detail
+    def found(module: nn.Module, *_: object) -> KinkSlope:
+        rows = [np.eye(7)[:pairs], *[np.zeros((0, 7))] * 3]
+        return KinkSlope(pairs, 0, 1e-9, 0.0, 0.0, inside, np.zeros(1), rows, module)
+
+    def stay(module: nn.Module, *_: object) -> KinkDescent:
+        return KinkDescent(1.0, 1.0, 0, pairs, True, module)
+
+    monkeypatch.setattr("emc.training.evidence.steepest_slope", found)
+    monkeypatch.setattr("emc.training.evidence.follow_kinks", stay)
+    result = train(SingleTrainer(make_prepared(**CONVEX).setup), [Probe("base", 100, 0)])[0]
+    assert result.evidence is evidence
+    assert ("free slope" in result.detail.get("curvature_undecided", "")) == (evidence is Evidence.STATIONARY)
+    assert ("keep every kink" in result.detail["curvature_of"]) == (pairs > 0)
+    assert result.detail["kink_pairs"] == pairs
+
+
+def test_minimum_at_live_kinks(make_prepared: MakePrepared) -> None:
+    """A model at the end of a descent along its kinks is certified, and still is once it is disturbed a little."""
+    setup = make_prepared(polish_steps=50).setup
+    probe = Probe("base", 100, 1)
+    X, y = setup.samples(probe).first(100)
+    fresh = setup.fresh_model(probe)
+    ended = follow_kinks(fresh, X, y, 1e-6, 300)
+    assert ended is not None
+    run = ProbeRun(setup, probe)
+    run.stop, run.steps = Stop.STALLED, 10
+    run.trace.add(10, ended.loss_after, 0)
+    for disturbance in (0.0, 1e-6):
+        with torch.no_grad():
+            for p in ended.module.parameters():
+                p += disturbance
+        found = examine(setup, run, ended.module)
+        assert found.evidence is Evidence.MINIMUM
+        assert found.detail["kink_pairs"] >= 2
+        assert found.detail["kink_inside"] > 0
+        assert found.detail["kink_slope"] <= 1e-3
+        assert found.detail["kink_gain"] < 1e-3
+    early = examine(setup, run, fresh)
+    assert early.evidence is Evidence.NOISE_FLOOR
+
+
+def test_descent_along_the_kinks_is_descent_left(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the polish did not find and the kinks gave is a noise floor all the same."""
+
+    def nothing(module: nn.Module, X: torch.Tensor, y: torch.Tensor, steps: int) -> Polish:
+        module = copy.deepcopy(module).double()
+        with torch.no_grad():
+            loss = float(functional.cross_entropy(module(X.double()), y))
+        return Polish(loss, loss, 1.0, 0, steps, module)
+
+    monkeypatch.setattr("emc.training.evidence.polish", nothing)
+    found = train(SingleTrainer(make_prepared(**NOISY).setup), [Probe("base", 100, 0)])[0]
+    assert found.evidence is Evidence.NOISE_FLOOR
+    assert found.detail["polish_gain"] == 0
+    assert found.detail["kink_gain"] >= 1e-3
+    assert found.detail["kink_steps"] >= 1
 
 
 def test_fitted_and_diverged_have_no_evidence(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from emc.training.kinks import KinkSlope, steepest_slope, worst_element
+from emc.training.kinks import KinkSlope, steepest_slope, worst_slopes
+from emc.training.one_hidden import Array, Mask
 
 
 def net(weight: Tensor, bias: Tensor, last: Tensor, activation: nn.Module | None = None) -> nn.Sequential:
@@ -84,21 +85,25 @@ def test_without_kinks_it_is_the_gradient_norm() -> None:
     np.testing.assert_allclose(-found.descent, gradient.numpy(), rtol=1e-9, atol=1e-12)
 
 
+def worst_element(fixed: Array, columns: Array, downward: Mask, negative: float = 0.0) -> Array:
+    return np.asarray(fixed + worst_slopes(fixed, columns, downward, negative) @ columns)
+
+
 UP, DOWN = np.array([False, False]), np.array([True, True])
 
 
 def test_the_bottom_of_an_absolute_value_is_stationary_and_its_top_is_not() -> None:
     """|w| = max(w, 0) + max(-w, 0); with every slope free, as in Clarke's subdifferential, both would hold 0."""
     columns = np.array([[1.0], [-1.0]])
-    assert worst_element(np.zeros(1), columns, UP, 0.0) == pytest.approx(0.0, abs=1e-12)
-    assert abs(worst_element(np.zeros(1), -columns, DOWN, 0.0)) == pytest.approx(1.0)
+    assert worst_element(np.zeros(1), columns, UP) == pytest.approx(0.0, abs=1e-12)
+    assert abs(worst_element(np.zeros(1), -columns, DOWN)) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("pull", [0.5, 1.0, 1.75])
 def test_a_sum_of_absolute_values_under_a_pull(pull: float) -> None:
     """|w_1| + 2 |w_2| + pull (w_1 + w_2) at 0: the first gives way above a pull of 1, the second holds up to 2."""
     columns = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
-    found = worst_element(np.array([pull, pull]), columns, np.zeros(4, dtype=bool), 0.0)
+    found = worst_element(np.array([pull, pull]), columns, np.zeros(4, dtype=bool))
     np.testing.assert_allclose(found, [max(pull - 1, 0), 0], atol=1e-9)
 
 
@@ -107,9 +112,9 @@ def test_the_larger_of_two_affine_functions(seed: int) -> None:
     """max(a . w, b . w) = b . w + max((a - b) . w, 0): the smallest element is that of the segment from a to b."""
     a, b = np.random.default_rng(seed).standard_normal((2, 3))
     share = np.clip(-b @ (a - b) / ((a - b) @ (a - b)), 0, 1)
-    found = worst_element(b, (a - b)[None], UP[:1], 0.0)
+    found = worst_element(b, (a - b)[None], UP[:1])
     np.testing.assert_allclose(found, b + share * (a - b), atol=1e-9)
-    smaller = worst_element(b, (a - b)[None], DOWN[:1], 0.0)  # min(a . w, b . w) falls along the steeper of the two
+    smaller = worst_element(b, (a - b)[None], DOWN[:1])  # min(a . w, b . w) falls along the steeper of the two
     assert np.linalg.norm(smaller) == pytest.approx(max(np.linalg.norm(a), np.linalg.norm(b)))
 
 
@@ -140,3 +145,26 @@ def test_more_kinks_than_a_unit_can_reach_are_refused() -> None:
     """At the origin of all weights every sample is on its kink, and no unit is left."""
     module, X, y = on_kinks(0, nn.ReLU(), 0)
     assert steepest_slope(module, X, y, near=1.0) is None
+
+
+def test_slopes_inside_their_interval_and_at_its_end() -> None:
+    columns = np.array([[1.0], [-1.0]])
+    assert worst_slopes(np.array([-0.25]), columns[:1], UP[:1], 0.0) == pytest.approx(0.25)
+    assert worst_slopes(np.array([-3.0]), columns[:1], UP[:1], 0.0) == pytest.approx(1.0)
+    assert worst_slopes(np.array([3.0]), columns[:1], UP[:1], 0.25) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_along_keeps_every_kink_and_nothing_less(seed: int) -> None:
+    module, X, y = on_kinks(seed, nn.ReLU(), 3)
+    found = slope_of(module, X, y)
+    vector = np.random.default_rng(seed).standard_normal(len(found.descent))
+    along = found.along(vector)
+    moved = copy.deepcopy(module)
+    flat = parameters_to_vector(module.parameters()).detach() + 0.1 * torch.from_numpy(along)
+    vector_to_parameters(flat, moved.parameters())
+    before = torch.stack([moved[0](X)[:3, 0].detach().abs().max(), moved[0](X)[5, 1].detach().abs()])
+    assert before.max() < 1e-12
+    np.testing.assert_allclose(found.along(along), along, atol=1e-12)
+    across = np.linalg.matrix_rank(np.stack([unit - found.along(unit) for unit in np.eye(len(vector))]), tol=1e-9)
+    assert across == 4
