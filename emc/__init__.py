@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emc.api import Prepared, measure, prepare
     from emc.comparison import Comparison, compare
+    from emc.estimate_record import Estimate
+    from emc.extrapolation import estimate
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
@@ -31,6 +33,8 @@ _HOMES = {
     "Prepared": "emc.api",
     "compare": "emc.comparison",
     "Comparison": "emc.comparison",
+    "estimate": "emc.extrapolation",
+    "Estimate": "emc.estimate_record",
     "correlate": "emc.stats.correlate",
     "Correlation": "emc.stats.correlate",
     "EmcResult": "emc.results",
@@ -45,6 +49,7 @@ __all__ = [
     "Comparison",
     "Correlation",
     "EmcResult",
+    "Estimate",
     "Execution",
     "Measurement",
     "Prepared",
@@ -53,6 +58,7 @@ __all__ = [
     "Task",
     "compare",
     "correlate",
+    "estimate",
     "measure",
     "prepare",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,22 +50,36 @@ def measure(
     Raises:
         EmcError: a setting, the data or the journal is wrong, or a training raised; the message says the remedy.
     """
+    return prepare_named(model, data, journal, settings).run(observer)
+
+
+def prepare_named(
+    model: str | ModelFactory,
+    data: str | tuple[Any, Any],
+    journal: str | os.PathLike[str] | None,
+    settings: Mapping[str, Any],
+) -> Prepared:
+    """`prepare` from what `measure` takes.
+
+    Raises:
+        UnknownNameError, SpecError, DataError: see `prepare`.
+    """
     _check_names(settings)
     names = Execution.__dataclass_fields__
-    execution = {key: settings.pop(key) for key in list(settings) if key in names}
+    execution = {key: value for key, value in settings.items() if key in names}
+    what = {key: value for key, value in settings.items() if key not in names}
     if journal is not None:
         execution["journal"] = os.fspath(journal)
     if isinstance(model, str):
-        settings["model"] = model
+        what["model"] = model
     if isinstance(data, str):
-        settings["data"] = data
-    prepared = prepare(
-        Measurement.from_flat(settings),
+        what["data"] = data
+    return prepare(
+        Measurement.from_flat(what),
         dataset=None if isinstance(data, str) else data,
         model=None if isinstance(model, str) else model,
         execution=Execution(**execution),
     )
-    return prepared.run(observer)
 
 
 def _check_names(settings: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 #: Where each command lives, and its line in `emc --help`; a command's module is imported when it is called.
 COMMANDS = {
     "measure": ("emc.cli.measure", "measure", "Measure the EMC of a training procedure."),
+    "estimate": ("emc.cli.estimate", "estimate", "Extrapolate the EMC from fits well below it."),
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),
     "compare": ("emc.cli.compare", "compare", "Say whether one result's EMC is larger than others'."),
