@@ -47,6 +47,9 @@ def read_result(path: str | Path) -> EmcResult:
         raise OutputError(f'a result file must be readable, got "{path}" ({reason}); name a file') from None
     except (ValueError, RecursionError) as error:  # broken JSON, or bytes that are no text
         raise OutputError(f'a result file must be JSON, got "{path}" ({error}); {_REMEDY}') from None
+    if isinstance(values, dict) and values.get("kind") == "estimate":
+        got = f'got the estimate "{path}" of EMC {values.get("emc")}'
+        raise OutputError(f"a result file must hold a measurement, {got}; an estimate cannot stand for one, {_REMEDY}")
     try:
         return _checked(EmcResult.from_dict(values))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
