@@ -34,8 +34,9 @@ def estimate(
 ) -> Estimate:
     """Extrapolate the EMC of a training procedure from fits well below it; arguments are those of `measure`.
 
-    Every replicate grows n until a fit takes more than a tenth of its budget, so that seldom a failing run, the dear
-    kind, is trained. A law of the steps is fitted to all of them and followed towards the budget.
+    Every replicate grows n until a fit takes more than a tenth of its budget, or fails: near its limit the steps run up
+    so steeply that the step after an easy fit often does. That is one failing run a replicate at most, where a
+    bisection trains several. A law of the steps is fitted to all probes and followed towards the budget.
 
     Returns:
         The estimate with an interval and what the study says it is worth, or a lower bound where extrapolation is not

@@ -26,8 +26,8 @@ def estimate(
 ) -> int:
     """Extrapolate the EMC from fits well below it, at a part of a measurement's cost.
 
-    Settings are those of `emc measure`. Each replicate grows n until a fit takes a tenth of its budget; the steps of
-    these fits are extrapolated towards the budget. No number to publish: measure for that.
+    Settings are those of `emc measure`. Each replicate grows n until a fit takes a tenth of its budget or a
+    probe fails; the steps are extrapolated towards the budget. No number to publish: measure for that.
     """
     values = {"journal": default_journal()} | (read_config(config) if config else {}) | given_settings(ctx)
     measurement, execution = build_specs(values)

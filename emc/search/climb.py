@@ -1,4 +1,4 @@
-"""Growth over fitted sizes that ends before one fails: what an extrapolation of the EMC feeds on."""
+"""Growth over fitted sizes that ends near the first failing one: what an extrapolation of the EMC feeds on."""
 
 from __future__ import annotations
 
