@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emc.results import ProbeResult, Tabular
+from emc.results import ProbeResult, Tabular, Verdict
 from emc.stats.steps_to_fit import STUDY
 
 #: What tells this record from a measurement's.
@@ -143,7 +143,9 @@ class Estimate(Tabular):
         return f"{self.interval[0]:.4g} to {self.interval[1]:.4g} ({self.interval_method})"
 
     def _source_text(self) -> str:
-        fitted = len({probe.n for probe in self.probes if probe.verdict.value == "fitted"})
+        fitted = len({probe.n for probe in self.probes if probe.verdict is Verdict.FITTED})
+        if fitted == 0:
+            return "nothing: no probe was fitted"
         text = f"{fitted} fitted sizes up to n = {self.largest:,}, which took {self.steps:,} steps"
         return text if self.ratio is None else f"{text}; the estimate is {self.ratio:.3g} times that"
 

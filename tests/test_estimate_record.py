@@ -67,3 +67,8 @@ def test_a_refusal_is_a_lower_bound_with_its_reason(record: Estimate) -> None:
     assert {"law", "how far to trust it"}.isdisjoint(rows)
     assert not record.interrupted
     assert replace(record, climbs=(Climbed(0, 30, 300, "interrupted"),)).interrupted
+
+
+def test_nothing_fitted_is_said(record: Estimate) -> None:
+    rows = dict(replace(record, emc=0, censored=True, interval=None, reason="x", largest=0, probes=()).rows())
+    assert rows["extrapolated from"] == "nothing: no probe was fitted"
