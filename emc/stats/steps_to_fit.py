@@ -124,11 +124,11 @@ class Study:
     """What benchmarks/estimate.py found over its settings, the EMC of each by eight replicates.
 
     Attributes:
-        settings: measured and estimated.
-        refused: of these, nothing was extrapolated.
-        within: of these, estimated within `factor` of the EMC.
+        settings: measured and extrapolated.
+        refused: further ones, measured but not extrapolated.
+        within: of `settings`, estimated within `factor` of the EMC.
         factor: by which intervals are widened.
-        covered: of these, the interval held the EMC.
+        covered: of `settings`, the interval held the EMC.
         cost: median share of the measurement's sample-steps.
     """
 
@@ -149,7 +149,7 @@ class Study:
 
 
 LAW = Law(exponent=1.0, reached=0.5)
-STUDY = Study(settings=12, refused=1, within=10, factor=1.5, covered=11, cost=0.21)
+STUDY = Study(settings=12, refused=1, within=11, factor=1.5, covered=11, cost=0.21)
 
 
 @dataclass(frozen=True)
