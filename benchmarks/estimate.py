@@ -24,7 +24,7 @@ from emc.api import Prepared
 from emc.estimate_record import Estimate
 from emc.extrapolation import observations, run_estimate
 from emc.results import EmcResult
-from emc.stats.steps_to_fit import LAW, FittedIn, Law
+from emc.stats.steps_to_fit import LAW, STUDY, FittedIn, Law
 
 #: As many exact counts a budget as by default, a fifth of its steps.
 COMMON = {"min_steps": 5_000, "check_steps": 20, "tolerance": 0.1, "replicates": 4}
@@ -149,7 +149,7 @@ def print_summary(rows: Sequence[Row]) -> None:
         ratios = np.array([row.estimate.emc / truth for row, truth in zip(done, truths, strict=True)])
         low, high = np.quantile(ratios, [0.05, 0.95])
         folds = np.exp(np.abs(np.log(ratios)))
-        within = ", ".join(f"{f:g} in {int((folds <= f).sum())}" for f in (1.25, 1.5, 2.0))
+        within = ", ".join(f"{f:g} in {int((folds <= f).sum())}" for f in (1.25, 1.5, STUDY.factor, 2.0))
         held = sum(
             row.estimate.interval is not None and row.estimate.interval[0] <= truth <= row.estimate.interval[1]
             for row, truth in zip(done, truths, strict=True)

@@ -12,10 +12,10 @@ from emc.training.setup import Setup
 
 @dataclass
 class StepsOracle:
-    """Steps grow from `first` of the budget at n = 0 to half of it at `emc`, exponentially; above the EMC nothing fits.
+    """Steps grow from `first` of the budget at n = 0 to all of it at `emc`, exponentially; above the EMC nothing fits.
 
     Attributes:
-        emc: where half the budget is reached.
+        emc: where the budget is reached.
         first: share of the budget at n = 0.
         fails, diverges: sizes of replicate 0 that do.
         stop_after: probes after which Ctrl-C is pressed.
@@ -52,7 +52,7 @@ class StepsOracle:
 
     def _judge(self, probe: Probe) -> ProbeResult:
         n, budget = probe.n, self.setup.budget(probe.n)
-        share = self.first * math.exp(math.log(0.5 / self.first) * n / self.emc)
+        share = self.first * math.exp(math.log(1 / self.first) * n / self.emc)
         verdict, steps = Verdict.FITTED, round(share * budget)
         if probe.replicate == 0 and n in self.diverges:
             verdict = Verdict.DIVERGED
