@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from emc.comparison import Comparison, compare
     from emc.curve_record import Curve
     from emc.curves import curve
+    from emc.estimate_record import Estimate
+    from emc.extrapolation import estimate
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
@@ -35,6 +37,8 @@ _HOMES = {
     "Comparison": "emc.comparison",
     "curve": "emc.curves",
     "Curve": "emc.curve_record",
+    "estimate": "emc.extrapolation",
+    "Estimate": "emc.estimate_record",
     "correlate": "emc.stats.correlate",
     "Correlation": "emc.stats.correlate",
     "EmcResult": "emc.results",
@@ -50,6 +54,7 @@ __all__ = [
     "Correlation",
     "Curve",
     "EmcResult",
+    "Estimate",
     "Execution",
     "Measurement",
     "Prepared",
@@ -59,6 +64,7 @@ __all__ = [
     "compare",
     "correlate",
     "curve",
+    "estimate",
     "measure",
     "prepare",
 ]

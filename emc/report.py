@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from emc.errors import OutputError
 from emc.failures import meanings, sections
 from emc.files import write_text
-from emc.results import CURVE_KIND, EmcResult, ProbeResult, Verdict
+from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict
 from emc.specs import Measurement
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from emc.curve_record import Curve
+    from emc.estimate_record import Estimate
 
 #: Columns of plain text, so that a log reads the same everywhere.
 PLAIN_WIDTH = 100
 
 Row = tuple[str, str]
-Record: TypeAlias = "EmcResult | Curve"
+Record: TypeAlias = "EmcResult | Curve | Estimate"
 
 
 def write_result(result: Record, path: str | Path) -> None:
@@ -43,12 +44,13 @@ def read_result(path: str | Path) -> EmcResult:
     """
     found = read_record(path)
     if not isinstance(found, EmcResult):
-        raise OutputError(f'a result file must hold an EMC result, got "{path}" (a curve); {_REMEDY}')
+        kind = _KINDS[type(found).__name__]
+        raise OutputError(f'a result file must hold an EMC result, got "{path}" ({kind}); {_REMEDY}')
     return found
 
 
 def read_record(path: str | Path) -> Record:
-    """The EMC result or the curve that `write_result` wrote.
+    """The EMC result, the curve or the estimate that `write_result` wrote.
 
     Raises:
         OutputError: there is no such file, or it holds something else.
@@ -76,13 +78,22 @@ def _read_json(path: str | Path) -> Any:
         raise OutputError(f'a result file must be JSON, got "{path}" ({error}); {_REMEDY}') from None
 
 
-def _record_type(values: Any) -> type[EmcResult] | type[Curve]:
-    """What a file holds: each kind but the EMC result names itself."""
-    if not isinstance(values, dict) or values.get("kind") != CURVE_KIND:
-        return EmcResult
-    from emc.curve_record import Curve
+#: What a record that is no EMC result is to a reader.
+_KINDS = {"Curve": "a curve", "Estimate": "an estimate, which cannot stand for a measurement"}
 
-    return Curve
+
+def _record_type(values: Any) -> type[EmcResult] | type[Curve] | type[Estimate]:
+    """What a file holds: each kind but the EMC result names itself."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind == CURVE_KIND:
+        from emc.curve_record import Curve
+
+        return Curve
+    if kind == ESTIMATE_KIND:
+        from emc.estimate_record import Estimate
+
+        return Estimate
+    return EmcResult
 
 
 def _checked(result: Record) -> Record:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What the record of a curve says it is; that of an EMC result says nothing.
+#: What the record of a curve or an estimate says it is; that of an EMC result says nothing.
 CURVE_KIND = "curve"
+ESTIMATE_KIND = "estimate"
 
 
 class Verdict(Enum):

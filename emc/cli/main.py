@@ -20,6 +20,7 @@ USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 COMMANDS = {
     "measure": ("emc.cli.measure", "measure", "Measure the EMC of a training procedure."),
     "curve": ("emc.cli.curve", "curve", "Measure P(fit) and training accuracy against n."),
+    "estimate": ("emc.cli.estimate", "estimate", "Extrapolate the EMC from fits well below it."),
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),
     "compare": ("emc.cli.compare", "compare", "Say whether one result's EMC is larger than others'."),

@@ -19,6 +19,8 @@ from emc.specs import Execution
 
 if TYPE_CHECKING:
     from emc.api import Prepared
+    from emc.curve_record import Curve
+    from emc.results import EmcResult
 
 STDOUT = "-"
 
@@ -58,14 +60,14 @@ class Outputs:
             picture_format(self.plot_path)
             check_writable(self.plot_path)
 
-    def write(self, result: report.Record) -> None:
+    def write(self, result: EmcResult | Curve) -> None:
         """Write the files, then print the table, also where a file could not be written."""
         try:
             self._write_files(result)
         finally:
             print_table(report.table_rows(result, self.verbose), err=self.table_to_stderr)
 
-    def _write_files(self, result: report.Record) -> None:
+    def _write_files(self, result: EmcResult | Curve) -> None:
         if self.json_path == STDOUT:
             click.echo(result.to_json())
         elif self.json_path is not None:

@@ -64,7 +64,7 @@ def search_path(search: Search, n_start: int, n_max: int) -> _Path:
         The bracket, both of whose ends were verified by probes.
     """
     kind, amount = GROWTHS.build(search.growth)
-    grow = _next_linear if kind == "linear" else _next_geometric
+    grow = _next_linear if kind == "linear" else next_geometric
     lower, upper, n = 0, None, min(n_start, n_max)
     tried: set[int] = set()
     while upper is None:
@@ -123,7 +123,8 @@ def paths_over_range(search: Search) -> list[list[int]]:
     return [asked_at(search, n_start, n_max, k) for k in sorted(tried)]
 
 
-def _next_geometric(n: int, factor: float, up: bool) -> int:
+def next_geometric(n: int, factor: float, up: bool) -> int:
+    """The next size of a growth by a factor, or of its way down."""
     return max(n + 1, math.floor(n * factor)) if up else min(n - 1, math.floor(n / factor))
 
 
