@@ -97,7 +97,9 @@ def examined(ready: Any, n: int, replicate: int, steps: int, seconds: float) -> 
             break
     took, after = time.perf_counter() - started, steepest_slope(module, X, y, EXACT)
     certified = after is not None and after.slope <= goal
-    kind = judge_curvature(module, X, y, procedure.curvature_tolerance, after)[0].key if certified else "not reached"
+    kind = "not reached"
+    if certified:
+        kind = judge_curvature(module, X, y, procedure.curvature_tolerance, kinks=after)[0].key
     return row | {
         "loss followed": f"{found.loss_after:.4f}",
         "right followed": f"{count_right(module, X.double(), y)}",

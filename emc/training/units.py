@@ -35,7 +35,7 @@ def dead_share(module: nn.Module, X: Tensor) -> float | None:
     >>> dead_share(nn.Sequential(nn.Identity(), nn.ReLU()), X)
     0.5
     """
-    module = copy.deepcopy(module).eval()
+    module = copy.deepcopy(module).eval().double()
     alive: list[Tensor] = []
     seen: list[Tensor] = []
 
@@ -46,7 +46,7 @@ def dead_share(module: nn.Module, X: Tensor) -> float | None:
     for part in module.modules():
         if isinstance(part, FLAT):
             part.register_forward_hook(note)
-    for rows in torch.split(X, CHUNK):
+    for rows in torch.split(X.double(), CHUNK):
         seen.clear()
         module(rows)
         alive = [a | b for a, b in zip(alive, seen, strict=True)] if alive else list(seen)

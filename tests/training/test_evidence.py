@@ -274,7 +274,7 @@ def test_descent_along_the_kinks_is_descent_left(
 ) -> None:
     """What the polish did not find and the kinks gave is a noise floor all the same."""
 
-    def nothing(module: nn.Module, X: torch.Tensor, y: torch.Tensor, steps: int) -> Polish:
+    def nothing(module: nn.Module, X: torch.Tensor, y: torch.Tensor, steps: int, _loss: str) -> Polish:
         module = copy.deepcopy(module).double()
         with torch.no_grad():
             loss = float(functional.cross_entropy(module(X.double()), y))

@@ -114,7 +114,7 @@ def test_no_small_step_gains_at_a_minimum_along_its_kinks() -> None:
     slope = steepest_slope(found.module, X, y, EXACT)
     assert slope is not None
     assert slope.inside > 1e-3
-    curvature = smallest_eigenvalue(found.module, X, y, slope.along)
+    curvature = smallest_eigenvalue(found.module, X, y, along=slope.along)
     assert curvature.relative > -1e-6
     steps = torch.randn(500, len(slope.descent), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for length in (1e-2, 1e-3):
@@ -128,7 +128,7 @@ def test_the_restricted_curvature_is_that_of_differences_along_the_kinks() -> No
     slope = steepest_slope(found.module, X, y, EXACT)
     assert slope is not None
     assert slope.pairs >= 2
-    curvature = smallest_eigenvalue(found.module, X, y, slope.along)
+    curvature = smallest_eigenvalue(found.module, X, y, along=slope.along)
     size, step = len(slope.descent), 1e-4
     basis = np.linalg.svd(np.stack([slope.along(unit) for unit in np.eye(size)]))[2]
     kept = basis[: size - sum(len(rows) for rows in slope.rows)]
