@@ -87,7 +87,7 @@ def halving(
     factor: float = 3.1623,
     batch_sizes: tuple[str, ...] = (),
     rungs: int = 2,
-    eta: int = 3,
+    eta: int = 4,
     replicates: int = 3,
     widen: int = 2,
 ) -> Halving:

@@ -72,7 +72,7 @@ def test_the_table_holds_every_candidate_and_the_best_of_the_last_rung_is_chosen
     first = [trial for trial in tuning["trials"] if trial["rung"] == 0]
     last = [trial for trial in tuning["trials"] if trial["rung"] == 1]
     assert {trial["candidate"]["lr"] for trial in first} == {0.0125, 0.05, 0.2}
-    assert [trial["min_steps"] for trial in first + last] == [15, 15, 15, 45]
+    assert [trial["min_steps"] for trial in first + last] == [11, 11, 11, 45]
     assert last[0]["candidate"] == tuning["chosen"] == max(first, key=lambda trial: trial["score"])["candidate"]
     assert all(len(trial["fitted"]) == 2 and trial["cost"]["steps"] > 0 for trial in first + last)
     assert tuning["cost"]["steps"] == sum(trial["cost"]["steps"] for trial in first + last)
