@@ -19,9 +19,10 @@ from statistics import NormalDist, median
 
 import click
 
-from emc.estimators.threshold import ThresholdRule, ThresholdSearch
+from emc.estimators.threshold import ThresholdSearch
 from emc.results import ProbeResult, Replicate, Status, Verdict
 from emc.search.path import Shown, search_path
+from emc.search.rules import ThresholdRule
 from emc.specs import Search
 from emc.stats.intervals import interval
 

@@ -16,11 +16,11 @@ from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.regimes import INPUTS, LABELS
 from emc.data.split import hold_out
 from emc.errors import DataError, EmcError, SpecError
-from emc.estimators.base import SEARCHES
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec, Registry
+from emc.search.rules import SEARCHES
 from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, digest
 from emc.training.direct import check_direct
 from emc.training.samples import Pool
@@ -104,6 +104,11 @@ def _resolve_tuner(measurement: Measurement) -> Measurement:
         raise SpecError(
             f"{asked} needs an optimizer whose learning rate sets its steps, got {named.name}, whose line search does; "
             "leave it out"
+        )
+    if measurement.search.goal.kind == "error":
+        raise SpecError(
+            f"{asked} compares rates by the samples they fit, got --criterion {measurement.search.criterion}; "
+            "tune with --criterion fit, then name the rate"
         )
     spec = TUNERS.resolve(measurement.tune or DEFAULT_TUNER)
     if TUNERS.build(spec).batch_sizes and OPTIMIZERS.build(measurement.procedure.optimizer).full_batch:

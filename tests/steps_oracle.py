@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
@@ -30,8 +31,8 @@ class StepsOracle:
     trained: list[Probe] = field(default_factory=list)
     waiting: list[Probe] = field(default_factory=list)
 
-    def __call__(self, setup: Setup, execution: Execution) -> StepsOracle:  # noqa: ARG002
-        self.setup = setup
+    def __call__(self, setups: Mapping[str, Setup], execution: Execution) -> StepsOracle:  # noqa: ARG002
+        (self.setup,) = setups.values()
         return self
 
     def add(self, probe: Probe) -> None:

@@ -43,7 +43,7 @@ KINDS = (
     Kind("labels", "labels", "emc.data.regimes", "LABELS"),
     Kind("inputs", "inputs", "emc.data.regimes", "INPUTS"),
     Kind("schedules", "schedule", "emc.training.schedules", "SCHEDULES"),
-    Kind("searches", "search", "emc.estimators.base", "SEARCHES"),
+    Kind("searches", "search", "emc.search.rules", "SEARCHES"),
     Kind("growth", "growth", "emc.specs", "GROWTHS"),
     Kind("tuners", "tune", "emc.tuners", "TUNERS"),
 )

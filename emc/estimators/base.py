@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from emc.registry import Registry
 from emc.results import ProbeResult, Replicate, Status
 from emc.search.base import AskTell
-from emc.specs import Measurement
 
 
 @dataclass(frozen=True)
@@ -51,23 +49,3 @@ class Estimator(Protocol):
     def worst_paths(self) -> Sequence[Sequence[int]]:
         """Sizes of all its probes, for each of some runs among which are the dearest it could take."""
         ...
-
-
-class SearchRule(Protocol):
-    """A kind of search with its options."""
-
-    def check(self, measurement: Measurement) -> None:
-        """Refuse settings that it cannot honour.
-
-        Raises:
-            SpecError: there is one.
-        """
-        ...
-
-    def make(self, measurement: Measurement) -> Estimator:
-        """The estimator of a measurement whose sizes are resolved."""
-        ...
-
-
-#: How n is chosen and what is concluded.
-SEARCHES: Registry[SearchRule] = Registry("search", package="emc.estimators")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from emc.estimators.base import SEARCHES, Conclusion, Estimator
-from emc.estimators.mean_error import MeanError
+from emc.estimators.base import Conclusion
 from emc.results import Evidence, ProbeResult, Replicate, Status, Verdict
 from emc.search.base import Ask
 from emc.search.path import Bracket, Shown, paths_over_range
 from emc.search.replicate import ReplicateSearch
-from emc.specs import Measurement, Search
+from emc.specs import Search
 from emc.stats.intervals import far_below, interval, median
 
 _SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
@@ -102,25 +101,6 @@ class ReplicatedSearch:
     def worst_paths(self) -> list[list[int]]:
         """The sizes asked where every replicate has one EMC, for EMCs over the whole range, none diverged."""
         return [path * len(self.searches) for path in paths_over_range(self._search)]
-
-
-@dataclass(frozen=True)
-class BisectionRule:
-    """Growth and bisection, once a replicate; it has no options of its own."""
-
-    def check(self, measurement: Measurement) -> None:
-        """All settings of a search are its own."""
-
-    def make(self, measurement: Measurement) -> Estimator:
-        """One search a replicate; one over all of them where the criterion is their mean error."""
-        kind = MeanError if measurement.search.goal.kind == "error" else ReplicatedSearch
-        return kind(measurement.search, measurement.replicates, measurement.confidence)
-
-
-@SEARCHES.register("bisection")
-def _bisection() -> BisectionRule:
-    """Growth and bisection by every replicate; the EMC is their median."""
-    return BisectionRule()
 
 
 def _warnings(replicates: Sequence[Replicate]) -> tuple[str, ...]:

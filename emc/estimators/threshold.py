@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emc.errors import SpecError
-from emc.estimators.base import SEARCHES, Conclusion, Estimator
+from emc.estimators.base import Conclusion
 from emc.results import ProbeResult, Status, Verdict
 from emc.search.base import Ask
-from emc.specs import GROWTHS, Measurement, Search, option_name
+from emc.search.rules import ThresholdRule
+from emc.specs import GROWTHS, Search
 from emc.stats.psychometric import Posterior, Prior, Trials
 
 Array = npt.NDArray[np.float64]
@@ -37,62 +37,6 @@ STRIDE = 2
 REACH = (0.01, 0.99)
 #: ... and as many expected slopes further.
 REACH_SLOPES = 1.0
-
-#: What bisection takes and this search has no use for.
-_FOREIGN = ("tolerance", "sections", "attempts", "verify")
-
-
-@dataclass(frozen=True)
-class ThresholdRule:
-    """The options of the search.
-
-    Attributes:
-        width: ends when the credible interval's upper end is at most this many times its lower.
-        batch: probes asked at once.
-        max_probes: ends after so many probes, whatever the interval.
-    """
-
-    width: float
-    batch: int
-    max_probes: int
-
-    def __post_init__(self) -> None:
-        if not 1.001 <= self.width <= 4:
-            raise SpecError(f"search threshold needs a width between 1.001 and 4, got {self.width}")
-        for name in ("batch", "max_probes"):
-            if not 1 <= getattr(self, name) <= 100_000:
-                raise SpecError(f"search threshold needs {name} between 1 and 100,000, got {getattr(self, name)}")
-
-    def check(self, measurement: Measurement) -> None:
-        """Refuse what only bisection has a use for."""
-        search = measurement.search
-        if GROWTHS.build(search.growth)[0] != "geometric":
-            raise SpecError(
-                f"--search threshold estimates n50 and grows by a factor, got --growth {search.growth}; leave it out"
-            )
-        if search.goal.kind == "error":
-            raise SpecError(
-                f"--search threshold asks where half of fresh trainings fit, got --criterion {search.criterion}, a "
-                "mean over trainings; use --search bisection"
-            )
-        values = [(name, getattr(search, name), getattr(Search(), name)) for name in _FOREIGN]
-        values.append(("replicates", measurement.replicates, Measurement().replicates))
-        for name, value, default in values:
-            if value != default:
-                raise SpecError(
-                    f"--search threshold takes no {option_name(name)}, since every probe is a fresh replicate and "
-                    f"its width says when to stop, got {value}; leave it out, or use --search bisection"
-                )
-
-    def make(self, measurement: Measurement) -> Estimator:
-        """The search of a measurement whose sizes are resolved."""
-        return ThresholdSearch(self, measurement.search, measurement.confidence)
-
-
-@SEARCHES.register("threshold")
-def _threshold(*, width: float = 1.1, batch: int = 8, max_probes: int = 400) -> ThresholdRule:
-    """A posterior of n50 over fresh probes, until its interval's ends are within a factor `width`."""
-    return ThresholdRule(width, batch, max_probes)
 
 
 @dataclass(frozen=True)

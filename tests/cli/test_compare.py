@@ -216,7 +216,7 @@ def test_results_without_replicates_are_refused(mistake: Mistake, sized: Sized) 
     report.write_result(sized(*A, estimand=error, replicates=()), "b.json")
     assert mistake("compare", "b.json", "b.json") == (
         f'results compared must have one EMC a replicate, got "{error}" in b.json, which has none; '
-        "measure with --criterion fit or a loss"
+        "measure with --search bisection and --criterion fit or a loss"
     )
     stopped = replace(sized(*A, estimand=error), replicates=(), status=Status.INTERRUPTED)
     report.write_result(stopped, "b.json")
@@ -256,9 +256,7 @@ def test_a_result_without_replicates_is_refused(sized: Sized) -> None:
     whole = sized(*A)
     search = {**whole.search, "search": "threshold:width=1.1"}
     posterior = replace(whole, replicates=(), search=search)
-    sentence = (
-        r"an EMC from each replicate, got none in B \(--search threshold:width=1.1\); measure it with --search bis"
-    )
+    sentence = 'must have one EMC a replicate, got "n50" in B, which has none; measure with --search bisection'
     with pytest.raises(ComparisonError, match=sentence):
         emc.compare(whole, posterior)
     with pytest.raises(ComparisonError, match="only finished results can be compared, got the interrupted A"):

@@ -154,6 +154,9 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (measure("--criterion", "error<=1.5"), "1.5", "write error<=0.1"),
     (measure("--criterion", "loss<=-1"), "-1", "write loss<=1e-6"),
     (measure("--criterion", "error<=0.1", "--attempts", "2"), "--attempts 2", "leave it out"),
+    (measure("--criterion", "error<=0.1", "--search", "threshold"), "error<=0.1", "use --search bisection"),
+    (measure("--criterion", "error<=0.1", "--optimizer", "sgd:lr=auto"), "error<=0.1", "then name the rate"),
+    (measure("--test-split", "0.95"), "0.95", "between 0"),
     (measure("--trainer", "parallel"), '"parallel"', "auto, single, lockstep"),
     (measure("--threads", "0"), "0", "at least 1"),
 ]

@@ -17,10 +17,11 @@ from oracles import Noisy, Oracle, OracleExecutor, Weigh, memoriser
 from emc.engine import Engine
 from emc.errors import SpecError, UnknownNameError
 from emc.estimators import make_estimator
-from emc.estimators.base import SEARCHES, Conclusion
-from emc.estimators.threshold import Costs, ThresholdRule, ThresholdSearch
+from emc.estimators.base import Conclusion
+from emc.estimators.threshold import Costs, ThresholdSearch
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Status, Verdict
+from emc.search.rules import SEARCHES, ThresholdRule
 from emc.specs import Measurement, Search
 
 settings.register_profile("emc", deadline=None, derandomize=True)
