@@ -20,7 +20,7 @@ from emc.registry import PluginSpec, Registry
 S = TypeVar("S", bound="Spec")
 
 #: Raised whenever the same keys come to mean other numbers (CHANGELOG, "Changes results").
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 
 
 def setting(
