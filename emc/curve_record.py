@@ -233,7 +233,9 @@ class Curve(Tabular):
     def _interval_text(self, fitted: FittedCurve) -> str:
         if fitted.interval is None:
             return f"none ({fitted.method})"
-        return f"{fitted.interval[0]:.4g} to {fitted.interval[1]:.4g} ({fitted.method})"
+        text = f"{fitted.interval[0]:.4g} to {fitted.interval[1]:.4g} ({fitted.method})"
+        open_end = "; for half of the draws within the budget: trained to their end they may fit more"
+        return text + (open_end if fitted.censored else "")
 
     def _cover_text(self, cover: CoverCheck) -> str:
         where = "inside" if cover.inside else f"outside, at n = {', '.join(map(str, cover.outside))},"

@@ -82,6 +82,7 @@ def test_a_measurement_by_names_says_what_was_measured(undisturbed: EmcResult) -
         "inputs": "natural",
         "classes": None,
         "duplicates": "drop",
+        "test_split": 0.0,
     }
     assert result.procedure["model"] == "mlp:width=4,depth=1"
     assert (result.procedure["activation"], result.procedure["min_steps"]) == ("relu", 60)

@@ -152,18 +152,18 @@ def test_evidence_is_counted_over_the_deciding_failures_only(make_result: MakeRe
     assert row(mixed, "deciding evidence") == "1 infeasible, 2 stationary"
 
 
-def test_without_replicates_all_verdicts_are_counted_and_every_failure_decides(make_result: MakeResult) -> None:
+def test_without_replicates_the_estimator_says_what_decided_and_what_to_show(make_result: MakeResult) -> None:
     probes = (
         probe("a", evidence=Evidence.STATIONARY),
         probe("b", evidence=Evidence.BUDGET),
         probe("c", Verdict.FITTED),
         probe("d", Verdict.DIVERGED),
     )
-    result = replace(make_result(), replicates=(), probes=probes)
+    detail = {"deciding": ["a", "b"], "table": {"verdicts": "1 fitted, 2 not_fitted"}}
+    result = replace(make_result(), replicates=(), probes=probes, detail=detail)
     assert result.deciding_evidence == {"budget": 1, "stationary": 1}
-    assert row(result, "verdicts") == "1 fitted, 2 not_fitted, 1 diverged (fresh replicates at 1 size)"
+    assert row(result, "verdicts") == "1 fitted, 2 not_fitted"
     assert "replicates" not in dict(result.rows())
-    assert row(replace(result, probes=()), "verdicts") == "none (fresh replicates at 0 sizes)"
 
 
 def test_without_a_failure_nothing_decided(make_result: MakeResult) -> None:
