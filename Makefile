@@ -8,9 +8,9 @@ BIN := .venv/bin
 measure: .venv/.installed
 	$(BIN)/emc measure --model mlp --data digits --labels random --plot emc.png
 
-# One thread: on nets as tiny as the tests' a second one only spins.
+# Two processes of one thread each: on nets as tiny as the tests' a second thread only spins.
 test: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
 # Lint, format, types and import contracts: what CI runs before the tests.
 check: .venv/.installed-dev
