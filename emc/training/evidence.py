@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Relative rise of the loss that moving onto the kinks may cost at the start of the descent along them.
 NEGLIGIBLE = 1e-4
 
+#: Inputs (samples times features) whose kinks are followed: ten Newton steps took 7 s at 3 million, 67 s at 12 million.
+MAX_FOLLOWED = 4_000_000
+
 #: Distance of a free slope from the ends of its interval, relative to its length, that counts as none.
 INSIDE = 1e-6
 
@@ -211,6 +214,9 @@ def _followed(
     if procedure.loss != "cross_entropy":
         return None, {"kinks_undecided": f"not examined for the {procedure.loss} loss"}
     before = steepest_slope(reached.module, X, y)
+    if X.numel() > MAX_FOLLOWED:
+        slope = None if before is None else _ratio(before.slope, at_init)
+        return before, {"kink_slope": slope, "kinks_undecided": f"not followed above {MAX_FOLLOWED:,} inputs"}
     start = reached.module if before is None or before.moved > NEGLIGIBLE else before.module
     goal = procedure.gradient_tolerance * at_init
     enough = (1 - procedure.polish_tolerance) * reached.loss_before

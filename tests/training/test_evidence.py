@@ -219,6 +219,18 @@ def test_a_small_gain_alone_is_not_stationary(make_prepared: MakePrepared, train
     assert found.detail["kink_pairs"] >= found.detail["kink_pairs_downward"] >= 0
 
 
+def test_kinks_of_too_many_inputs_are_looked_at_but_not_followed(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emc.training.evidence.MAX_FOLLOWED", 599)
+    setup = make_prepared(**NOISY | {"polish_tolerance": 1, "polish_steps": 2}).setup
+    found = train(SingleTrainer(setup), [Probe("base", 100, 0)])[0]
+    assert found.evidence is Evidence.NOISE_FLOOR
+    assert found.detail["kinks_undecided"] == "not followed above 599 inputs"
+    assert found.detail["kink_slope"] > 1e-3
+    assert "kink_steps" not in found.detail
+
+
 @pytest.mark.parametrize(
     ("inside", "evidence"), [(math.inf, Evidence.MINIMUM), (0.3, Evidence.MINIMUM), (0.0, Evidence.STATIONARY)]
 )
