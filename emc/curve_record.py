@@ -29,7 +29,8 @@ class CurvePoint:
         fit_share: fits / (fits + failures); None where draws are missing, for trainings that fit end first, or where
             none gave evidence.
         fit_interval: Wilson's for P(fit).
-        accuracy: mean training accuracy of the draws that gave evidence; None as for `fit_share`.
+        accuracy: mean training accuracy of the draws that gave evidence and were trained (a conflict among the samples
+            needs no training); None without one, and as for `fit_share`.
         accuracy_interval: by the bootstrap over draws; None for fewer than two.
         steps: optimizer steps of all draws.
         seconds: wall time of all draws.
@@ -59,7 +60,7 @@ class CurvePoint:
         evidence = [p for p in probes if p.verdict in (Verdict.FITTED, Verdict.NOT_FITTED)]
         fits = sum(p.verdict is Verdict.FITTED for p in evidence)
         told = bool(evidence) and len(probes) == asked
-        accuracies = [p.correct / p.n for p in evidence]
+        accuracies = [p.correct / p.n for p in evidence if p.trained]
         return cls(
             n=n,
             asked=asked,
@@ -69,8 +70,8 @@ class CurvePoint:
             diverged=len(probes) - len(evidence),
             fit_share=fits / len(evidence) if told else None,
             fit_interval=wilson(fits, len(evidence), confidence) if told else None,
-            accuracy=float(np.mean(accuracies)) if told else None,
-            accuracy_interval=mean_interval(accuracies, confidence) if told else None,
+            accuracy=float(np.mean(accuracies)) if told and accuracies else None,
+            accuracy_interval=mean_interval(accuracies, confidence) if told and accuracies else None,
             steps=sum(p.steps for p in probes),
             seconds=sum(p.seconds for p in probes),
         )
@@ -261,13 +262,14 @@ _HEADER = f"{'fitted':>9}  {'P(fit)':>6}  {'interval':^11}  {'accuracy':>8}  {'i
 
 def _point_text(point: CurvePoint) -> str:
     fitted = f"{point.fits}/{point.fits + point.failures}"
-    if point.fit_share is None or point.fit_interval is None or point.accuracy is None:
+    if point.fit_share is None or point.fit_interval is None:
         told = f"no share, {point.missing} draws missing" if point.missing else "no evidence"
         return f"{fitted:>9}  {told:<44}  {point.undertrained:>12}  {point.diverged:>8}"
     low, high = point.fit_interval
     ends = point.accuracy_interval
     spread = "" if ends is None else f"{ends[0]:.4f}-{ends[1]:.4f}"
+    accuracy = "untried" if point.accuracy is None else f"{point.accuracy:.4f}"
     return (
-        f"{fitted:>9}  {point.fit_share:>6.3f}  {low:.3f}-{high:.3f}  {point.accuracy:>8.4f}  {spread:^13}  "
+        f"{fitted:>9}  {point.fit_share:>6.3f}  {low:.3f}-{high:.3f}  {accuracy:>8}  {spread:^13}  "
         f"{point.undertrained:>12}  {point.diverged:>8}"
     )

@@ -88,6 +88,8 @@ def run_curve(
         TrainingError: a training raised.
     """
     check_draws(draws)
+    if sizes is not None:
+        check_sizes(sizes, prepared.dataset.facts.rows)
     prepared = prepared.tuned(observer)
     scouted: list[ProbeResult] = []
     if sizes is None:
@@ -206,6 +208,7 @@ def _check_cover(prepared: Prepared, points: Sequence[CurvePoint]) -> CoverCheck
     task = prepared.measurement.task
     exact = (
         prepared.setup.linear
+        and prepared.setup.plan.solve is None
         and prepared.num_classes == 2
         and bool(LABELS.get(task.labels.name).facts.get("uniform"))
         and task.data.name in DATA.names()

@@ -34,7 +34,7 @@ class Estimate(Tabular):
     """An EMC extrapolated from the steps that smaller sizes took to fit; no measurement.
 
     Attributes:
-        emc: the estimate; where `censored`, the largest fitted size, which the EMC is likely to be above.
+        emc: the estimate; where `censored`, the lower median of the replicates' largest fitted sizes.
         censored: whether nothing was extrapolated.
         reason: why not; empty where it was.
         interval: for the EMC that a measurement would find; None where nothing was extrapolated.

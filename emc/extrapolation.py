@@ -63,13 +63,19 @@ def run_estimate(prepared: Prepared, observer: Observer | None = None) -> Estima
         JournalError: the journal cannot be read or written.
         TrainingError: a training raised.
     """
-    prepared = prepared.tuned(observer)
     measurement = prepared.measurement
     if measurement.search.estimand != "n50":
         raise SpecError(
             f'an estimate is one of n50, got settings for "{measurement.search.estimand}"; '
-            "leave out --growth linear and --attempts, or use emc measure"
+            "leave out --growth linear, --attempts and --criterion, or use emc measure"
         )
+    if measurement.search.search.name != "bisection":
+        raise SpecError(f"an estimate grows n by its own rule, got --search {measurement.search.search}; leave it out")
+    if prepared.setup.plan.solve is not None:
+        name = measurement.procedure.optimizer.name
+        raise SpecError(f"an estimate follows the steps of a descent, got --optimizer {name}; use emc measure")
+    prepared = prepared.tuned(observer)
+    measurement = prepared.measurement
     climbs = make_climbs(prepared)
     driven = prepared.drive(climbs, observer)
     probes = tuple(result for climb in climbs for result in climb.results)
@@ -77,9 +83,10 @@ def run_estimate(prepared: Prepared, observer: Observer | None = None) -> Estima
     found = Extrapolated(None, None, reason) if reason else conclude(prepared, probes)
     top = max((r for r in probes if r.verdict is Verdict.FITTED), key=lambda r: (r.n, -r.steps), default=None)
     largest = 0 if top is None else top.n
-    emc = largest if found.emc is None else round(found.emc)
+    climbed = tuple(_climbed(number, climb) for number, climb in enumerate(climbs))
+    lower = sorted(climb.largest for climb in climbed)[(len(climbed) - 1) // 2]
     return Estimate(
-        emc=emc,
+        emc=lower if found.emc is None else round(found.emc),
         censored=found.emc is None,
         reason=found.reason,
         interval=found.interval,
@@ -88,7 +95,7 @@ def run_estimate(prepared: Prepared, observer: Observer | None = None) -> Estima
         largest=largest,
         steps=0 if top is None else top.steps,
         law=LAW.sentence(),
-        climbs=tuple(_climbed(number, climb) for number, climb in enumerate(climbs)),
+        climbs=climbed,
         parameters=prepared.parameters,
         task=measurement.task.to_dict(),
         procedure=measurement.procedure.to_dict(),

@@ -77,7 +77,9 @@ class AccuracyData:
 def accuracy_data(result: EmcResult) -> AccuracyData:
     """The numbers of the picture of accuracy against n."""
     points = tuple(
-        Point(probe.n, probe.correct / probe.n, Outcome.of(probe), probe.replicate) for probe in result.probes
+        Point(probe.n, probe.correct / probe.n, Outcome.of(probe), probe.replicate)
+        for probe in result.probes
+        if probe.trained
     )
     return AccuracyData(points, result.emc, result.censored, result.interval, result.confidence, _title(result))
 
@@ -136,10 +138,11 @@ def curve_data(curve: Curve) -> CurveData:
     """The numbers of the picture of a curve."""
     fits, accuracies = [], []
     for point in curve.points:
-        if point.fit_share is not None and point.accuracy is not None:
-            weak = point.undertrained > 0
-            ends = point.accuracy_interval or (point.accuracy, point.accuracy)
+        weak = point.undertrained > 0
+        if point.fit_share is not None:
             fits.append(Dot(point.n, point.fit_share, *(point.fit_interval or (0.0, 1.0)), weak))
+        if point.accuracy is not None:
+            ends = point.accuracy_interval or (point.accuracy, point.accuracy)
             accuracies.append(Dot(point.n, point.accuracy, *ends, weak))
     fitted = curve.fitted
     lines = None

@@ -168,12 +168,15 @@ def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
     elif isinstance(own, Dataset):
         pool = own
     else:
-        pool = make_dataset(_raw_arrays(*own), task.duplicates)
+        pool = make_dataset(_raw_arrays(own), task.duplicates)
     return hold_out(pool, task.test_split) if task.test_split > 0 else pool
 
 
-def _raw_arrays(X: Any, y: Any) -> Raw:
+def _raw_arrays(own: Any) -> Raw:
     """A user's arrays or tensors as they are: inputs are not standardised, labels are numbered in sorted order."""
+    if not isinstance(own, tuple | list) or len(own) != 2:
+        raise DataError(f"data must be a dataset's name or a pair (X, y), got {type(own).__name__}; pass data=(X, y)")
+    X, y = own
     try:
         inputs = np.asarray(X).astype(np.float32)  # a copy: the pool stays what was hashed
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
@@ -181,6 +184,9 @@ def _raw_arrays(X: Any, y: Any) -> Raw:
         raise DataError(
             f"data must be arrays X of numbers and y of classes, got {type(X).__name__}: {error}"
         ) from error
+    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
+        fraction = classes[classes != np.round(classes)][0]
+        raise DataError(f"y must be classes, got fractions such as {fraction:g}; number or name the classes")
     return Raw("arrays", inputs, labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes))
 
 

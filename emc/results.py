@@ -112,6 +112,11 @@ class ProbeResult:
     seconds: float = 0.0
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def trained(self) -> bool:
+        """Whether there was a training: a conflict among the samples is a verdict without one, and has no accuracy."""
+        return self.steps > 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
@@ -310,7 +315,9 @@ class EmcResult(Tabular):
         import pandas as pd
 
         frame = pd.DataFrame([probe.to_dict() for probe in self.probes]).drop(columns=["detail"], errors="ignore")
-        return frame.assign(accuracy=frame["correct"] / frame["n"]) if len(frame) else frame
+        if not len(frame):
+            return frame
+        return frame.assign(accuracy=(frame["correct"] / frame["n"]).where(frame["steps"] > 0))
 
     def rows(self) -> list[tuple[str, str]]:
         """The table a user reads, as (name, text) pairs."""

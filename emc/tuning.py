@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -125,10 +125,9 @@ def tune(
     entering = halving.candidates(_rate(measurement.procedure), measurement.procedure.batch_size)
     try:
         for rung, divisor in enumerate(halving.divisors()):
-            ranked = bench.run(rung, divisor, entering)
-            if rung == 0:
-                ranked = _widen(bench, halving, divisor, ranked)
-            trials += ranked
+            first, done = bench.run(rung, divisor, entering), trials
+            for ranked in _widened(bench, halving, divisor, first) if rung == 0 else [first]:
+                trials = [*done, *ranked]
             entering = [trial.candidate for trial in ranked[: halving.survivors(len(ranked))]]
     except _InterruptedError:
         return Tuning(str(measurement.tune), bench.seed, tuple(trials), None)
@@ -143,14 +142,15 @@ def _rate(procedure: Procedure) -> float:
     return rate
 
 
-def _widen(bench: _Bench, halving: Halving, divisor: int, ranked: list[Trial]) -> list[Trial]:
-    """Try rates further out, one at a time, while the best is at an end of those tried."""
+def _widened(bench: _Bench, halving: Halving, divisor: int, ranked: list[Trial]) -> Iterator[list[Trial]]:
+    """The ranking, and again with each rate further out that is tried while the best is at an end of those tried."""
+    yield ranked
     for _ in range(halving.widen):
         further = halving.beyond([trial.candidate for trial in ranked], ranked[0].candidate)
         if further is None:
-            break
+            return
         ranked = _ranked([*ranked, *bench.run(0, divisor, [further])])
-    return ranked
+        yield ranked
 
 
 def _ranked(trials: Sequence[Trial]) -> list[Trial]:
@@ -210,9 +210,10 @@ class _Bench:
 
 
 def _shortened(procedure: Procedure, divisor: int) -> Procedure:
-    """On a part of the budget; how a failure is examined changes no verdict."""
+    """On a part of the budget. How a failure is examined changes no verdict, unless the training escapes saddles."""
+    certify = procedure.certify if procedure.escape else "none"
     steps, epochs = (max(1, number // divisor) for number in (procedure.min_steps, procedure.max_epochs))
-    return replace(procedure, min_steps=steps, max_epochs=epochs, certify="none")
+    return replace(procedure, min_steps=steps, max_epochs=epochs, certify=certify)
 
 
 def _trial(rung: int, candidate: Candidate, procedure: Procedure, found: ReplicatedSearch) -> Trial:
@@ -232,5 +233,5 @@ def _trial(rung: int, candidate: Candidate, procedure: Procedure, found: Replica
 
 
 def _share_right(probes: Iterable[ProbeResult]) -> float:
-    counts = [(probe.correct, probe.n) for probe in probes]
+    counts = [(probe.correct, probe.n) for probe in probes if probe.trained]
     return sum(correct for correct, _ in counts) / max(sum(n for _, n in counts), 1)

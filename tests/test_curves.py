@@ -261,3 +261,21 @@ def test_sizes_may_come_from_numpy() -> None:
     sizes = check_sizes(np.array([30, 10, 30]), 100)
     assert sizes == [10, 30]
     assert json.dumps(sizes) == "[10, 30]"
+
+
+def test_what_needed_no_training_has_no_accuracy() -> None:
+    """Every input twice, with both labels: a conflict is a verdict at once."""
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    y = np.arange(60) % 2
+    pool = (np.concatenate([X, X]), np.concatenate([y, 1 - y]))
+    found = emc.curve(
+        data=pool, model="linear", duplicates="keep", sizes=[2, 100], draws=2, min_steps=400, max_epochs=1
+    )
+    assert found.points[0].accuracy is not None
+    assert (found.points[1].fit_share, found.points[1].accuracy) == (0.0, None)
+    assert "untried" in str(found)
+
+
+def test_wrong_sizes_are_told_before_anything_is_tuned() -> None:
+    with pytest.raises(SpecError, match="at most the pool's 60 rows, got 99"):
+        emc.curve(data="gaussian:dim=4,size=60", sizes=[10, 99], optimizer="adam:lr=auto", draws=2)

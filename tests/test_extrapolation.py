@@ -80,7 +80,7 @@ def test_a_diverging_run_is_said_and_counts_for_nothing(run: Run) -> None:
         (StepsOracle(8.0), {}, 0, "0 fitted sizes are too few for a law, it takes 3; lower --n-start"),
         (StepsOracle(24.0, first=0.0009), {}, 22, "2 fitted sizes are too few for a law, it takes 3; lower --n-start"),
         (StepsOracle(500.0, first=0.2), {}, 16, "1 fitted sizes are too few"),
-        (StepsOracle(500.0, stop_after=9), {}, 22, "it was interrupted; run the same command to continue"),
+        (StepsOracle(500.0, stop_after=9), {}, 16, "it was interrupted; run the same command to continue"),
     ],
 )
 def test_a_lower_bound_and_the_reason_where_it_would_not_be_honest(
@@ -118,6 +118,23 @@ def test_real_training_of_a_linear_model() -> None:
     found = emc.estimate(
         model="linear", data="gaussian:dim=10", min_steps=1_000, check_steps=5, n_start=4, replicates=3
     )
-    assert (found.emc, found.censored) == (16, True)  # Cover: n50 is 2 (d + 1) = 22 for a training without a budget
+    assert (found.emc, found.censored) == (12, True)  # Cover: n50 is 2 (d + 1) = 22 for a training without a budget
+    assert found.emc == sorted(climb.largest for climb in found.climbs)[1]
     assert "too far to trust" in found.reason
     assert found.versions["trainer"] == "lockstep"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"search": "threshold"}, "grows n by its own rule, got --search threshold"),
+        ({"criterion": "error<=0.1"}, "and --criterion, or use emc measure"),
+        (
+            {"optimizer": "lstsq", "loss": "squared", "model": "linear"},
+            "the steps of a descent, got --optimizer lstsq",
+        ),
+    ],
+)
+def test_what_an_estimate_cannot_answer_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        emc.estimate(data="gaussian:dim=4,size=60", **settings)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from emc.api import Prepared, prepare
 from emc.errors import DataError, SpecError, UnknownNameError
-from emc.resolve import pick_device, resolve_sizes
-from emc.specs import Measurement, Search
+from emc.resolve import load_data, pick_device, resolve_sizes
+from emc.specs import Measurement, Search, Task
 
 RNG = np.random.default_rng(0)
 ARRAYS = (RNG.standard_normal((30, 5)), RNG.integers(0, 3, 30))
@@ -283,3 +283,15 @@ def test_resolving_leaves_the_global_generator() -> None:
     prepared = resolved()
     assert prepared.parameters == 1210
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (np.zeros((200, 3)), r"a pair \(X, y\), got ndarray; pass data=\(X, y\)"),
+        ((np.zeros((4, 3)), [0.5, 1.5, 0.5, 1.0]), "y must be classes, got fractions such as 0.5"),
+    ],
+)
+def test_what_is_no_classification_task_is_told(own: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_data(Task(), own)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def hold_out(dataset: Dataset, share: float) -> Dataset:
     """Take a share of the rows out of a pool, drawn by the pool's content alone.
 
+    Rows with equal inputs (`duplicates=keep`) are held out together or not at all.
+
     What the source standardised is standardised anew by the rows that stay, so that no statistic has seen the test
     rows. (Which columns a table has, and the medians that fill its gaps, are the whole table's.)
 
@@ -32,8 +34,8 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
 
     rows = dataset.facts.rows
     number = max(1, round(share * rows))
-    order = np.random.Generator(np.random.Philox(derive("test split", dataset.facts.content_hash))).permutation(rows)
-    test, stay = np.sort(order[:number]), np.sort(order[number:])
+    test, stay = _drawn(dataset.group.numpy(), number, derive("test split", dataset.facts.content_hash))
+    number = len(test)
     y = dataset.y.numpy()
     if len(stay) < 2 or len(np.unique(y[stay])) < 2:
         raise SpecError(f"--test-split must leave at least 2 rows of 2 classes, got {share:g} of {rows} rows; lower it")
@@ -54,6 +56,18 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
         dataset.standardised,
         HeldOut(torch.from_numpy(test_X), dataset.y[held]),
     )
+
+
+def _drawn(group: npt.NDArray[np.int64], number: int, seed: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Rows held out and rows that stay; rows with equal inputs go the same way, so a few more may be held out."""
+    import numpy as np
+
+    _, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    order = np.random.Generator(np.random.Philox(seed)).permutation(len(sizes))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    out = np.zeros(len(sizes), dtype=bool)
+    out[order[before < number]] = True
+    return np.flatnonzero(out[index]), np.flatnonzero(~out[index])
 
 
 def _standardise(

@@ -33,7 +33,8 @@ class FittedCurve:
         n50: posterior median.
         n50_if_trained: the same, undertrained failures counted as fits; None where no failure is undertrained, or where
             the sizes then no longer bracket it.
-        censored: whether undertrained failures leave n50 without an upper end.
+        censored: whether n50 is only a lower bound: counted as fits, the undertrained failures would take it above the
+            interval, or leave it without an upper end.
         interval: for n50; None where there is none.
         method: how it was made, or why there is none.
         sizes: n at which the curve is given.
@@ -96,13 +97,14 @@ def fit_curve(
     values = found.curve(shown)
     interval, band, method = _spread(found, sizes, fits, trials, shown, values, confidence)
     better = fits + undertrained
-    trained = _bracketed(better, trials)
+    if_trained = None
+    if _bracketed(better, trials) and undertrained.any():
+        if_trained = _posterior(prior, sizes, better.sum(0), trials.sum(0)).median
+    beyond = if_trained is not None and interval is not None and if_trained > interval[1]
     return FittedCurve(
         n50=found.median,
-        n50_if_trained=_posterior(prior, sizes, better.sum(0), trials.sum(0)).median
-        if trained and undertrained.any()
-        else None,
-        censored=not trained,
+        n50_if_trained=if_trained,
+        censored=beyond or not _bracketed(better, trials),
         interval=interval,
         method=method,
         sizes=tuple(map(float, shown)),

@@ -18,6 +18,7 @@ from emc.training.curvature import Array, smallest_eigenvalue
 from emc.training.escape import leave_saddle
 from emc.training.kink_descent import follow_kinks
 from emc.training.kinks import EXACT, KinkSlope, steepest_slope
+from emc.training.one_hidden import as_arrays
 from emc.training.polish import Polish, gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
@@ -97,7 +98,7 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult | No
 
 def tested(setup: Setup, probe: Probe, module: nn.Module) -> dict[str, int]:
     """How a trained model does on the test split, for the record; empty without one."""
-    test = setup.samples(probe).test()
+    test = setup.samples(probe).test
     if test is None:
         return {}
     X, y = test
@@ -198,6 +199,8 @@ def _polished(
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
     evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance, procedure.loss, kinks)
+    if evidence is Evidence.MINIMUM and kinks is None and "kinks_undecided" in found:
+        evidence, spectrum["curvature_undecided"] = Evidence.STATIONARY, "the kinks were not examined"
     return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
 
 
@@ -212,7 +215,8 @@ def _followed(
 ) -> tuple[KinkSlope | None, dict[str, Any]]:
     """The steepest slope after a descent along the kinks from the polished point; None where it is not known how."""
     if procedure.loss != "cross_entropy":
-        return None, {"kinks_undecided": f"not examined for the {procedure.loss} loss"}
+        bare = as_arrays(reached.module, X, y) is None
+        return None, {} if bare else {"kinks_undecided": f"not examined for the {procedure.loss} loss"}
     before = steepest_slope(reached.module, X, y)
     if X.numel() > MAX_FOLLOWED:
         slope = None if before is None else _ratio(before.slope, at_init)

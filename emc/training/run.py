@@ -85,6 +85,7 @@ class ProbeRun:
     def __init__(self, setup: Setup, probe: Probe) -> None:
         self.setup = setup
         self.probe = probe
+        self._samples = setup.samples(probe)  # held as long as the probe is under way
         self.n = probe.n
         self.batch_size = setup.batch_size(self.n)
         self.budget = setup.budget(self.n)

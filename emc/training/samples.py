@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,10 @@ from emc.specs import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+#: Replicates whose samples are kept though nothing is trained on them.
+KEPT = 64
 
 
 class Pool:
@@ -33,7 +40,8 @@ class Pool:
         self.natural = INPUTS.get(task.inputs.name).factory is INPUTS.get("natural").factory
         self.X: Tensor | None = dataset.X.to(device, dtype) if self.natural else None
         self._statistics: PoolStatistics | None = None
-        self._samples: dict[int, Samples] = {}
+        self._samples: WeakValueDictionary[int, Samples] = WeakValueDictionary()
+        self._recent: deque[Samples] = deque(maxlen=KEPT)
 
     @property
     def statistics(self) -> PoolStatistics:
@@ -43,10 +51,12 @@ class Pool:
         return self._statistics
 
     def samples(self, replicate: int) -> Samples:
-        """The replicate's samples, made once."""
-        if replicate not in self._samples:
-            self._samples[replicate] = Samples(self, replicate)
-        return self._samples[replicate]
+        """The replicate's samples, made anew once nobody holds them and `KEPT` others came after."""
+        found = self._samples.get(replicate)
+        if found is None:
+            found = self._samples[replicate] = Samples(self, replicate)
+            self._recent.append(found)
+        return found
 
 
 class Samples:
@@ -103,6 +113,7 @@ class Samples:
         new = torch.from_numpy(made).to(pool.device, pool.dtype)
         return new if old is None else torch.cat([old, new])
 
+    @cached_property
     def test(self) -> tuple[Tensor, Tensor] | None:
         """Held-out inputs in the replicate's input regime and their clean labels, its classes merged; None without any.
 

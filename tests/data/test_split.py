@@ -7,7 +7,7 @@ import torch
 
 from emc.api import prepare
 from emc.data import load
-from emc.data.dataset import Dataset, make_dataset
+from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.split import hold_out
 from emc.data.tables import encode_table
 from emc.errors import SpecError
@@ -83,12 +83,12 @@ def test_held_out_inputs_follow_the_regime_of_their_replicate_with_noise_of_thei
     ready, natural = samples("natural")
     held = ready.dataset.test
     assert held is not None
-    X, y = natural.test()
+    X, y = natural.test
     assert torch.equal(X, held.X)
     assert sorted(set(y.tolist())) == [0, 1, 2, 3, 4]
     assert all(len(set(held.y[y == k].tolist())) == 2 for k in range(5)), "two digits a merged class, no noise in them"
     _, permuted = samples("permuted")
-    moved, _ = permuted.test()
+    moved, _ = permuted.test
     train, _ = permuted.first(16)
     own, _ = natural.first(16)
     assert torch.equal(moved.flatten(1).sort().values, held.X.flatten(1).sort().values)
@@ -98,7 +98,7 @@ def test_held_out_inputs_follow_the_regime_of_their_replicate_with_noise_of_thei
     assert int(known.sum()) > 50
     assert torch.equal(trained[known], tested[known])
     _, noisy = samples("gaussian")
-    assert not torch.equal(noisy.test()[0][:16], noisy.first(16)[0])
+    assert not torch.equal(noisy.test[0][:16], noisy.first(16)[0])
 
 
 def _permutation(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -106,3 +106,13 @@ def _permutation(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     before, after = before.flatten(1), after.flatten(1)
     same = (before[:, :, None] == after[:, None, :]).all(0)
     return torch.where(same.sum(1) == 1, same.int().argmax(1), -1)
+
+
+def test_equal_inputs_are_held_out_together() -> None:
+    X = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
+    pool = make_dataset(Raw("twice", np.concatenate([X, X]), np.arange(120) % 2, ("p", "q")), "keep")
+    split = hold_out(pool, 0.3)
+    assert split.test is not None
+    held = {tuple(row) for row in split.test.X.tolist()}
+    assert (split.facts.test_rows, len(held)) == (36, 18)
+    assert not held & {tuple(row) for row in split.X.tolist()}

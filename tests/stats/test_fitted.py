@@ -89,6 +89,15 @@ def test_undertrained_failures_bound_n50_from_below() -> None:
     assert not curve.censored
     assert curve.n50_if_trained is not None
     assert curve.n50_if_trained > curve.n50 + 1
+    many = cover_draws(20, True)
+    third = np.zeros_like(many)
+    third[::3] = 1 - many[::3]
+    beyond = fit(many, third)
+    assert beyond is not None
+    assert beyond.interval is not None
+    assert beyond.n50_if_trained is not None
+    assert beyond.censored == (beyond.n50_if_trained > beyond.interval[1])
+    assert beyond.censored
     all_of_them = fit(fits, 1 - fits)
     assert all_of_them is not None
     assert all_of_them.censored

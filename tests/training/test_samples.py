@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 
@@ -131,3 +132,15 @@ def test_batches_leave_the_global_generator() -> None:
     before = torch.get_rng_state()
     Batches(50, 5, seed=1).take(20)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_samples_nobody_holds_are_let_go(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emc.training.samples.KEPT", 2)
+    pool = make_prepared(inputs="gaussian").setup.pool
+    held, first = pool.samples(0), pool.samples(1).first(20)[0]
+    for replicate in range(2, 5):
+        pool.samples(replicate)
+    gc.collect()
+    assert pool.samples(0) is held
+    assert sorted(pool._samples) == [0, 3, 4]
+    assert torch.equal(pool.samples(1).first(20)[0], first)
