@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -39,6 +38,8 @@ class Pool:
         self.device, self.dtype = device, dtype
         self.natural = INPUTS.get(task.inputs.name).factory is INPUTS.get("natural").factory
         self.X: Tensor | None = dataset.X.to(device, dtype) if self.natural else None
+        held = dataset.test
+        self.test_X: Tensor | None = held.X.to(device, dtype) if self.natural and held is not None else None
         self._statistics: PoolStatistics | None = None
         self._samples: WeakValueDictionary[int, Samples] = WeakValueDictionary()
         self._recent: deque[Samples] = deque(maxlen=KEPT)
@@ -113,19 +114,23 @@ class Samples:
         new = torch.from_numpy(made).to(pool.device, pool.dtype)
         return new if old is None else torch.cat([old, new])
 
-    @cached_property
+    @property
     def test(self) -> tuple[Tensor, Tensor] | None:
         """Held-out inputs in the replicate's input regime and their clean labels, its classes merged; None without any.
 
-        Their positions follow the pool's, so that a regime's noise is fresh.
+        Natural inputs are one tensor for all replicates. A regime's are made at each call; their positions follow the
+        pool's, so that its noise is fresh.
         """
         pool, held = self._pool, self._pool.dataset.test
         if held is None:
             return None
+        y = merge_classes(held.y.numpy(), len(pool.dataset.facts.classes), self.num_classes, self._key)
+        labels = torch.from_numpy(y).to(pool.device)
+        if pool.test_X is not None:
+            return pool.test_X, labels
         start = -(-len(self._order) // BLOCK) * BLOCK
         X = replicate_inputs(held.X.numpy(), pool.statistics, pool.task.inputs, self._key, start, start + len(held.X))
-        y = merge_classes(held.y.numpy(), len(pool.dataset.facts.classes), self.num_classes, self._key)
-        return torch.from_numpy(X).to(pool.device, pool.dtype), torch.from_numpy(y).to(pool.device)
+        return torch.from_numpy(X).to(pool.device, pool.dtype), labels
 
     def first(self, n: int) -> tuple[Tensor, Tensor]:
         """The first n inputs and labels as tensors of their own: (n, *shape) and (n,)."""

@@ -85,6 +85,7 @@ def test_held_out_inputs_follow_the_regime_of_their_replicate_with_noise_of_thei
     assert held is not None
     X, y = natural.test
     assert torch.equal(X, held.X)
+    assert X is ready.setup.samples(Probe("", 16, 1)).test[0], "one tensor for all replicates"
     assert sorted(set(y.tolist())) == [0, 1, 2, 3, 4]
     assert all(len(set(held.y[y == k].tolist())) == 2 for k in range(5)), "two digits a merged class, no noise in them"
     _, permuted = samples("permuted")
