@@ -454,9 +454,12 @@ class Execution(Spec):
 
     device: str = setting("auto", "where to train; auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"))
     trainer: str = setting(
-        "auto", "one training at a time, or many stacked in lockstep", choices=("auto", "single", "lockstep")
+        "auto",
+        "one training at a time by PyTorch's modules, many stacked in lockstep, or compiled loops (dense nets, CPU)",
+        choices=("auto", "single", "lockstep", "compiled"),
     )
-    stack: int = setting(32, "trainings stacked at once, at most", low=1)
+    stack: int = setting(32, "trainings under way at once, at most", low=1)
+    workers: int | None = setting(None, "CPU cores that train at once; default: all this process may use", low=1)
     speculation: int = setting(1, "sizes asked at once along a replicate's path; 1 asks none ahead", low=1)
     threads: int | None = setting(None, "CPU threads; default: PyTorch's own choice", low=1)
     journal: str | None = setting(None, "file that keeps every verdict")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emc.optimizers import OPTIMIZERS
-from emc.optimizers.plan import OptimizerPlan, check_decay, check_options
+from emc.optimizers.plan import OptimizerPlan, Update, UpdateKind, check_decay, check_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,9 @@ def _plan(
     check_decay(name, weight_decay)
     kind = optim.AdamW if decoupled else optim.Adam
     build = partial(kind, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
-    return OptimizerPlan(lr, build, rule=StackedAdam(beta1, beta2, eps, weight_decay, decoupled))
+    rule = StackedAdam(beta1, beta2, eps, weight_decay, decoupled)
+    update = Update(UpdateKind.ADAM, (beta1, beta2, eps, weight_decay, float(decoupled)))
+    return OptimizerPlan(lr, build, rule=rule, update=update)
 
 
 @OPTIMIZERS.register("adam")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from emc.errors import SpecError
@@ -27,6 +28,26 @@ class StackedRule(Protocol):
     def step(self, flat: Tensor, grad: Tensor, state: list[Tensor], lr: Tensor) -> None:
         """Update flat: (S, P) in place from grad: (S, P) with lr: (S, 1); must touch no other member's numbers."""
         ...
+
+
+class UpdateKind(IntEnum):
+    """Steps that the compiled trainer knows."""
+
+    MOMENTUM = 0
+    ADAM = 1
+
+
+@dataclass(frozen=True)
+class Update:
+    """An optimizer's step as numbers, for the compiled trainer.
+
+    With g the gradient, w the parameters, decay the weight decay and lr the rate:
+    MOMENTUM (momentum, decay): buffer = momentum * buffer + g + decay * w; w -= lr * buffer.
+    ADAM (beta1, beta2, eps, decay, decoupled): `torch.optim.Adam`, or `AdamW` where decoupled is 1.
+    """
+
+    kind: UpdateKind
+    numbers: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +76,7 @@ class OptimizerPlan:
         full_batch: every step sees all n samples, whatever the batch size.
         closure: one call of `step` does several steps and evaluates the loss itself, as L-BFGS does.
         rule: the same optimizer for stacked models; None where it cannot be stacked.
+        update: the same optimizer for the compiled trainer; None where that does not know it.
         solve: the minimum of the squared loss at once instead of by steps, for models linear in their parameters.
     """
 
@@ -63,6 +85,7 @@ class OptimizerPlan:
     full_batch: bool = False
     closure: bool = False
     rule: StackedRule | None = None
+    update: Update | None = None
     solve: Callable[[Tensor, Tensor], Solution] | None = None
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emc.optimizers import OPTIMIZERS
-from emc.optimizers.plan import OptimizerPlan, check_decay, check_options
+from emc.optimizers.plan import OptimizerPlan, Update, UpdateKind, check_decay, check_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,8 @@ def _plan(name: str, lr: float, momentum: float, weight_decay: float, full_batch
     check_options(name, above_zero={"lr": lr}, below_one={"momentum": momentum})
     check_decay(name, weight_decay)
     build = partial(optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return OptimizerPlan(lr, build, full_batch=full_batch, rule=StackedSGD(momentum, weight_decay))
+    update = Update(UpdateKind.MOMENTUM, (momentum, weight_decay))
+    return OptimizerPlan(lr, build, full_batch=full_batch, rule=StackedSGD(momentum, weight_decay), update=update)
 
 
 @OPTIMIZERS.register("sgd")

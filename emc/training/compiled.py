@@ -1,0 +1,301 @@
+"""Dense nets trained by compiled loops on several CPU threads, each probe by itself.
+
+Stacking shares the cost of launching operations among members. A compiled loop has no such cost: one member's step
+takes what its arithmetic takes, and its numbers do not depend on the other members.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from emc.results import ProbeResult, RunningProbe
+from emc.specs import Probe
+from emc.training.counting import CHUNK
+from emc.training.dense import Array, dense_net
+from emc.training.evidence import conclude, conflict
+from emc.training.run import ProbeRun
+from emc.training.setup import Setup, Setups, setup_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: The training losses in the order of the kernels' numbers.
+LOSSES = ("cross_entropy", "squared")
+
+#: Seconds a thread trains one probe before the next one waiting has its turn.
+SLICE_S = 0.05
+
+#: Seconds the caller waits for a verdict.
+WAIT_S = 0.1
+
+
+def kernel_obstacle(setup: Setup) -> str | None:
+    """Why a procedure cannot be trained by compiled loops; None if it can."""
+    if setup.pool.device.type != "cpu":
+        return "compiled loops run on a CPU"
+    if setup.plan.update is None:
+        return "its optimizer has no compiled form"
+    if dense_net(setup.make_model()) is None:
+        return "its model is not Linear layers in a row, each with at most one activation"
+    return None
+
+
+class CompiledTrainer:
+    """Trains probes on several threads, a thread a probe.
+
+    The threads do nothing but optimizer steps and exact counts; models are made and failures examined by the caller's
+    thread, so PyTorch's global generator is never shared. They start with the first probe and end with `close`.
+
+    Args:
+        setups: what trains; probes with a `kernel_obstacle` are for another trainer.
+        workers: threads.
+        limit: probes under way at once, at most.
+    """
+
+    name = "compiled"
+
+    def __init__(self, setups: Setups, workers: int, limit: int) -> None:
+        self._setups = setups
+        self._workers, self._limit = workers, max(limit, workers)
+        self._waiting: deque[Probe] = deque()
+        self._ahead: set[Probe] = set()
+        self._members: dict[Probe, _Member] = {}
+        self._queue = _Queue()
+        self._threads: list[threading.Thread] = []
+        self._blas: threadpool_limits | None = None
+
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; one asked ahead is trained while no other is waiting for a thread."""
+        known = probe in self._members or probe in self._waiting
+        if ahead and not known:
+            self._ahead.add(probe)
+        elif not ahead:
+            self._ahead.discard(probe)
+        if not known:
+            self._waiting.append(probe)
+        elif probe in self._members and not ahead:
+            self._queue.need(self._members[probe])
+
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe, under way or not."""
+        self._ahead.discard(probe)
+        if probe in self._waiting:
+            self._waiting.remove(probe)
+            return None
+        member = self._members.pop(probe, None)
+        if member is None:
+            return None
+        self._queue.remove(member)
+        return member.run.status()
+
+    def running(self) -> list[RunningProbe]:
+        """The trainings under way."""
+        return [member.run.status() for member in self._members.values()]
+
+    def room(self) -> int:
+        """Threads that have nothing to do."""
+        return max(0, self._workers - len(self._members) - len(self._waiting))
+
+    def advance(self) -> list[ProbeResult]:
+        """Wait a moment for a training to stop; the verdicts."""
+        results = self._fill()
+        if not self._members:
+            return results
+        stopped = self._queue.stopped(0.0 if results else WAIT_S)
+        return results if stopped is None else results + self._conclude(stopped)
+
+    def close(self) -> None:
+        """End the threads; what is under way is forgotten."""
+        self._queue.close()
+        for thread in self._threads:
+            thread.join()
+        if self._blas is not None:
+            self._blas.restore_original_limits()
+        self._members.clear()
+        self._waiting.clear()
+
+    def _fill(self) -> list[ProbeResult]:
+        """Let waiting probes start, needed ones first; those that nothing can fit have their verdict at once."""
+        known: list[ProbeResult] = []
+        while self._waiting and len(self._members) < self._limit:
+            probe = next((probe for probe in self._waiting if probe not in self._ahead), self._waiting[0])
+            self._waiting.remove(probe)
+            setup = setup_of(self._setups, probe)
+            verdict = conflict(setup, probe)
+            if verdict is not None:
+                self._ahead.discard(probe)
+                known.append(verdict)
+                continue
+            member = self._members[probe] = _Member(setup, probe)
+            self._queue.put(member, needed=probe not in self._ahead)
+        if self._members and not self._threads:
+            self._start()
+        return known
+
+    def _start(self) -> None:
+        self._blas = threadpool_limits(1, user_api="blas")  # its threads would compete with these
+        for number in range(self._workers):
+            thread = threading.Thread(target=self._queue.work, name=f"emc-compiled-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _conclude(self, member: _Member) -> list[ProbeResult]:
+        if member.error is not None:
+            raise member.error
+        result = member.conclude()
+        if result is None:  # it left a saddle and goes on
+            self._queue.put(member, needed=member.run.probe not in self._ahead)
+            return []
+        del self._members[member.run.probe]
+        self._ahead.discard(member.run.probe)
+        return [result]
+
+
+class _Queue:
+    """Members waiting for a thread, needed ones before those asked ahead, and members that stopped."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._needed: deque[_Member] = deque()
+        self._ahead: deque[_Member] = deque()
+        self._stopped: deque[_Member] = deque()
+        self._closed = False
+
+    def put(self, member: _Member, *, needed: bool) -> None:
+        with self._changed:
+            member.needed = needed
+            (self._needed if needed else self._ahead).append(member)
+            self._changed.notify_all()
+
+    def need(self, member: _Member) -> None:
+        """Move a member asked ahead to the needed ones."""
+        with self._changed:
+            member.needed = True
+            if member in self._ahead:
+                self._ahead.remove(member)
+                self._needed.append(member)
+
+    def remove(self, member: _Member) -> None:
+        with self._changed:
+            member.dropped = True
+            for members in (self._needed, self._ahead, self._stopped):
+                if member in members:
+                    members.remove(member)
+
+    def stopped(self, timeout_s: float) -> _Member | None:
+        """A member that stopped, after at most some seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped, timeout_s)
+            return self._stopped.popleft() if self._stopped else None
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def work(self) -> None:
+        """What each thread does: train the next member for a while, and the next, until closed."""
+        while (member := self._take()) is not None:
+            try:
+                member.train(partial(self._is_over, member, time.perf_counter()))
+            except Exception as error:  # raised again by the caller's thread
+                member.error = error
+            self._give_back(member)
+
+    def _take(self) -> _Member | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._needed or self._ahead)
+            if self._closed:
+                return None
+            return self._needed.popleft() if self._needed else self._ahead.popleft()
+
+    def _is_over(self, member: _Member, since: float) -> bool:
+        """Whether a member's turn is over."""
+        if self._closed or member.dropped:
+            return True
+        waiting = self._needed or (self._ahead and not member.needed)
+        return bool(waiting) and time.perf_counter() - since > SLICE_S
+
+    def _give_back(self, member: _Member) -> None:
+        with self._changed:
+            if member.dropped:
+                return
+            ended = member.error is not None or member.run.stop is not None
+            (self._stopped if ended else self._needed if member.needed else self._ahead).append(member)
+            self._changed.notify_all()
+
+
+class _Member:
+    """One net in training."""
+
+    def __init__(self, setup: Setup, probe: Probe) -> None:
+        net, update = dense_net(setup.make_model()), setup.plan.update
+        if net is None or update is None:
+            raise RuntimeError("the procedure has no compiled form")
+        self.run = ProbeRun(setup, probe)
+        self.needed, self.dropped = True, False
+        self.error: Exception | None = None
+        samples = setup.samples(probe)
+        store, rows = samples.store(probe.n)
+        self._samples = store.flatten(1).numpy(), rows.contiguous().numpy(), samples.y[: probe.n].numpy()
+        self._flat: Array = _row(setup.fresh_model(probe)).numpy()
+        self._state = np.zeros((2, len(self._flat)), self._flat.dtype)
+        self._net = net.sizes, net.biased, net.codes, net.options, LOSSES.index(setup.procedure.loss)
+        self._update = int(update.kind), np.array(update.numbers)
+        self._kernels = _kernels()
+
+    def train(self, turn_is_over: Callable[[], bool]) -> None:
+        """Optimizer steps and exact counts until the training stops or its turn is over."""
+        run, started = self.run, time.perf_counter()
+        over = False
+        while not over:
+            self._steps(min(run.check_every - run.steps % run.check_every, run.budget - run.steps))
+            right, loss = self._kernels.count(*self._samples, CHUNK, self._flat, *self._net)
+            run.count(int(right), loss / run.n)
+            over = run.stop is not None or turn_is_over()
+        run.seconds += time.perf_counter() - started
+
+    def _steps(self, steps: int) -> None:
+        run = self.run
+        whole = run.batch_size == run.n
+        positions = np.arange(run.n)[None] if whole else run.batches.take(steps).numpy()
+        lr = run.setup.plan.lr * run.multiplier
+        self._kernels.train(
+            *self._samples, positions, whole, steps, self._flat, self._state, run.steps, *self._net, *self._update, lr
+        )
+        run.did(steps)
+
+    def conclude(self) -> ProbeResult | None:
+        """The verdict; None where it stays, its parameters moved off a saddle."""
+        run = self.run
+        started = time.perf_counter()
+        module = run.setup.fresh_model(run.probe)
+        nn.utils.vector_to_parameters(torch.from_numpy(self._flat), module.parameters())
+        result = conclude(run.setup, run, module)
+        if result is None:
+            self._flat[:] = _row(module).numpy()
+            run.seconds += time.perf_counter() - started
+        return result
+
+
+def _kernels() -> ModuleType:
+    """The compiled functions; importing numba takes half a second, so they are imported when needed."""
+    from emc.training import kernels
+
+    return kernels
+
+
+def _row(module: nn.Module) -> Tensor:
+    """A module's parameters in one row: (P,)."""
+    return nn.utils.parameters_to_vector(module.parameters()).detach()

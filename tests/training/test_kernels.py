@@ -1,0 +1,166 @@
+"""Compiled steps and counts against PyTorch's own modules, optimizers and losses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from emc.optimizers import OPTIMIZERS
+from emc.registry import PluginSpec
+from emc.training import counting, kernels
+from emc.training.compiled import LOSSES
+from emc.training.dense import dense_net
+from emc.training.losses import loss_of
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)),
+    "relu": lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)),
+    "leaky_relu": lambda: nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(0.3), nn.Linear(5, 3)),
+    "gelu": lambda: nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 3)),
+    "gelu_tanh": lambda: nn.Sequential(nn.Linear(6, 5), nn.GELU("tanh"), nn.Linear(5, 3)),
+    "silu": lambda: nn.Sequential(nn.Linear(6, 5), nn.SiLU(), nn.Linear(5, 3)),
+    "elu": lambda: nn.Sequential(nn.Linear(6, 5), nn.ELU(0.7), nn.Linear(5, 3)),
+    "tanh": lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)),
+    "sigmoid": lambda: nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3)),
+    "identity": lambda: nn.Sequential(nn.Linear(6, 5), nn.Identity(), nn.Linear(5, 3)),
+    "deep": lambda: nn.Sequential(
+        nn.Linear(6, 7, bias=False), nn.ReLU(), nn.Linear(7, 4), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3), nn.ELU()
+    ),
+}
+UPDATES = [
+    "sgd:lr=0.1",
+    "sgd:lr=0.1,momentum=0",
+    "gd:lr=0.1,weight_decay=0.1",
+    "adam:lr=0.01",
+    "adam:lr=0.01,weight_decay=0.1",
+    "adamw:lr=0.01,weight_decay=0.1,beta1=0.8,beta2=0.9,eps=0.001",
+]
+
+
+def data(rows: int = 40, n: int = 25, batches: tuple[int, int] = (7, 9)) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    store = torch.randn(rows, 6, generator=generator, dtype=torch.float64)
+    index = torch.randperm(rows, generator=generator)[:n]
+    y = torch.randint(3, (n,), generator=generator)
+    return store, index, y, torch.randint(n, batches, generator=generator)
+
+
+def compiled(
+    module: nn.Module, optimizer: str, loss: str, batches: Tensor, calls: int = 1, whole: bool = False
+) -> np.ndarray:
+    """The parameters after the steps of `batches`, in some calls."""
+    store, index, y, _ = data()
+    net, plan = dense_net(module), OPTIMIZERS.build(PluginSpec.parse(optimizer))
+    assert net is not None
+    assert plan.update is not None
+    flat = nn.utils.parameters_to_vector(module.parameters()).detach().numpy().copy()
+    state = np.zeros((2, len(flat)))
+    samples = store.numpy(), index.numpy(), y.numpy()
+    form = net.sizes, net.biased, net.codes, net.options, LOSSES.index(loss)
+    done = 0
+    for part in batches.tensor_split(calls):
+        positions = part[:1] if whole else part
+        update = int(plan.update.kind), np.array(plan.update.numbers), plan.lr
+        kernels.train(*samples, positions.contiguous().numpy(), whole, len(part), flat, state, done, *form, *update)
+        done += len(part)
+    return flat
+
+
+def expected(module: nn.Module, optimizer: str, loss: str, batches: Tensor) -> np.ndarray:
+    """The same by PyTorch."""
+    store, index, y, _ = data()
+    module = copy.deepcopy(module)
+    descent = OPTIMIZERS.build(PluginSpec.parse(optimizer)).build(module.parameters())
+    for batch in batches:
+        descent.zero_grad()
+        loss_of(loss, module(store[index[batch]]), y[batch]).backward()
+        descent.step()
+    return nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", NETS)
+def test_every_activation_and_loss(name: str, loss: str) -> None:
+    torch.manual_seed(1)
+    module = NETS[name]().double()
+    batches = data()[3]
+    found = compiled(module, "sgd:lr=0.1", loss, batches)
+    np.testing.assert_allclose(found, expected(module, "sgd:lr=0.1", loss, batches), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", UPDATES)
+@pytest.mark.parametrize("name", ["linear", "deep"])
+def test_every_update(name: str, optimizer: str) -> None:
+    torch.manual_seed(1)
+    module = NETS[name]().double()
+    batches = data()[3]
+    found = compiled(module, optimizer, "cross_entropy", batches)
+    np.testing.assert_allclose(found, expected(module, optimizer, "cross_entropy", batches), rtol=1e-8, atol=1e-11)
+
+
+def test_calls_may_be_cut_anywhere() -> None:
+    torch.manual_seed(1)
+    module = NETS["deep"]().double()
+    batches = data()[3]
+    together = compiled(module, "adam", "cross_entropy", batches)
+    assert (compiled(module, "adam", "cross_entropy", batches, calls=3) == together).all()
+
+
+def test_whole_batches_are_gathered_once() -> None:
+    torch.manual_seed(1)
+    module = NETS["relu"]().double()
+    batches = torch.arange(25).repeat(6, 1)
+    once = compiled(module, "adam", "cross_entropy", batches, whole=True)
+    assert (once == compiled(module, "adam", "cross_entropy", batches)).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("chunk", [4, 25, 256])
+@pytest.mark.parametrize("name", ["linear", "deep"])
+def test_counts(name: str, chunk: int, loss: str) -> None:
+    torch.manual_seed(1)
+    module = NETS[name]().double()
+    store, index, y, _ = data()
+    net = dense_net(module)
+    assert net is not None
+    flat = nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
+    form = net.sizes, net.biased, net.codes, net.options, LOSSES.index(loss)
+    right, total = kernels.count(store.numpy(), index.numpy(), y.numpy(), chunk, flat, *form)
+    same_right, mean = counting.count(module, store, index, y, loss)
+    assert 0 < right < 25
+    assert (right, total / 25) == (same_right, pytest.approx(mean, rel=1e-12))
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        [1.0, 1.0, 0.0],
+        [np.nan, 0.0, 0.0],
+        [1.0, np.nan, 0.0],
+        [np.inf, 0.0, 0.0],
+        [1.0, -np.inf, 0.0],
+        [1.0, np.inf, 0.0],
+        [2.0, 1.0, 0.0],
+        [0.0, 1.0, 0.0],
+    ],
+)
+def test_ties_and_numbers_that_are_none_are_wrong(logits: list[float]) -> None:
+    """A model of biases alone gives any logits."""
+    form = np.array([1, 3]), np.array([1]), np.array([0]), np.array([0.0]), 0
+    samples = np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    right, total = kernels.count(*samples, 256, np.array([0.0, 0.0, 0.0, *logits]), *form)
+    assert right == int(counting.is_right(torch.tensor([logits]), torch.tensor([0])).sum())
+    own = loss_of("cross_entropy", torch.tensor([logits], dtype=torch.float64), torch.tensor([0]))
+    assert np.isfinite(total) == bool(own.isfinite())
+
+
+def test_a_divergence_is_seen() -> None:
+    torch.manual_seed(1)
+    module = NETS["relu"]().double()
+    flat = compiled(module, "sgd:lr=1e200", "squared", data()[3])
+    assert not np.isfinite(flat).all()
