@@ -13,6 +13,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
 
 from emc.optimizers.plan import UpdateKind
 from emc.training.dense import Activation, Array, Ints
@@ -37,58 +40,175 @@ def _compiled(function: _Function) -> _Function:
 
 
 @_compiled
-def _activate(code: int, slope: float, A: Array, slopes: Array) -> None:
-    """Turn pre-activations A: (b, h) into activations, and write the derivatives into slopes: (b, h)."""
-    one = A.dtype.type(1)
-    zero = A.dtype.type(0)
-    a = A.dtype.type(slope)
-    half = A.dtype.type(0.5)
-    for i in range(A.shape[0]):
-        if code == LEAKY:
-            for j in range(A.shape[1]):
-                z = A[i, j]
-                below = not z > zero
-                slopes[i, j] = a if below else one
-                A[i, j] = z * a if z < zero else z
-        elif code == TANH:
-            for j in range(A.shape[1]):
-                A[i, j] = np.tanh(A[i, j])
-                slopes[i, j] = one - A[i, j] * A[i, j]
-        elif code == SIGMOID:
-            for j in range(A.shape[1]):
-                A[i, j] = one / (one + np.exp(-A[i, j]))
-                slopes[i, j] = A[i, j] * (one - A[i, j])
-        elif code == SILU:
-            for j in range(A.shape[1]):
-                z = A[i, j]
-                s = one / (one + np.exp(-z))
-                A[i, j] = z * s
-                slopes[i, j] = s * (one + z * (one - s))
-        elif code == ELU:
-            for j in range(A.shape[1]):
-                z = A[i, j]
-                A[i, j] = z if z > zero else a * np.expm1(z)
-                slopes[i, j] = one if z > zero else A[i, j] + a
-        elif code == GELU:
-            for j in range(A.shape[1]):
-                z = A[i, j]
-                phi = half * (one + math.erf(z * A.dtype.type(0.7071067811865476)))
-                A[i, j] = z * phi
-                slopes[i, j] = phi + z * np.exp(-half * z * z) * A.dtype.type(0.3989422804014327)
-        elif code == GELU_TANH:
-            for j in range(A.shape[1]):
-                z = A[i, j]
-                scale, cube = A.dtype.type(0.7978845608028654), A.dtype.type(0.044715)
-                t = np.tanh(scale * (z + cube * z * z * z))
-                A[i, j] = half * z * (one + t)
-                inner = scale * (one + A.dtype.type(3) * cube * z * z)
-                slopes[i, j] = half * (one + t) + half * z * (one - t * t) * inner
+def _gather(store: Array, row: int, out: Array, i: int) -> None:
+    """Copy a row of the store into row i; an assignment of slices takes three seconds to compile."""
+    for k in range(out.shape[1]):
+        out[i, k] = store[row, k]
+
+
+@_compiled
+def _widths(sizes: Ints) -> tuple[int, int]:
+    """Units of all layers with the inputs, and of the largest layer without them."""
+    total, largest = sizes[0], 0
+    for size in sizes[1:]:
+        total += size
+        largest = max(largest, size)
+    return total, largest
+
+
+def _bitcast(typing: Any, bits: Any) -> Any:  # noqa: ARG001 - numba's form
+    """The float32 whose bits an int32 holds."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+_float_of_bits: Any = intrinsic(_bitcast)
+
+
+def exp(x: float) -> float:
+    """e ** x: the library's in float64; in float32 a polynomial, which vectors can do, right to 2.4e-7.
+
+    References:
+        Moshier 1989, Methods and Programs for Mathematical Functions (Cephes, expf).
+    """
+    return math.exp(x)
+
+
+def tanh(x: float) -> float:
+    """Hyperbolic tangent, as `exp` has it (Cephes, tanhf)."""
+    return math.tanh(x)
+
+
+def normal(x: float) -> float:
+    """The standard normal distribution function, as `exp` has it, in float32 right to 4e-6 above -5.
+
+    References:
+        Press et al. 1992, Numerical Recipes in C, section 6.2 (erfcc, relative error below 1.2e-7).
+    """
+    return 0.5 * math.erfc(-x * 0.7071067811865476)
+
+
+@overload(exp)
+def _exp(x: Any) -> Callable[[Any], Any]:
+    def exp64(x: Any) -> Any:
+        return math.exp(x)
+
+    def exp32(x: Any) -> Any:
+        number = np.float32
+        held = min(max(x, number(-87.3)), number(88.7))
+        power = np.floor(held * number(1.44269504088896341) + number(0.5))
+        r = held - power * number(0.693359375) - power * number(-2.12194440e-4)
+        p = number(1.9875691500e-4)
+        p = p * r + number(1.3981999507e-3)
+        p = p * r + number(8.3334519073e-3)
+        p = p * r + number(4.1665795894e-2)
+        p = p * r + number(1.6666665459e-1)
+        p = p * r + number(5.0000001201e-1)
+        value = (p * r * r + r + number(1)) * _float_of_bits((np.int32(power) + np.int32(127)) << np.int32(23))
+        value = number(0) if x < number(-87.3) else value
+        value = number(np.inf) if x > number(88.7) else value
+        return value if not np.isnan(x) else x
+
+    return exp32 if x == types.float32 else exp64
+
+
+@overload(tanh)
+def _tanh(x: Any) -> Callable[[Any], Any]:
+    def tanh64(x: Any) -> Any:
+        return math.tanh(x)
+
+    def tanh32(x: Any) -> Any:
+        number = np.float32
+        size = abs(x)
+        large = number(1) - number(2) / (exp(size + size) + number(1))
+        s = x * x
+        p = number(-5.70498872745e-3)
+        p = p * s + number(2.06390887954e-2)
+        p = p * s + number(-5.37397155531e-2)
+        p = p * s + number(1.33314422036e-1)
+        p = p * s + number(-3.33332819422e-1)
+        return p * s * x + x if size < number(0.625) else (large if x > number(0) else -large)
+
+    return tanh32 if x == types.float32 else tanh64
+
+
+@overload(normal)
+def _normal(x: Any) -> Callable[[Any], Any]:
+    def normal64(x: Any) -> Any:
+        return 0.5 * math.erfc(-x * 0.7071067811865476)
+
+    def normal32(x: Any) -> Any:
+        number = np.float32
+        size = abs(x) * number(0.7071067811865476)
+        t = number(1) / (number(1) + number(0.5) * size)
+        p = number(0.17087277)
+        p = p * t + number(-0.82215223)
+        p = p * t + number(1.48851587)
+        p = p * t + number(-1.13520398)
+        p = p * t + number(0.27886807)
+        p = p * t + number(-0.18628806)
+        p = p * t + number(0.09678418)
+        p = p * t + number(0.37409196)
+        p = p * t + number(1.00002368)
+        tail = number(0.5) * t * exp(p * t - size * size - number(1.26551223))
+        return number(1) - tail if x > number(0) else tail
+
+    return normal32 if x == types.float32 else normal64
+
+
+@_compiled
+def _activate(code: int, option: float, A: Array, slopes: Array) -> None:
+    """Turn pre-activations A: (b * h,) into activations, and write the derivatives into slopes: (b * h,)."""
+    number = A.dtype.type
+    zero, half, one = number(0), number(0.5), number(1)
+    a = number(option)
+    if code == LEAKY:
+        for i in range(len(A)):
+            slopes[i] = one if A[i] > zero else a
+            A[i] = A[i] * a if A[i] < zero else A[i]
+    elif code == TANH:
+        for i in range(len(A)):
+            A[i] = tanh(A[i])
+            slopes[i] = one - A[i] * A[i]
+    elif code == GELU:
+        peak = number(0.3989422804014327)
+        for i in range(len(A)):
+            z, share = A[i], normal(A[i])
+            A[i] = z * share
+            slopes[i] = share + z * peak * exp(-half * z * z)
+    elif code == GELU_TANH:
+        scale, cube = number(0.7978845608028654), number(0.044715)
+        for i in range(len(A)):
+            z = A[i]
+            t = tanh(scale * (z + cube * z * z * z))
+            A[i] = half * z * (one + t)
+            slopes[i] = half * (one + t + z * (one - t * t) * scale * (one + number(3) * cube * z * z))
+    elif code == ELU:
+        for i in range(len(A)):
+            z = A[i]
+            t = tanh(half * min(z, zero))
+            below = a * (t + t) / (one - t)  # a * expm1(z)
+            A[i] = z if z > zero else below
+            slopes[i] = one if z > zero else below + a
+    elif code == SILU:
+        for i in range(len(A)):
+            z = A[i]
+            s = one / (one + exp(-z))
+            A[i] = z * s
+            slopes[i] = s * (one + z * (one - s))
+    elif code == SIGMOID:
+        for i in range(len(A)):
+            A[i] = one / (one + exp(-A[i]))
+            slopes[i] = A[i] * (one - A[i])
 
 
 @_compiled
 def _forward(flat: Array, sizes: Ints, biased: Ints, codes: Ints, options: Array, acts: Array, slopes: Array) -> Array:
     """Logits (b, K); acts holds the inputs first and takes each layer's activations, one after the other."""
-    rows = acts.shape[0] // sizes.sum()
+    rows = len(acts) // _widths(sizes)[0]
     weight, seen = 0, 0
     A = acts[: rows * sizes[0]].reshape(rows, sizes[0])
     for layer in range(len(codes)):
@@ -105,35 +225,39 @@ def _forward(flat: Array, sizes: Ints, biased: Ints, codes: Ints, options: Array
                     B[i, j] += shift[j]
             weight += fan_out
         if codes[layer] != IDENTITY:
-            D = slopes[seen : seen + rows * fan_out].reshape(rows, fan_out)
-            _activate(codes[layer], options[layer], B, D)
+            end = seen + rows * fan_out
+            _activate(codes[layer], options[layer], acts[seen:end], slopes[seen:end])
         A = B
     return A
 
 
 @_compiled
 def _differentiate(loss: int, logits: Array, y: Ints, out: Array) -> None:
-    """The gradient of the mean loss by the logits, (b, K) into out."""
+    """The gradient of the mean loss by the logits (b, K), into out: (b * K,)."""
     rows, K = logits.shape
-    share = logits.dtype.type(1.0 / rows)
-    two = logits.dtype.type(2)
+    number = logits.dtype.type
+    if loss != CROSS_ENTROPY:
+        share = number(2.0 / rows)
+        for i in range(rows):
+            for k in range(K):
+                out[i * K + k] = share * (logits[i, k] - number(k == y[i]))
+        return
     for i in range(rows):
-        if loss == CROSS_ENTROPY:
-            top = logits[i, 0]
-            for k in range(1, K):
-                top = max(top, logits[i, k])
-            total = logits.dtype.type(0)
-            for k in range(K):
-                out[i, k] = np.exp(logits[i, k] - top)
-                total += out[i, k]
-            scale = share / total
-            for k in range(K):
-                out[i, k] *= scale
-            out[i, y[i]] -= share
-        else:
-            for k in range(K):
-                out[i, k] = two * share * logits[i, k]
-            out[i, y[i]] -= two * share
+        top = logits[i, 0]
+        for k in range(1, K):
+            top = max(top, logits[i, k])
+        for k in range(K):
+            out[i * K + k] = logits[i, k] - top
+    for i in range(len(out)):
+        out[i] = exp(out[i])
+    for i in range(rows):
+        total = number(0)
+        for k in range(K):
+            total += out[i * K + k]
+        scale = number(1.0 / rows) / total
+        for k in range(K):
+            out[i * K + k] *= scale
+        out[i * K + y[i]] -= number(1.0 / rows)
 
 
 @_compiled
@@ -141,7 +265,7 @@ def _backward(
     flat: Array, sizes: Ints, biased: Ints, codes: Ints, acts: Array, slopes: Array, deltas: Array, gradient: Array
 ) -> None:
     """The gradient by the parameters, (P,); deltas: (2, b * largest layer) holds that by the logits first."""
-    rows = acts.shape[0] // sizes.sum()
+    rows = len(acts) // _widths(sizes)[0]
     weight, seen, side = len(flat), len(acts) - rows * sizes[-1], 0
     for layer in range(len(codes) - 1, -1, -1):
         fan_in, fan_out = sizes[layer], sizes[layer + 1]
@@ -231,17 +355,18 @@ def train(
         lr: learning rate of these steps.
     """
     b = positions.shape[1]
-    acts = np.empty(b * sizes.sum(), flat.dtype)
-    slopes = np.empty(b * sizes.sum(), flat.dtype)
-    deltas = np.empty((2, b * sizes[1:].max()), flat.dtype)
+    total, largest = _widths(sizes)
+    acts = np.empty(b * total, flat.dtype)
+    slopes = np.empty(b * total, flat.dtype)
+    deltas = np.empty((2, b * largest), flat.dtype)
     gradient = np.empty(len(flat), flat.dtype)
     X = acts[: b * sizes[0]].reshape(b, sizes[0])
     y = np.empty(b, np.int64)
-    out = deltas[0, : b * sizes[-1]].reshape(b, sizes[-1])
+    out = deltas[0, : b * sizes[-1]]
     for step in range(steps):
         if step == 0 or not whole:
             for i in range(b):
-                X[i] = store[rows[positions[step, i]]]
+                _gather(store, rows[positions[step, i]], X, i)
                 y[i] = labels[positions[step, i]]
         logits = _forward(flat, sizes, biased, codes, options, acts, slopes)
         _differentiate(loss, logits, y, out)
@@ -264,20 +389,20 @@ def count(
 ) -> tuple[int, float]:
     """Right answers, as `emc.training.counting.is_right` has it, and summed loss of all samples, `chunk` at a time."""
     n = len(rows)
-    right, total = 0, 0.0
+    right, summed = 0, 0.0
     for start in range(0, n, chunk):
         b = min(chunk, n - start)
-        acts = np.empty(b * sizes.sum(), flat.dtype)
-        slopes = np.empty(b * sizes.sum(), flat.dtype)
+        acts = np.empty(b * _widths(sizes)[0], flat.dtype)
+        slopes = np.empty(len(acts), flat.dtype)
         X = acts[: b * sizes[0]].reshape(b, sizes[0])
         for i in range(b):
-            X[i] = store[rows[start + i]]
+            _gather(store, rows[start + i], X, i)
         logits = _forward(flat, sizes, biased, codes, options, acts, slopes)
         for i in range(b):
             y = labels[start + i]
             right += _is_right(logits[i], y)
-            total += _sample_loss(loss, logits[i], y)
-    return right, total
+            summed += _sample_loss(loss, logits[i], y)
+    return right, summed
 
 
 @_compiled

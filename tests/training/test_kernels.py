@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import numba
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 from torch import Tensor, nn
 
 from emc.optimizers import OPTIMIZERS
@@ -164,3 +166,51 @@ def test_a_divergence_is_seen() -> None:
     module = NETS["relu"]().double()
     flat = compiled(module, "sgd:lr=1e200", "squared", data()[3])
     assert not np.isfinite(flat).all()
+
+
+@numba.njit
+def apply_exp(x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = kernels.exp(x[i])
+    return out
+
+
+@numba.njit
+def apply_tanh(x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = kernels.tanh(x[i])
+    return out
+
+
+@numba.njit
+def apply_normal(x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = kernels.normal(x[i])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("own", "exact", "reach", "tolerance"),
+    [(apply_exp, np.exp, 87.0, 2.4e-7), (apply_tanh, np.tanh, 12.0, 3e-7), (apply_normal, ndtr, 5.0, 4e-6)],
+)
+def test_float32_functions_against_float64(
+    own: Callable[[np.ndarray], np.ndarray], exact: Callable[[np.ndarray], np.ndarray], reach: float, tolerance: float
+) -> None:
+    x = np.linspace(-reach, reach, 400_001, dtype=np.float32)
+    near_zero = np.geomspace(1e-30, 1, 10_001, dtype=np.float32)
+    x = np.concatenate([x, near_zero, -near_zero])
+    x = x[np.abs(exact(x.astype(np.float64))) > 1e-37]
+    np.testing.assert_allclose(own(x), exact(x.astype(np.float64)), rtol=tolerance)
+
+
+@pytest.mark.parametrize(("own", "exact"), [(apply_exp, np.exp), (apply_tanh, np.tanh), (apply_normal, ndtr)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_functions_at_the_ends(
+    own: Callable[[np.ndarray], np.ndarray], exact: Callable[[np.ndarray], np.ndarray], kind: type
+) -> None:
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 200.0, -200.0], dtype=kind)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(own(x), exact(x), rtol=1e-6, atol=1e-37)
