@@ -261,6 +261,7 @@ def sync(descriptor):
 
 def measure():
     journal_module._write_all, os.fsync = write, sync
+    journal_module.SYNC_SHARE = 1 if life < 8 else rng.choice([1, 0.05])
     with journal_module.Journal("journal.jsonl") as journal:
         executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6), slots=24)
         outcome = run_engine(executor, Search(), 16, 2000, journal=journal, replicates=8, speculation=3)
@@ -525,20 +526,47 @@ def test_without_news_the_observer_is_not_called_all_the_time(monkeypatch: pytes
     assert [progress.probes for progress in seen] == [n // 2 + (n % 2) for n in range(16)]
 
 
-def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path) -> None:
+def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, told = tmp_path / "journal.jsonl", []
 
     def observe(progress: Progress) -> None:
         told.append(progress.probes)
         assert len(keys(path)) == progress.probes
 
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
     with Journal(path) as journal:
         run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, journal=journal, observer=observe)
     assert told == list(range(1, 9))
 
 
+def test_verdicts_are_synced_in_groups_and_nobody_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told, sync = tmp_path / "journal.jsonl", [], os.fsync
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (sync(descriptor), synced.append(len(keys(path)))))
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)  # the group of the first sync is the last one that is due
+    with Journal(path) as journal:
+        executor = OracleExecutor(memoriser(50))
+        observer: Callable[[Progress], None] = lambda progress: told.append((progress.probes, len(keys(path))))  # noqa: E731
+        outcome = run_engine(executor, EXACT, 16, 100, journal=journal, observer=observer)
+        assert synced == [1, 8]
+        assert journal.synced
+    assert told == [(1, 1), (8, 8)]
+    assert synced == [1, 8]
+    assert outcome == undisturbed(memoriser(50), EXACT, 16, 100)
+
+
+def test_what_an_interruption_shows_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        outcome = run_engine(OracleExecutor(memoriser(50), stop_after=5), EXACT, 16, 100, journal=journal)
+        assert (outcome.interrupted, len(outcome.probes), journal.synced) == (True, 5, True)
+
+
 def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
     with Journal(path) as journal:
         executor = OracleExecutor(memoriser(50))
         sync, left = os.fsync, iter([True, True, False])
