@@ -1,7 +1,8 @@
 """The journal: one line of JSON a verdict, appended under a lock and synced before it counts.
 
 Verdicts are committed in groups: a line is written as soon as there is a verdict, so that it outlives the process, and
-one sync, after which it outlives the machine too, is for all lines since the last. A line that a dying process tore is cut off when the journal is next opened for writing: it was never acknowledged.
+one sync, after which it outlives the machine too, is for all lines since the last. A line that a dying process tore is
+cut off when the journal is next opened for writing: it was never acknowledged.
 """
 
 from __future__ import annotations

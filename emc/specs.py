@@ -445,7 +445,8 @@ class Probe:
     @cached_property
     def key(self) -> str:
         """The probe's identity in the journal: the `digest` of its fields, by hand since it is asked for so often."""
-        text = f'{{"attempt":{self.attempt},"base":{encode_basestring_ascii(self.base)},"n":{self.n},"replicate":{self.replicate}}}'
+        base = encode_basestring_ascii(self.base)
+        text = f'{{"attempt":{self.attempt},"base":{base},"n":{self.n},"replicate":{self.replicate}}}'
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

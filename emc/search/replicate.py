@@ -93,8 +93,8 @@ class ReplicateSearch:
         while self._frontier and len(self._wanted) < most:
             guesses = self._frontier.popleft()
             missing = self._first_missing(guesses)
-            if missing is None or missing in self._wanted:  # both outcomes of a `verify` probe lead to the same next one
-                continue
+            if missing is None or missing in self._wanted:
+                continue  # both outcomes of a `verify` probe lead to the same next one
             self._wanted[missing] = None
             self._frontier += [{**guesses, missing: shown} for shown in (Shown.FITTED, Shown.NOT_FITTED)]
         return list(self._wanted)[:most]
