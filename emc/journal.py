@@ -23,7 +23,7 @@ from emc.results import ProbeResult
 SCHEMA = 1
 
 #: Of the time, syncing takes at most this share where a group may grow: a disk may take 0.2 ms or 20 for a sync.
-SYNC_SHARE = 0.05
+SYNC_SHARE = 0.02
 
 
 class Journal:
