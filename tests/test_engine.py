@@ -35,9 +35,11 @@ from oracles import (
 from emc import engine as engine_module
 from emc.engine import Engine
 from emc.errors import JournalError
+from emc.estimators.mean_error import MeanError
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Verdict
+from emc.search.base import Ask
 from emc.specs import Probe, Search
 
 settings.register_profile("emc", deadline=None, derandomize=True)
@@ -46,6 +48,8 @@ settings.load_profile("emc")
 EXACT = Search(tolerance=0)
 VERIFIED = Search(tolerance=0, verify=1)
 GROWTH = st.floats(1.1, 9.0).map("geometric:factor={}".format)
+SPECULATION = st.none() | st.integers(1, 8)
+SLOTS = st.integers(1, 20)
 
 
 def only(outcome: Outcome) -> Replicate:
@@ -68,12 +72,12 @@ def keys(path: Path, key_of: Callable[[Any], str] = itemgetter("key")) -> list[s
     return [key_of(json.loads(raw)) for raw in path.read_bytes().splitlines(True) if raw.endswith(b"\n")]
 
 
-@given(sizes(1000), st.integers(0, 1050), GROWTH, st.integers(2, 5), st.integers(1, 8), st.integers(0, 99))
+@given(sizes(1000), st.integers(0, 1050), GROWTH, st.integers(2, 5), SPECULATION, st.integers(0, 99), SLOTS)
 def test_a_model_that_memorises_k_samples_has_an_emc_of_k(
-    size: tuple[int, int], k: int, growth: str, sections: int, speculation: int, order: int
+    size: tuple[int, int], k: int, growth: str, sections: int, speculation: int | None, order: int, slots: int
 ) -> None:
     search = Search(growth=growth, sections=sections, tolerance=0)
-    executor = OracleExecutor(memoriser(k), order=order)
+    executor = OracleExecutor(memoriser(k), order=order, slots=slots)
     outcome = run_engine(executor, search, *size, replicates=2, speculation=speculation)
     assert not outcome.interrupted
     for replicate in outcome.replicates:
@@ -101,11 +105,11 @@ def test_small_sizes_are_probed_like_any_other(k: int, asked: list[int], expecte
 
 
 @settings(max_examples=100)
-@given(searches(), sizes(), oracles(), st.integers(1, 8), st.integers(0, 99))
+@given(searches(), sizes(), oracles(), SPECULATION, st.integers(0, 99), SLOTS)
 def test_both_ends_of_every_bracket_are_probes_that_were_trained(
-    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int, order: int
+    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int | None, order: int, slots: int
 ) -> None:
-    executor = OracleExecutor(oracle, order=order)
+    executor = OracleExecutor(oracle, order=order, slots=slots)
     outcome = run_engine(executor, search, *size, replicates=2, speculation=speculation)
     assert all(1 <= probe.n <= size[1] for probe in executor.added)
     trained = {(r.replicate, r.n, r.verdict) for r in executor.results}
@@ -123,11 +127,17 @@ def test_both_ends_of_every_bracket_are_probes_that_were_trained(
 
 
 @settings(max_examples=100)
-@given(searches(), sizes(), oracles(), st.integers(1, 8), st.integers(0, 10**6), st.integers(1, 3))
+@given(searches(), sizes(), oracles(), SPECULATION, st.integers(0, 10**6), SLOTS, st.integers(1, 3))
 def test_asking_ahead_and_the_order_of_verdicts_change_nothing(
-    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int, order: int, replicates: int
+    search: Search,
+    size: tuple[int, int],
+    oracle: Noisy,
+    speculation: int | None,
+    order: int,
+    slots: int,
+    replicates: int,
 ) -> None:
-    executor = OracleExecutor(oracle, order=order)
+    executor = OracleExecutor(oracle, order=order, slots=slots)
     outcome = run_engine(executor, search, *size, replicates=replicates, speculation=speculation)
     assert outcome == undisturbed(oracle, search, *size, replicates=replicates)
     trained = [result.key for result in executor.results]
@@ -161,17 +171,23 @@ def test_one_replicate_that_diverges_leaves_the_others_alone() -> None:
 
 @settings(max_examples=50)
 @given(
-    searches(), sizes(), oracles(), st.lists(st.integers(0, 12), max_size=4), st.integers(0, 10**6), st.integers(1, 8)
+    searches(), sizes(), oracles(), st.lists(st.integers(0, 12), max_size=4), st.integers(0, 10**6), SPECULATION, SLOTS
 )
 def test_an_interrupted_measurement_resumes_to_the_same_end(
-    search: Search, size: tuple[int, int], oracle: Noisy, stops: list[int], order: int, speculation: int
+    search: Search,
+    size: tuple[int, int],
+    oracle: Noisy,
+    stops: list[int],
+    order: int,
+    speculation: int | None,
+    slots: int,
 ) -> None:
     expected = undisturbed(oracle, search, *size, replicates=2)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
         for run, stop in enumerate([*stops, None]):
             known = set(keys(path))
-            executor = OracleExecutor(oracle, order=order + run, stop_after=stop)
+            executor = OracleExecutor(oracle, order=order + run, stop_after=stop, slots=slots)
             with Journal(path) as journal:
                 outcome = run_engine(executor, search, *size, journal=journal, replicates=2, speculation=speculation)
             assert not known & {probe.key for probe in executor.added}, "what is acknowledged is not trained again"
@@ -247,8 +263,9 @@ def sync(descriptor):
 
 def measure():
     journal_module._write_all, os.fsync = write, sync
+    journal_module.SYNC_SHARE = 1 if life < 8 else rng.choice([1, 0.02])
     with journal_module.Journal("journal.jsonl") as journal:
-        executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6))
+        executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6), slots=24)
         outcome = run_engine(executor, Search(), 16, 2000, journal=journal, replicates=8, speculation=3)
     with open("outcome.txt", "w") as file:
         file.write(repr(outcome))
@@ -317,8 +334,8 @@ def test_a_fresh_measurement_trains_again_whatever_the_journal_holds(tmp_path: P
 
 
 def test_a_fresh_measurement_trains_each_probe_once() -> None:
-    executor = OracleExecutor(memoriser(50), order=1)
-    run_engine(executor, EXACT, 16, 100, fresh=True, speculation=8)
+    executor = OracleExecutor(memoriser(50), order=1, slots=8)
+    run_engine(executor, EXACT, 16, 100, fresh=True)
     trained = [result.key for result in executor.results]
     assert len(trained) == len(set(trained))
 
@@ -405,8 +422,8 @@ def test_divergence_is_tried_again_with_fresh_seeds_and_is_no_evidence() -> None
 
 
 def test_a_failure_drops_the_larger_sizes_asked_ahead() -> None:
-    executor = OracleExecutor(memoriser(10))
-    outcome = run_engine(executor, EXACT, 16, 1000, speculation=4)
+    executor = OracleExecutor(memoriser(10), slots=4)
+    outcome = run_engine(executor, EXACT, 16, 1000)
     # Ahead of 16 lie 32 and 64 should it fit, and 8 should it not.
     assert sized(executor.added)[:4] == [16, 32, 8, 64]
     assert sized(executor.dropped)[:2] == [32, 64]
@@ -415,15 +432,15 @@ def test_a_failure_drops_the_larger_sizes_asked_ahead() -> None:
 
 
 def test_a_fit_drops_the_smaller_sizes_asked_ahead() -> None:
-    executor = OracleExecutor(memoriser(1000))
-    run_engine(executor, EXACT, 16, 1000, speculation=4)
+    executor = OracleExecutor(memoriser(1000), slots=4)
+    run_engine(executor, EXACT, 16, 1000)
     assert sized(executor.dropped)[0] == 8
     assert 8 not in sized(executor.results)
 
 
 def test_verdicts_off_the_path_are_journaled_and_not_in_the_result() -> None:
-    journal, executor = Journal(None), OracleExecutor(memoriser(50), order=0)
-    outcome = run_engine(executor, EXACT, 16, 1000, journal=journal, speculation=8)
+    journal, executor = Journal(None), OracleExecutor(memoriser(50), order=0, slots=8)
+    outcome = run_engine(executor, EXACT, 16, 1000, journal=journal)
     used = {probe.key for probe in outcome.probes}
     off_path = [result for result in executor.results if result.key not in used]
     assert off_path
@@ -459,12 +476,12 @@ def test_the_observer_sees_the_bracket_after_every_verdict() -> None:
     assert len(outcome.probes) == 8
 
 
-@given(st.integers(0, 110), st.integers(0, 99), st.integers(1, 8), st.integers(1, 3))
+@given(st.integers(0, 110), st.integers(0, 99), SPECULATION, SLOTS, st.integers(1, 3))
 def test_what_the_observer_sees_is_proved_and_only_ever_narrows(
-    k: int, order: int, speculation: int, replicates: int
+    k: int, order: int, speculation: int | None, slots: int, replicates: int
 ) -> None:
     seen: list[tuple[Progress, int]] = []
-    executor = OracleExecutor(memoriser(k), order=order)
+    executor = OracleExecutor(memoriser(k), order=order, slots=slots)
 
     def observe(progress: Progress) -> None:
         told = executor.results
@@ -511,20 +528,47 @@ def test_without_news_the_observer_is_not_called_all_the_time(monkeypatch: pytes
     assert [progress.probes for progress in seen] == [n // 2 + (n % 2) for n in range(16)]
 
 
-def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path) -> None:
+def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, told = tmp_path / "journal.jsonl", []
 
     def observe(progress: Progress) -> None:
         told.append(progress.probes)
         assert len(keys(path)) == progress.probes
 
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
     with Journal(path) as journal:
         run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, journal=journal, observer=observe)
     assert told == list(range(1, 9))
 
 
+def test_verdicts_are_synced_in_groups_and_nobody_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told, sync = tmp_path / "journal.jsonl", [], os.fsync
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (sync(descriptor), synced.append(len(keys(path)))))
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)  # the group of the first sync is the last one that is due
+    with Journal(path) as journal:
+        executor = OracleExecutor(memoriser(50))
+        observer: Callable[[Progress], None] = lambda progress: told.append((progress.probes, len(keys(path))))  # noqa: E731
+        outcome = run_engine(executor, EXACT, 16, 100, journal=journal, observer=observer)
+        assert synced == [1, 8]
+        assert journal.synced
+    assert told == [(1, 1), (8, 8)]
+    assert synced == [1, 8]
+    assert outcome == undisturbed(memoriser(50), EXACT, 16, 100)
+
+
+def test_what_an_interruption_shows_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        outcome = run_engine(OracleExecutor(memoriser(50), stop_after=5), EXACT, 16, 100, journal=journal)
+        assert (outcome.interrupted, len(outcome.probes), journal.synced) == (True, 5, True)
+
+
 def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
     with Journal(path) as journal:
         executor = OracleExecutor(memoriser(50))
         sync, left = os.fsync, iter([True, True, False])
@@ -557,7 +601,124 @@ def test_a_probe_that_two_searches_ask_for_is_trained_once_and_told_to_both() ->
 
 
 def test_a_probe_that_another_search_still_wants_is_not_dropped() -> None:
-    executor = OracleExecutor(memoriser(20), order=1)
+    executor = OracleExecutor(memoriser(20), order=1, slots=8)
     searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, Search(tolerance=0, sections=3))]
-    Engine(executor, Journal(None), speculation=8).run([("base", search) for search in searches])
+    Engine(executor, Journal(None)).run([("base", search) for search in searches])
     assert {ends(search.conclude()) for search in searches} == {(20, 21, Status.BRACKETED)}
+
+
+def begun(slots: int, replicates: int = 3, **settings: Any) -> list[tuple[int, int]]:
+    """Replicate and size of what is sent before the first verdict."""
+    executor = OracleExecutor(memoriser(50), slots=slots, stop_after=0)
+    run_engine(executor, EXACT, 16, 100, replicates=replicates, **settings)
+    return [(probe.replicate, probe.n) for probe in executor.added]
+
+
+def test_idle_room_is_filled_the_likeliest_first_and_shared_fairly() -> None:
+    needed = [(0, 16), (1, 16), (2, 16)]
+    larger = [(0, 32), (1, 32), (2, 32)]
+    smaller = [(0, 8), (1, 8), (2, 8)]
+    assert begun(slots=2) == begun(slots=3) == needed
+    assert begun(slots=5) == needed + larger[:2]
+    assert begun(slots=10) == needed + larger + smaller + [(0, 64)]
+    assert begun(slots=10, speculation=1) == needed
+    assert begun(slots=10, speculation=2) == needed + larger
+    assert begun(slots=10, speculation=3) == needed + larger + smaller
+
+
+def test_no_more_is_asked_ahead_than_a_search_can_come_to_ask() -> None:
+    executor = OracleExecutor(memoriser(3), slots=1000, stop_after=0)
+    run_engine(executor, Search(tolerance=0), 2, 4)
+    assert sorted(sized(executor.added)) == [1, 2, 3, 4]
+
+
+def test_a_guess_that_becomes_needed_goes_on() -> None:
+    executor = OracleExecutor(memoriser(1000), slots=3)
+    needed: list[set[int]] = []
+
+    def observe(_: Progress) -> None:
+        needed.append({probe.n for key, probe in executor.waiting.items() if key not in executor.ahead})
+
+    run_engine(executor, EXACT, 16, 100, observer=observe)
+    assert sized(executor.added)[:3] == [16, 32, 8]
+    assert needed[0] == {32}, "sent as a guess, and once"
+    assert sized(executor.added).count(32) == 1
+
+
+@settings(max_examples=60)
+@given(oracles(), SPECULATION, st.integers(0, 10**6), SLOTS, st.integers(2, 5))
+def test_a_search_that_needs_many_probes_at_once_finds_room_for_them(
+    oracle: Noisy, speculation: int | None, order: int, slots: int, replicates: int
+) -> None:
+    """Sizes of a mean error: one verdict may make as many probes needed as there are replicates."""
+    rule = Search(n_start=16, n_max=400, tolerance=0, criterion="error<=0.1")
+    found = []
+    for executor, ahead in (
+        (OracleExecutor(oracle), 1),
+        (OracleExecutor(oracle, order=order, slots=slots), speculation),
+    ):
+        estimator = MeanError(rule, replicates, 0.95)
+        other = MeasuredReplicate(EXACT, 16, 400, 0)
+        engine = Engine(executor, Journal(None), speculation=ahead)
+        assert not engine.run([("base", estimator.searches[0]), ("other", other)])
+        found.append((estimator.conclude(), other.conclude()))
+        assert not executor.waiting
+        assert engine.trained == executor.results
+        assert len(engine.unfinished) == len(executor.dropped)
+    assert found[0] == found[1]
+
+
+def test_what_is_needed_takes_the_place_of_the_last_guess() -> None:
+    """When the five probes of a mean error at 16 have failed, five at 8 are needed, and another search has guesses."""
+    executor = OracleExecutor(memoriser(10), slots=6)
+    engine = Engine(executor, Journal(None))
+    five = MeanError(Search(n_start=16, n_max=400, tolerance=0, criterion="error<=0.01"), 5, 0.95)
+    other = MeasuredReplicate(EXACT, 16, 400, 0)
+    after: list[list[tuple[str, int]]] = []
+
+    def observe(_: Progress) -> None:
+        after.append([(probe.base, probe.n) for probe in executor.waiting.values()])
+
+    engine.run([("five", five.searches[0]), ("other", other)], observe)
+    guesses = [("five", 32), ("other", 32), ("five", 32), ("other", 8)]
+    assert after[3] == [("five", 16), ("other", 16), *guesses[:3]]
+    assert after[4] == [("other", 16)] + [("five", 8)] * 5
+    assert [(probe.base, probe.n) for probe in executor.dropped[:4]] == [guesses[0], guesses[2], guesses[3], guesses[1]]
+    assert len(engine.unfinished) == len(executor.dropped)
+    assert (five.conclude().emc, other.bounds()) == (10, (10, 11))
+
+
+def test_an_engine_counts_what_it_trained_and_what_it_broke_off() -> None:
+    executor = OracleExecutor(memoriser(50), slots=4)
+    engine = Engine(executor, Journal(None))
+    search = MeasuredReplicate(EXACT, 16, 1000, 0)
+    seen: list[Progress] = []
+    engine.run([("base", search)], seen.append)
+    assert engine.trained == executor.results
+    assert len(engine.unfinished) == len(executor.dropped) > 0
+    assert seen[-1].steps == 10 * len(executor.results) + len(executor.dropped)
+
+
+def test_an_interruption_counts_what_was_under_way() -> None:
+    executor = OracleExecutor(memoriser(50), slots=4, stop_after=2)
+    engine = Engine(executor, Journal(None))
+    assert engine.run([("base", MeasuredReplicate(EXACT, 16, 1000, number)) for number in range(3)])
+    assert len(engine.trained) == 2
+    assert len(engine.unfinished) == len(executor.dropped) + len(executor.waiting)
+    assert len(executor.waiting) >= 3
+
+
+def test_a_thousand_searches_touch_only_what_a_verdict_concerns() -> None:
+    """Each search is asked about as often as its own verdicts, however many others there are."""
+
+    class Counted(MeasuredReplicate):
+        asked = 0
+
+        def ask(self, most: int = 1) -> list[Ask]:
+            self.asked += 1
+            return super().ask(most)
+
+    searches = [Counted(EXACT, 16, 100, number) for number in range(1000)]
+    executor = OracleExecutor(memoriser(50))
+    assert not Engine(executor, Journal(None)).run([("base", search) for search in searches])
+    assert {search.asked for search in searches} == {9}, "once at first, and after each of the 8 verdicts"

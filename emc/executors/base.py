@@ -13,18 +13,32 @@ class Executor(Protocol):
 
     name: str
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe in."""
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in.
+
+        Args:
+            probe: what to train; added again without `ahead`, one that was asked ahead is needed from now on.
+            ahead: asked ahead of need: while it waits, all needed ones go before it. The engine asks ahead within
+                `room` only, and drops such probes where a needed one finds none.
+        """
         ...
 
-    def drop(self, probe: Probe) -> None:
-        """Forget a probe, under way or not."""
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was, if it was under way."""
         ...
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
         ...
 
+    def room(self) -> int:
+        """Probes that could start now without slowing those under way."""
+        ...
+
     def advance(self) -> list[ProbeResult]:
         """Go on for a moment; the verdicts that came."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads, processes and memory; what is under way is forgotten."""
         ...
