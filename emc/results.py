@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ class ProbeResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            **asdict(self),
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "verdict": self.verdict.value,
             "evidence": None if self.evidence is None else self.evidence.key,
             "detail": dict(self.detail),
@@ -223,6 +223,7 @@ class EmcResult(Tabular):
         fingerprint: identity of the measurement.
         probes: all probes the searches used, in the order of replicate, n, attempt.
         cost: probes, steps, sample_steps, seconds of those probes.
+        unused: what this run trained beside them (see `unused`); empty where that was nothing.
         versions: of emc, torch, numpy, Python; device type, threads, trainer.
         detail: further numbers of the estimator; of those, `table` holds rows for the reader and `deciding` the keys of
             probes that decided.
@@ -254,6 +255,7 @@ class EmcResult(Tabular):
     detail: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     tuning: Mapping[str, Any] | None = None
+    unused: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def emc_per_parameter(self) -> float:
@@ -343,10 +345,7 @@ class EmcResult(Tabular):
             ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
-            (
-                "cost",
-                f"{self.cost['probes']:,.0f} probes, {self.cost['steps']:,.0f} steps, {self.cost['seconds']:,.1f} s",
-            ),
+            ("cost", f"{cost_text(self.cost)}{unused_text(self.unused)}"),
             ("fingerprint", self.fingerprint),
         ]
         return lines
@@ -408,9 +407,50 @@ def cost(probes: Iterable[ProbeResult]) -> dict[str, float]:
     }
 
 
+def cost_text(cost: Mapping[str, float]) -> str:
+    """A cost as a user reads it."""
+    return f"{cost['probes']:,.0f} probes, {cost['steps']:,.0f} steps, {cost['seconds']:,.1f} s"
+
+
+def unused(
+    used: Iterable[ProbeResult], trained: Iterable[ProbeResult], unfinished: Sequence[RunningProbe]
+) -> dict[str, float]:
+    """What was trained beside the probes that a result uses: asked ahead in vain, or broken off.
+
+    Args:
+        used: the result's probes.
+        trained: all verdicts that were trained for.
+        unfinished: trainings that were broken off.
+
+    Returns:
+        probes (with a verdict), unfinished, and the steps, sample_steps, seconds of both; empty where there are none.
+    """
+    keys = {probe.key for probe in used}
+    beside = [probe for probe in trained if probe.key not in keys]
+    if not beside and not unfinished:
+        return {}
+    broken_off = {
+        "probes": 0,
+        "steps": sum(run.steps for run in unfinished),
+        "sample_steps": sum(run.sample_steps for run in unfinished),
+        "seconds": sum(run.seconds for run in unfinished),
+    }
+    total = {name: value + broken_off[name] for name, value in cost(beside).items()}
+    return {**total, "unfinished": len(unfinished)}
+
+
+def unused_text(unused: Mapping[str, float]) -> str:
+    """The same as a user reads it, behind the cost of what was used."""
+    if not unused:
+        return ""
+    kinds = [f"{unused['probes']:,.0f} probes"] if unused["probes"] else []
+    kinds += [f"{unused['unfinished']:,.0f} broken off"] if unused["unfinished"] else []
+    return f"; also trained and not used: {', '.join(kinds)}, {unused['steps']:,.0f} steps, {unused['seconds']:,.1f} s"
+
+
 @dataclass(frozen=True)
 class RunningProbe:
-    """One training under way, as a live view shows it."""
+    """One training under way, as a live view shows it, or what became of it when it was broken off."""
 
     n: int
     replicate: int
@@ -418,6 +458,8 @@ class RunningProbe:
     correct: int
     steps: int
     budget: int
+    sample_steps: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from emc.errors import EmcError, TrainingError
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
 
@@ -13,18 +14,43 @@ class Executor(Protocol):
 
     name: str
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe in."""
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in.
+
+        Args:
+            probe: what to train; added again without `ahead`, one that was asked ahead is needed from now on.
+            ahead: asked ahead of need: while it waits, all needed ones go before it. The engine asks ahead within
+                `room` only, and drops such probes where a needed one finds none.
+        """
         ...
 
-    def drop(self, probe: Probe) -> None:
-        """Forget a probe, under way or not."""
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was, if it was under way."""
         ...
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
         ...
 
+    def room(self) -> int:
+        """Probes that could start now without slowing those under way."""
+        ...
+
     def advance(self) -> list[ProbeResult]:
         """Go on for a moment; the verdicts that came."""
         ...
+
+    def close(self) -> None:
+        """Let go of threads, processes and memory; what is under way is forgotten."""
+        ...
+
+
+def as_training_error(error: Exception) -> EmcError:
+    """What a user is told of an exception in a training; one that is told already stays."""
+    if isinstance(error, EmcError):
+        return error
+    message = str(error).split("\n")[0]
+    return TrainingError(
+        f"a training must run without errors, got {type(error).__name__}: {message}; "
+        "mend the model (--debug shows where)"
+    )

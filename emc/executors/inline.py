@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emc.errors import EmcError, SpecError, TrainingError
-from emc.executors.base import Executor
+from emc.errors import EmcError, SpecError
+from emc.executors.base import Executor, as_training_error
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.direct import DirectTrainer
@@ -40,17 +40,26 @@ class InlineExecutor:
             return self._direct
         return self._single if trainer == "single" or obstacle is not None else self._lockstep
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe in."""
-        self._chosen[setup_of(self._setups, probe)].add(probe)
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; see `Executor.add`."""
+        self._chosen[setup_of(self._setups, probe)].add(probe, ahead=ahead)
 
-    def drop(self, probe: Probe) -> None:
-        """Forget a probe, under way or not."""
-        self._chosen[setup_of(self._setups, probe)].drop(probe)
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was, if it was under way."""
+        return self._chosen[setup_of(self._setups, probe)].drop(probe)
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
         return [run for trainer in self._trainers for run in trainer.running()]
+
+    def room(self) -> int:
+        """Probes that could start now, whichever trainer they are for: the trainers take turns on one thread."""
+        return min((trainer.room() for trainer in self._trainers), default=0)
+
+    def close(self) -> None:
+        """Let go of all probes."""
+        for trainer in self._trainers:
+            trainer.close()
 
     def advance(self) -> list[ProbeResult]:
         """Train up to the next exact count, each trainer in its turn.
@@ -63,11 +72,7 @@ class InlineExecutor:
         except EmcError:
             raise
         except Exception as error:  # whatever a user's own module may raise
-            message = str(error).split("\n")[0]
-            raise TrainingError(
-                f"a training must run without errors, got {type(error).__name__}: {message}; "
-                "mend the model (--debug shows where)"
-            ) from error
+            raise as_training_error(error) from error
 
 
 def stacking_obstacle(setup: Setup) -> str | None:

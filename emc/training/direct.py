@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from emc.training.counting import count, estimate_batch_norm
 from emc.training.evidence import conflict, tested
 from emc.training.losses import one_hot
 from emc.training.setup import Setup, Setups, setup_of
+from emc.training.waiting import Waiting
 
 
 class DirectTrainer:
@@ -31,28 +31,35 @@ class DirectTrainer:
 
     def __init__(self, setups: Setups) -> None:
         self._setups = setups
-        self._waiting: deque[Probe] = deque()
+        self._waiting = Waiting()
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe in."""
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; see `Executor.add`."""
         if setup_of(self._setups, probe).plan.solve is None:
             raise RuntimeError("the optimizer solves nothing")
-        self._waiting.append(probe)
+        self._waiting.add(probe, ahead=ahead)
 
     def drop(self, probe: Probe) -> None:
-        """Forget a probe."""
-        if probe in self._waiting:
-            self._waiting.remove(probe)
+        """Forget a probe; none is ever under way between two calls."""
+        self._waiting.remove(probe)
 
     def running(self) -> list[RunningProbe]:
         """None: a probe is solved within one call."""
         return []
 
+    def room(self) -> int:
+        """One probe, if none waits."""
+        return 0 if self._waiting else 1
+
+    def close(self) -> None:
+        """Let go of all probes."""
+        self._waiting.clear()
+
     def advance(self) -> list[ProbeResult]:
         """Solve the next probe."""
         if not self._waiting:
             return []
-        probe = self._waiting.popleft()
+        probe = self._waiting.take()
         setup = setup_of(self._setups, probe)
         known = conflict(setup, probe)
         if known is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from dataclasses import fields
 from typing import Any
 
@@ -18,8 +17,9 @@ from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude, conflict
 from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
-from emc.training.setup import Setup, Setups, setup_of
+from emc.training.setup import Setup, Setups, all_setups, setup_of
 from emc.training.stacking import StackedModel
+from emc.training.waiting import Waiting
 
 #: Settings that each member of a stack has for itself; any other one must be equal within a stack.
 OWN = frozenset(
@@ -52,26 +52,41 @@ class LockstepTrainer:
     def __init__(self, setups: Setups, limit: int) -> None:
         self._setups = setups
         self._limit = limit
-        self._waiting: deque[Probe] = deque()
+        self._waiting = Waiting()
         self._stacks: list[Stack] = []
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe in."""
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; see `Executor.add`."""
         if setup_of(self._setups, probe).plan.rule is None:
             raise RuntimeError("the optimizer has no stacked rule")
-        self._waiting.append(probe)
+        if not any(run.probe == probe for stack in self._stacks for run in stack.runs):
+            self._waiting.add(probe, ahead=ahead)
 
-    def drop(self, probe: Probe) -> None:
-        """Forget a probe, under way or not."""
-        if probe in self._waiting:
-            self._waiting.remove(probe)
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was, if it was under way."""
+        self._waiting.remove(probe)
+        found = None
         for stack in self._stacks:
-            stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
+            members = [i for i, run in enumerate(stack.runs) if run.probe == probe]
+            found = stack.runs[members[0]].status() if members else found
+            stack.leave(members)
         self._stacks = [stack for stack in self._stacks if stack.runs]
+        return found
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
         return [run.status() for stack in self._stacks for run in stack.runs]
+
+    def room(self) -> int:
+        """Probes that could start now; on a CPU every member adds its work, so that only an idle one has room."""
+        setups = all_setups(self._setups)
+        limit = self._limit if all(setup.pool.device.type == "cuda" for setup in setups) else 1
+        return max(0, limit - len(self._waiting) - sum(len(stack.runs) for stack in self._stacks))
+
+    def close(self) -> None:
+        """Let go of all probes."""
+        self._waiting.clear()
+        self._stacks.clear()
 
     def advance(self) -> list[ProbeResult]:
         """Train every probe under way for one tick; the verdicts of those that ended."""
@@ -91,7 +106,7 @@ class LockstepTrainer:
         entering: list[ProbeRun] = []
         room = self._limit - sum(len(stack.runs) for stack in self._stacks)
         while self._waiting and room > 0:
-            probe = self._waiting.popleft()
+            probe = self._waiting.take()
             setup = setup_of(self._setups, probe)
             verdict = conflict(setup, probe)
             if verdict is not None:
@@ -121,7 +136,7 @@ class LockstepTrainer:
         self._stacks.clear()
         torch.cuda.empty_cache()
         self._limit = max(1, min(self._limit, len(under_way)) // 2)
-        self._waiting.extendleft(reversed(under_way))
+        self._waiting.put_back(under_way)
 
 
 class Stack:

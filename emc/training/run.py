@@ -153,4 +153,5 @@ class ProbeRun:
 
     def status(self) -> RunningProbe:
         """What a live view shows."""
-        return RunningProbe(self.n, self.probe.replicate, self.probe.attempt, self.correct, self.steps, self.budget)
+        probe, spent = self.probe, (self.sample_steps, self.seconds)
+        return RunningProbe(self.n, probe.replicate, probe.attempt, self.correct, self.steps, self.budget, *spent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from emc.training.evidence import conclude, conflict
 from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
+from emc.training.waiting import Waiting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,30 +34,42 @@ class SingleTrainer:
 
     def __init__(self, setups: Setups) -> None:
         self._setups = setups
-        self._waiting: deque[Probe] = deque()
+        self._waiting = Waiting()
         self._current: _Training | None = None
 
-    def add(self, probe: Probe) -> None:
-        """Take a probe in."""
-        self._waiting.append(probe)
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; see `Executor.add`."""
+        if self._current is None or self._current.run.probe != probe:
+            self._waiting.add(probe, ahead=ahead)
 
-    def drop(self, probe: Probe) -> None:
-        """Forget a probe, under way or not."""
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was, if it was under way."""
         if self._current is not None and self._current.run.probe == probe:
+            found = self._current.run.status()
             self._current = None
-        elif probe in self._waiting:
-            self._waiting.remove(probe)
+            return found
+        self._waiting.remove(probe)
+        return None
 
     def running(self) -> list[RunningProbe]:
         """The training under way."""
         return [] if self._current is None else [self._current.run.status()]
+
+    def room(self) -> int:
+        """One probe, if nothing is under way or waits."""
+        return 0 if self._current is not None or self._waiting else 1
+
+    def close(self) -> None:
+        """Let go of all probes."""
+        self._waiting.clear()
+        self._current = None
 
     def advance(self) -> list[ProbeResult]:
         """Train up to the next exact count; the verdict if that ended a probe."""
         if self._current is None:
             if not self._waiting:
                 return []
-            probe = self._waiting.popleft()
+            probe = self._waiting.take()
             setup = setup_of(self._setups, probe)
             known = conflict(setup, probe)
             if known is not None:
