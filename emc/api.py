@@ -258,4 +258,5 @@ class Prepared:
             detail=found.detail,
             warnings=found.warnings,
             tuning=None if self.tuning is None else self.tuning.to_dict(),
+            unused=driven.unused(found.probes),
         )

@@ -126,8 +126,12 @@ class Journal:
         )
 
 
+#: One for all lines: `json.dumps` makes a new one for each.
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def _line(result: ProbeResult) -> bytes:
-    return json.dumps({"schema": SCHEMA, **result.to_dict()}, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode({"schema": SCHEMA, **result.to_dict()}).encode() + b"\n"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

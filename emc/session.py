@@ -6,7 +6,7 @@ import os
 import platform
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import emc
 from emc.engine import Engine, Observer
 from emc.executors.inline import InlineExecutor
 from emc.journal import Journal
+from emc.results import ProbeResult, RunningProbe, unused
 from emc.search.base import AskTell
 from emc.specs import RESULTS_VERSION, Execution
 from emc.training.setup import Setup
@@ -30,10 +31,18 @@ class Driven:
     Attributes:
         interrupted: whether Ctrl-C stopped it before every search had ended.
         versions: what its numbers were made with: versions, device type, threads, trainer.
+        trained: verdicts that it trained for, whether a search used them or not.
+        unfinished: trainings that it broke off.
     """
 
     interrupted: bool
     versions: Mapping[str, Any]
+    trained: Sequence[ProbeResult] = ()
+    unfinished: Sequence[RunningProbe] = ()
+
+    def unused(self, used: Iterable[ProbeResult]) -> dict[str, float]:
+        """What it trained beside the probes that were used; see `emc.results.unused`."""
+        return unused(used, self.trained, self.unfinished)
 
 
 def drive(
@@ -59,12 +68,12 @@ def drive(
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
     executor = InlineExecutor(setups, execution)  # may refuse, and then there shall be no journal
-    with Journal(path) as journal, _threads(_num_threads(setups.values(), execution)):
+    with closing(executor), Journal(path) as journal, _threads(_num_threads(setups.values(), execution)):
         engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
         interrupted = engine.run(searches, observer)
         device = ", ".join({setup.pool.device.type: None for setup in setups.values()})
         facts = {"device": device, "trainer": executor.name}
-        return Driven(interrupted, {**versions(), **facts})
+        return Driven(interrupted, {**versions(), **facts}, engine.trained, engine.unfinished)
 
 
 def _num_threads(setups: Iterable[Setup], execution: Execution) -> int:

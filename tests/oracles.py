@@ -143,6 +143,14 @@ class OracleExecutor:
         weigh: evidence of a failure.
         order: seed of the order and number in which probes end; None ends one at a time, first in first out.
         stop_after: calls of `advance` after which Ctrl-C is pressed.
+        slots: probes that train at once without slowing each other.
+
+    Attributes:
+        waiting: probes in training, by key.
+        ahead: keys of those that nobody needs yet.
+        added: every probe sent, in order; one sent ahead and then needed, once.
+        dropped, results: what became of them.
+        closed: whether it was let go of.
     """
 
     name = "oracle"
@@ -154,31 +162,54 @@ class OracleExecutor:
         weigh: Weigh = lambda _n, _replicate, _attempt: Evidence.NOISE_FLOOR,
         order: int | None = None,
         stop_after: int | None = None,
+        slots: int = 1,
     ) -> None:
         self._oracle, self._weigh = oracle, weigh
         self._random = None if order is None else random.Random(order)
-        self._left = stop_after
+        self._left, self._slots = stop_after, slots
         self.waiting: dict[str, Probe] = {}
+        self.ahead: set[str] = set()
         self.added: list[Probe] = []
         self.dropped: list[Probe] = []
         self.results: list[ProbeResult] = []
+        self.closed = False
 
-    def add(self, probe: Probe) -> None:
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        if probe.key in self.ahead:
+            assert not ahead, "nobody asks ahead for what is out already"
+            self.ahead.remove(probe.key)
+            return
         assert probe.key not in self.waiting
+        assert not ahead or self.room() > 0, "only idle room is filled"
         self.waiting[probe.key] = probe
         self.added.append(probe)
+        self.ahead |= {probe.key} if ahead else set()
+        assert not self.ahead or len(self.waiting) <= self._slots, "what is needed finds room before what is not"
 
-    def drop(self, probe: Probe) -> None:
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        self.ahead.discard(probe.key)
         self.dropped.append(self.waiting.pop(probe.key))
+        return self._running(probe)
+
+    def room(self) -> int:
+        return max(0, self._slots - len(self.waiting))
+
+    def close(self) -> None:
+        self.closed = True
 
     def running(self) -> list[RunningProbe]:
-        return [RunningProbe(p.n, p.replicate, p.attempt, 0, 1, 10) for p in self.waiting.values()]
+        return [self._running(probe) for probe in self.waiting.values()]
+
+    @staticmethod
+    def _running(probe: Probe) -> RunningProbe:
+        return RunningProbe(probe.n, probe.replicate, probe.attempt, 0, 1, 10, sample_steps=5, seconds=0.5)
 
     def advance(self) -> list[ProbeResult]:
         if self._left == 0:
             raise KeyboardInterrupt
         self._left = None if self._left is None else self._left - 1
         results = [self._judge(self.waiting.pop(key)) for key in self._pick()]
+        self.ahead -= {result.key for result in results}
         self.results += results
         return results
 

@@ -46,6 +46,8 @@ settings.load_profile("emc")
 EXACT = Search(tolerance=0)
 VERIFIED = Search(tolerance=0, verify=1)
 GROWTH = st.floats(1.1, 9.0).map("geometric:factor={}".format)
+SPECULATION = st.none() | st.integers(1, 8)
+SLOTS = st.integers(1, 20)
 
 
 def only(outcome: Outcome) -> Replicate:
@@ -68,12 +70,12 @@ def keys(path: Path, key_of: Callable[[Any], str] = itemgetter("key")) -> list[s
     return [key_of(json.loads(raw)) for raw in path.read_bytes().splitlines(True) if raw.endswith(b"\n")]
 
 
-@given(sizes(1000), st.integers(0, 1050), GROWTH, st.integers(2, 5), st.integers(1, 8), st.integers(0, 99))
+@given(sizes(1000), st.integers(0, 1050), GROWTH, st.integers(2, 5), SPECULATION, st.integers(0, 99), SLOTS)
 def test_a_model_that_memorises_k_samples_has_an_emc_of_k(
-    size: tuple[int, int], k: int, growth: str, sections: int, speculation: int, order: int
+    size: tuple[int, int], k: int, growth: str, sections: int, speculation: int | None, order: int, slots: int
 ) -> None:
     search = Search(growth=growth, sections=sections, tolerance=0)
-    executor = OracleExecutor(memoriser(k), order=order)
+    executor = OracleExecutor(memoriser(k), order=order, slots=slots)
     outcome = run_engine(executor, search, *size, replicates=2, speculation=speculation)
     assert not outcome.interrupted
     for replicate in outcome.replicates:
@@ -101,11 +103,11 @@ def test_small_sizes_are_probed_like_any_other(k: int, asked: list[int], expecte
 
 
 @settings(max_examples=100)
-@given(searches(), sizes(), oracles(), st.integers(1, 8), st.integers(0, 99))
+@given(searches(), sizes(), oracles(), SPECULATION, st.integers(0, 99), SLOTS)
 def test_both_ends_of_every_bracket_are_probes_that_were_trained(
-    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int, order: int
+    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int | None, order: int, slots: int
 ) -> None:
-    executor = OracleExecutor(oracle, order=order)
+    executor = OracleExecutor(oracle, order=order, slots=slots)
     outcome = run_engine(executor, search, *size, replicates=2, speculation=speculation)
     assert all(1 <= probe.n <= size[1] for probe in executor.added)
     trained = {(r.replicate, r.n, r.verdict) for r in executor.results}
@@ -123,11 +125,17 @@ def test_both_ends_of_every_bracket_are_probes_that_were_trained(
 
 
 @settings(max_examples=100)
-@given(searches(), sizes(), oracles(), st.integers(1, 8), st.integers(0, 10**6), st.integers(1, 3))
+@given(searches(), sizes(), oracles(), SPECULATION, st.integers(0, 10**6), SLOTS, st.integers(1, 3))
 def test_asking_ahead_and_the_order_of_verdicts_change_nothing(
-    search: Search, size: tuple[int, int], oracle: Noisy, speculation: int, order: int, replicates: int
+    search: Search,
+    size: tuple[int, int],
+    oracle: Noisy,
+    speculation: int | None,
+    order: int,
+    slots: int,
+    replicates: int,
 ) -> None:
-    executor = OracleExecutor(oracle, order=order)
+    executor = OracleExecutor(oracle, order=order, slots=slots)
     outcome = run_engine(executor, search, *size, replicates=replicates, speculation=speculation)
     assert outcome == undisturbed(oracle, search, *size, replicates=replicates)
     trained = [result.key for result in executor.results]
@@ -161,17 +169,23 @@ def test_one_replicate_that_diverges_leaves_the_others_alone() -> None:
 
 @settings(max_examples=50)
 @given(
-    searches(), sizes(), oracles(), st.lists(st.integers(0, 12), max_size=4), st.integers(0, 10**6), st.integers(1, 8)
+    searches(), sizes(), oracles(), st.lists(st.integers(0, 12), max_size=4), st.integers(0, 10**6), SPECULATION, SLOTS
 )
 def test_an_interrupted_measurement_resumes_to_the_same_end(
-    search: Search, size: tuple[int, int], oracle: Noisy, stops: list[int], order: int, speculation: int
+    search: Search,
+    size: tuple[int, int],
+    oracle: Noisy,
+    stops: list[int],
+    order: int,
+    speculation: int | None,
+    slots: int,
 ) -> None:
     expected = undisturbed(oracle, search, *size, replicates=2)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
         for run, stop in enumerate([*stops, None]):
             known = set(keys(path))
-            executor = OracleExecutor(oracle, order=order + run, stop_after=stop)
+            executor = OracleExecutor(oracle, order=order + run, stop_after=stop, slots=slots)
             with Journal(path) as journal:
                 outcome = run_engine(executor, search, *size, journal=journal, replicates=2, speculation=speculation)
             assert not known & {probe.key for probe in executor.added}, "what is acknowledged is not trained again"
@@ -248,7 +262,7 @@ def sync(descriptor):
 def measure():
     journal_module._write_all, os.fsync = write, sync
     with journal_module.Journal("journal.jsonl") as journal:
-        executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6))
+        executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6), slots=24)
         outcome = run_engine(executor, Search(), 16, 2000, journal=journal, replicates=8, speculation=3)
     with open("outcome.txt", "w") as file:
         file.write(repr(outcome))
@@ -317,8 +331,8 @@ def test_a_fresh_measurement_trains_again_whatever_the_journal_holds(tmp_path: P
 
 
 def test_a_fresh_measurement_trains_each_probe_once() -> None:
-    executor = OracleExecutor(memoriser(50), order=1)
-    run_engine(executor, EXACT, 16, 100, fresh=True, speculation=8)
+    executor = OracleExecutor(memoriser(50), order=1, slots=8)
+    run_engine(executor, EXACT, 16, 100, fresh=True)
     trained = [result.key for result in executor.results]
     assert len(trained) == len(set(trained))
 
@@ -405,8 +419,8 @@ def test_divergence_is_tried_again_with_fresh_seeds_and_is_no_evidence() -> None
 
 
 def test_a_failure_drops_the_larger_sizes_asked_ahead() -> None:
-    executor = OracleExecutor(memoriser(10))
-    outcome = run_engine(executor, EXACT, 16, 1000, speculation=4)
+    executor = OracleExecutor(memoriser(10), slots=4)
+    outcome = run_engine(executor, EXACT, 16, 1000)
     # Ahead of 16 lie 32 and 64 should it fit, and 8 should it not.
     assert sized(executor.added)[:4] == [16, 32, 8, 64]
     assert sized(executor.dropped)[:2] == [32, 64]
@@ -415,15 +429,15 @@ def test_a_failure_drops_the_larger_sizes_asked_ahead() -> None:
 
 
 def test_a_fit_drops_the_smaller_sizes_asked_ahead() -> None:
-    executor = OracleExecutor(memoriser(1000))
-    run_engine(executor, EXACT, 16, 1000, speculation=4)
+    executor = OracleExecutor(memoriser(1000), slots=4)
+    run_engine(executor, EXACT, 16, 1000)
     assert sized(executor.dropped)[0] == 8
     assert 8 not in sized(executor.results)
 
 
 def test_verdicts_off_the_path_are_journaled_and_not_in_the_result() -> None:
-    journal, executor = Journal(None), OracleExecutor(memoriser(50), order=0)
-    outcome = run_engine(executor, EXACT, 16, 1000, journal=journal, speculation=8)
+    journal, executor = Journal(None), OracleExecutor(memoriser(50), order=0, slots=8)
+    outcome = run_engine(executor, EXACT, 16, 1000, journal=journal)
     used = {probe.key for probe in outcome.probes}
     off_path = [result for result in executor.results if result.key not in used]
     assert off_path
@@ -459,12 +473,12 @@ def test_the_observer_sees_the_bracket_after_every_verdict() -> None:
     assert len(outcome.probes) == 8
 
 
-@given(st.integers(0, 110), st.integers(0, 99), st.integers(1, 8), st.integers(1, 3))
+@given(st.integers(0, 110), st.integers(0, 99), SPECULATION, SLOTS, st.integers(1, 3))
 def test_what_the_observer_sees_is_proved_and_only_ever_narrows(
-    k: int, order: int, speculation: int, replicates: int
+    k: int, order: int, speculation: int | None, slots: int, replicates: int
 ) -> None:
     seen: list[tuple[Progress, int]] = []
-    executor = OracleExecutor(memoriser(k), order=order)
+    executor = OracleExecutor(memoriser(k), order=order, slots=slots)
 
     def observe(progress: Progress) -> None:
         told = executor.results
@@ -557,7 +571,7 @@ def test_a_probe_that_two_searches_ask_for_is_trained_once_and_told_to_both() ->
 
 
 def test_a_probe_that_another_search_still_wants_is_not_dropped() -> None:
-    executor = OracleExecutor(memoriser(20), order=1)
+    executor = OracleExecutor(memoriser(20), order=1, slots=8)
     searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, Search(tolerance=0, sections=3))]
-    Engine(executor, Journal(None), speculation=8).run([("base", search) for search in searches])
+    Engine(executor, Journal(None)).run([("base", search) for search in searches])
     assert {ends(search.conclude()) for search in searches} == {(20, 21, Status.BRACKETED)}

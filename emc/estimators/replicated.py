@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from emc.estimators.base import Conclusion
 from emc.results import Evidence, ProbeResult, Replicate, Status, Verdict
@@ -32,7 +31,7 @@ class MeasuredReplicate:
 
     def ask(self, most: int = 1) -> list[Ask]:
         """See `ReplicateSearch.ask`."""
-        return [replace(ask, replicate=self._number) for ask in self._search.ask(most)]
+        return [Ask(ask.n, ask.attempt, self._number) for ask in self._search.ask(most)]
 
     def tell(self, ask: Ask, result: ProbeResult) -> None:
         """Take in a result."""
