@@ -465,6 +465,9 @@ class Execution(Spec):
         "room for",
         low=1,
     )
-    threads: int | None = setting(None, "CPU threads; default: PyTorch's own choice", low=1)
+    threads: int | None = setting(None, "CPU threads of one training; default: 1", low=1)
+    workers: int | None = setting(
+        None, "trainings at once on the CPU: processes of trainer single; default: the cores, where that pays", low=1
+    )
     journal: str | None = setting(None, "file that keeps every verdict")
     fresh: bool = setting(False, "train anew, whatever the journal holds")

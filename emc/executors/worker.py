@@ -14,7 +14,7 @@ from threading import Thread
 
 import torch
 
-from emc.errors import EmcError
+from emc.errors import EmcError, SpecError
 from emc.executors.base import as_training_error
 from emc.executors.payload import unpack
 from emc.results import ProbeResult, RunningProbe
@@ -64,7 +64,11 @@ def work(connection: Connection, content: bytes, folder: str, threads: int) -> N
     try:
         trainer = SingleTrainer(unpack(content))
     except Exception as error:  # whatever a user's own objects may raise
-        connection.send((None, Raised.of(error)))
+        message = str(error).split("\n")[0]
+        sentence = (
+            f"a worker process must be able to load the model, got {type(error).__name__}: {message}; use --workers 1"
+        )
+        connection.send((None, Raised(SpecError(sentence), Raised.of(error).trace)))
         return
     try:
         _serve(connection, trainer)
