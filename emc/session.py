@@ -15,13 +15,12 @@ import torch
 
 import emc
 from emc.engine import Engine, Observer
-from emc.executors.inline import InlineExecutor
+from emc.executors.routing import make_executor
 from emc.journal import Journal
 from emc.results import ProbeResult, RunningProbe, unused
 from emc.search.base import AskTell
 from emc.specs import RESULTS_VERSION, Execution
 from emc.training.setup import Setup
-from emc.training.stacking import can_stack
 
 
 @dataclass(frozen=True)
@@ -74,20 +73,13 @@ def drive(
     if path is not None and not all(setup.identified for setup in setups.values()):
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
-    executor = InlineExecutor(setups, execution)  # may refuse, and then there shall be no journal
-    with closing(executor), Journal(path) as journal, _threads(_num_threads(setups.values(), execution)):
-        engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
-        interrupted = engine.run(searches, observer)
+    with _threads(execution.threads or 1), closing(make_executor(setups, execution, len(searches))) as executor:
+        with Journal(path) as journal:  # after the executor, which may refuse: then there shall be no journal
+            engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
+            interrupted = engine.run(searches, observer)
         device = ", ".join({setup.pool.device.type: None for setup in setups.values()})
         facts = {"device": device, "trainer": executor.name}
         return Driven(interrupted, {**versions(), **facts}, engine.trained, engine.unfinished)
-
-
-def _num_threads(setups: Iterable[Setup], execution: Execution) -> int:
-    """Dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
-    if execution.threads is not None:
-        return execution.threads
-    return 1 if all(can_stack(setup.make_model()) for setup in setups) else torch.get_num_threads()
 
 
 @contextmanager

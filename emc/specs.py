@@ -463,13 +463,18 @@ class Execution(Spec):
         choices=("auto", "single", "lockstep", "compiled"),
     )
     stack: int = setting(32, "trainings under way at once, at most", low=1)
-    workers: int | None = setting(None, "CPU cores that train at once; default: all this process may use", low=1)
     speculation: int | None = setting(
         None,
         "sizes asked at once along a replicate's path, at most; 1 asks none ahead; default: as many as there is idle "
         "room for",
         low=1,
     )
-    threads: int | None = setting(None, "CPU threads; default: PyTorch's own choice", low=1)
+    threads: int | None = setting(None, "CPU threads of one training; default: 1", low=1)
+    workers: int | None = setting(
+        None,
+        "trainings at once on the CPU: threads of trainer compiled, processes of single; default: the cores, for "
+        "processes where that pays",
+        low=1,
+    )
     journal: str | None = setting(None, "file that keeps every verdict")
     fresh: bool = setting(False, "train anew, whatever the journal holds")

@@ -47,7 +47,7 @@ class Oracled:
 @pytest.fixture
 def oracled(monkeypatch: pytest.MonkeyPatch) -> Oracled:
     monkeypatch.setattr("emc.stats.fitted.RESAMPLES", 10)
-    return Oracled(lambda make: monkeypatch.setattr("emc.session.InlineExecutor", make), [])
+    return Oracled(lambda make: monkeypatch.setattr("emc.session.make_executor", make), [])
 
 
 def cover(dim: int) -> Oracle:

@@ -21,7 +21,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """An estimate whose training is the oracle's."""
 
     def run(oracle: StepsOracle, **settings: Any) -> Estimate:
-        monkeypatch.setattr("emc.session.InlineExecutor", oracle)
+        monkeypatch.setattr("emc.session.make_executor", oracle)
         return emc.estimate(**{"model": "linear", "data": "gaussian:dim=3", **FINE, **settings})
 
     return run

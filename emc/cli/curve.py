@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from emc.cli.config import build_specs, read_config
+from emc.cli.display import saying
 from emc.cli.live import watching
 from emc.cli.measure import Outputs, say_interruption
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
@@ -63,7 +64,7 @@ def curve(
 
     check_draws(draws)
     prepared = prepare(measurement, execution=execution)
-    with watching(quiet) as observer:
+    with saying(verbose), watching(quiet) as observer:
         found = run_curve(prepared, wanted, draws, observer)
     outputs.write(found)
     return say_interruption(found.interrupted, execution)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -19,3 +21,33 @@ def print_table(rows: Sequence[report.Row], err: bool = False) -> None:
     from rich.console import Console
 
     Console(file=stream).print(report.rich_table(rows))
+
+
+class _Sayer(logging.Handler):
+    """Prints each message on stderr, once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message if it is new."""
+        text = record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            click.echo(text, err=True)
+
+
+@contextmanager
+def saying(verbose: bool) -> Iterator[None]:
+    """Say on stderr what is picked while it runs, if `verbose`."""
+    logger, handler = logging.getLogger("emc"), _Sayer()
+    level = logger.level
+    if verbose:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from emc.cli.config import build_specs, read_config
-from emc.cli.display import print_table
+from emc.cli.display import print_table, saying
 from emc.cli.live import watching
 from emc.cli.measure import STDOUT
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
@@ -20,9 +20,17 @@ from emc.files import check_writable, write_text
 @click.option("--data-root", type=click.Path(), help="folder of datasets [default: $EMC_DATA, else the user's cache]")
 @click.option("--json", "json_path", metavar="PATH", type=click.Path(), help="write the estimate as JSON; - is stdout")
 @click.option("-q", "--quiet", is_flag=True, help="no live view")
+@click.option("-v", "--verbose", is_flag=True, help="also say what was picked: the trainer, and why")
 @click.pass_context
 def estimate(
-    ctx: click.Context, /, config: str | None, data_root: str | None, json_path: str | None, quiet: bool, **_: Any
+    ctx: click.Context,
+    /,
+    config: str | None,
+    data_root: str | None,
+    json_path: str | None,
+    quiet: bool,
+    verbose: bool,
+    **_: Any,
 ) -> int:
     """Extrapolate the EMC from fits well below it, at a part of a measurement's cost.
 
@@ -41,7 +49,7 @@ def estimate(
     from emc.extrapolation import run_estimate
 
     prepared = prepare(measurement, execution=execution)
-    with watching(quiet) as observer:
+    with saying(verbose), watching(quiet) as observer:
         found = run_estimate(prepared, observer)
     try:
         if json_path == STDOUT:

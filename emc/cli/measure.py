@@ -10,7 +10,7 @@ import click
 
 from emc import report
 from emc.cli.config import build_specs, read_config
-from emc.cli.display import print_table
+from emc.cli.display import print_table, saying
 from emc.cli.live import watching
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
 from emc.files import check_writable
@@ -121,7 +121,7 @@ def measure(
         return 0
     if verbose:
         _say_plan(prepared)
-    with watching(quiet) as observer:
+    with saying(verbose), watching(quiet) as observer:
         result = prepared.run(observer)
     outputs.write(result)
     interrupted = Status.INTERRUPTED in (result.status, *(replicate.status for replicate in result.replicates))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from emc.errors import EmcError, TrainingError
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
 
@@ -42,3 +43,14 @@ class Executor(Protocol):
     def close(self) -> None:
         """Let go of threads, processes and memory; what is under way is forgotten."""
         ...
+
+
+def as_training_error(error: Exception) -> EmcError:
+    """What a user is told of an exception in a training; one that is told already stays."""
+    if isinstance(error, EmcError):
+        return error
+    message = str(error).split("\n")[0]
+    return TrainingError(
+        f"a training must run without errors, got {type(error).__name__}: {message}; "
+        "mend the model (--debug shows where)"
+    )

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from emc.errors import EmcError, SpecError, TrainingError
-from emc.executors.base import Executor
+from emc.errors import EmcError
+from emc.executors.base import Executor, as_training_error
+from emc.executors.choice import choose
+from emc.executors.cores import num_cores
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.compiled import CompiledTrainer
 from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
-from emc.training.setup import Setup, Setups, all_setups, setup_of
+from emc.training.setup import Setups, all_setups, setup_of
 from emc.training.single import SingleTrainer
-from emc.training.stacking import can_stack
 
 
 class InlineExecutor:
-    """Trains in this process, stacked where that pays.
+    """Trains in this process.
 
     Args:
         setups: what trains.
         execution: which trainer, and how many trainings at once.
 
     Raises:
-        SpecError: lockstep was asked for and a procedure cannot be stacked.
+        SpecError: the trainer asked for cannot train a setup.
     """
 
     def __init__(self, setups: Setups, execution: Execution) -> None:
         self._setups = setups
-        self._lockstep, self._single = LockstepTrainer(setups, execution.stack), SingleTrainer(setups)
-        self._direct = DirectTrainer(setups)
-        self._chosen = {setup: self._choose(setup, execution.trainer) for setup in all_setups(setups)}
+        workers = num_cores() if execution.workers is None else execution.workers
+        trainers: dict[str, Executor] = {
+            "direct": DirectTrainer(setups),
+            "compiled": CompiledTrainer(setups, workers, execution.stack),
+            "lockstep": LockstepTrainer(setups, execution.stack),
+            "single": SingleTrainer(setups),
+        }
+        self._chosen = {setup: trainers[choose(setup, execution.trainer).trainer] for setup in all_setups(setups)}
         self._trainers = list(dict.fromkeys(self._chosen.values()))
         self.name = " and ".join(trainer.name for trainer in self._trainers)
-
-    def _choose(self, setup: Setup, trainer: str) -> Executor:
-        obstacle = None if trainer == "single" else stacking_obstacle(setup)
-        if trainer == "lockstep" and obstacle is not None:
-            raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
-        if setup.plan.solve is not None:
-            return self._direct
-        return self._single if trainer == "single" or obstacle is not None else self._lockstep
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
@@ -72,17 +71,4 @@ class InlineExecutor:
         except EmcError:
             raise
         except Exception as error:  # whatever a user's own module may raise
-            message = str(error).split("\n")[0]
-            raise TrainingError(
-                f"a training must run without errors, got {type(error).__name__}: {message}; "
-                "mend the model (--debug shows where)"
-            ) from error
-
-
-def stacking_obstacle(setup: Setup) -> str | None:
-    """Why a procedure cannot be stacked; None if it can."""
-    if setup.plan.rule is None:
-        return "its optimizer has no stacked form"
-    if not can_stack(setup.make_model()):
-        return "its model has layers that have no stacked form"
-    return None
+            raise as_training_error(error) from error

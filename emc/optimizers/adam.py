@@ -50,7 +50,7 @@ def _plan(
     check_options(name, above_zero={"lr": lr, "eps": eps}, below_one={"beta1": beta1, "beta2": beta2})
     check_decay(name, weight_decay)
     kind = optim.AdamW if decoupled else optim.Adam
-    build = partial(kind, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+    build = partial(kind, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
     rule = StackedAdam(beta1, beta2, eps, weight_decay, decoupled)
     update = Update(UpdateKind.ADAM, (beta1, beta2, eps, weight_decay, float(decoupled)))
     return OptimizerPlan(lr, build, rule=rule, update=update)

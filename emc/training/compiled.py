@@ -26,6 +26,7 @@ from emc.training.dense import Array, dense_net
 from emc.training.evidence import conclude, conflict
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
+from emc.training.waiting import Waiting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,31 +69,29 @@ class CompiledTrainer:
     def __init__(self, setups: Setups, workers: int, limit: int) -> None:
         self._setups = setups
         self._workers, self._limit = workers, max(limit, workers)
-        self._waiting: deque[Probe] = deque()
+        self._waiting = Waiting()
         self._ahead: set[Probe] = set()
-        self._members: dict[Probe, _Member] = {}
+        self._members: dict[Probe, Training] = {}
         self._queue = _Queue()
         self._threads: list[threading.Thread] = []
         self._blas: threadpool_limits | None = None
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
-        """Take a probe in; one asked ahead is trained while no other is waiting for a thread."""
-        known = probe in self._members or probe in self._waiting
-        if ahead and not known:
-            self._ahead.add(probe)
-        elif not ahead:
+        """Take a probe in; see `Executor.add`."""
+        member = self._members.get(probe)
+        if not ahead:
             self._ahead.discard(probe)
-        if not known:
-            self._waiting.append(probe)
-        elif probe in self._members and not ahead:
-            self._queue.need(self._members[probe])
+        elif member is None:
+            self._ahead.add(probe)
+        if member is None:
+            self._waiting.add(probe, ahead=ahead)
+        elif not ahead:
+            self._queue.need(member)
 
     def drop(self, probe: Probe) -> RunningProbe | None:
-        """Forget a probe, under way or not."""
+        """Forget a probe; how far it was, if it was under way."""
         self._ahead.discard(probe)
-        if probe in self._waiting:
-            self._waiting.remove(probe)
-            return None
+        self._waiting.remove(probe)
         member = self._members.pop(probe, None)
         if member is None:
             return None
@@ -129,15 +128,14 @@ class CompiledTrainer:
         """Let waiting probes start, needed ones first; those that nothing can fit have their verdict at once."""
         known: list[ProbeResult] = []
         while self._waiting and len(self._members) < self._limit:
-            probe = next((probe for probe in self._waiting if probe not in self._ahead), self._waiting[0])
-            self._waiting.remove(probe)
+            probe = self._waiting.take()
             setup = setup_of(self._setups, probe)
             verdict = conflict(setup, probe)
             if verdict is not None:
                 self._ahead.discard(probe)
                 known.append(verdict)
                 continue
-            member = self._members[probe] = _Member(setup, probe)
+            member = self._members[probe] = Training(setup, probe)
             self._queue.put(member, needed=probe not in self._ahead)
         if self._members and not self._threads:
             self._start()
@@ -150,7 +148,7 @@ class CompiledTrainer:
             thread.start()
             self._threads.append(thread)
 
-    def _conclude(self, member: _Member) -> list[ProbeResult]:
+    def _conclude(self, member: Training) -> list[ProbeResult]:
         if member.error is not None:
             raise member.error
         result = member.conclude()
@@ -167,18 +165,18 @@ class _Queue:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._needed: deque[_Member] = deque()
-        self._ahead: deque[_Member] = deque()
-        self._stopped: deque[_Member] = deque()
+        self._needed: deque[Training] = deque()
+        self._ahead: deque[Training] = deque()
+        self._stopped: deque[Training] = deque()
         self._closed = False
 
-    def put(self, member: _Member, *, needed: bool) -> None:
+    def put(self, member: Training, *, needed: bool) -> None:
         with self._changed:
             member.needed = needed
             (self._needed if needed else self._ahead).append(member)
             self._changed.notify_all()
 
-    def need(self, member: _Member) -> None:
+    def need(self, member: Training) -> None:
         """Move a member asked ahead to the needed ones."""
         with self._changed:
             member.needed = True
@@ -186,14 +184,14 @@ class _Queue:
                 self._ahead.remove(member)
                 self._needed.append(member)
 
-    def remove(self, member: _Member) -> None:
+    def remove(self, member: Training) -> None:
         with self._changed:
             member.dropped = True
             for members in (self._needed, self._ahead, self._stopped):
                 if member in members:
                     members.remove(member)
 
-    def stopped(self, timeout_s: float) -> _Member | None:
+    def stopped(self, timeout_s: float) -> Training | None:
         """A member that stopped, after at most some seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped, timeout_s)
@@ -213,21 +211,21 @@ class _Queue:
                 member.error = error
             self._give_back(member)
 
-    def _take(self) -> _Member | None:
+    def _take(self) -> Training | None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._needed or self._ahead)
             if self._closed:
                 return None
             return self._needed.popleft() if self._needed else self._ahead.popleft()
 
-    def _is_over(self, member: _Member, since: float) -> bool:
+    def _is_over(self, member: Training, since: float) -> bool:
         """Whether a member's turn is over."""
         if self._closed or member.dropped:
             return True
         waiting = self._needed or (self._ahead and not member.needed)
         return bool(waiting) and time.perf_counter() - since > SLICE_S
 
-    def _give_back(self, member: _Member) -> None:
+    def _give_back(self, member: Training) -> None:
         with self._changed:
             if member.dropped:
                 return
@@ -236,8 +234,19 @@ class _Queue:
             self._changed.notify_all()
 
 
-class _Member:
-    """One net in training."""
+class Training:
+    """One net in training, on any thread.
+
+    Args:
+        setup: what trains, without a `kernel_obstacle`.
+        probe: what is trained.
+
+    Attributes:
+        run: how far it is.
+        needed: whether it was not asked ahead of need.
+        dropped: whether nobody wants it any more.
+        error: raised by its training.
+    """
 
     def __init__(self, setup: Setup, probe: Probe) -> None:
         net, update = dense_net(setup.make_model()), setup.plan.update

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -43,6 +43,14 @@ class Pool:
         self._statistics: PoolStatistics | None = None
         self._samples: WeakValueDictionary[int, Samples] = WeakValueDictionary()
         self._recent: deque[Samples] = deque(maxlen=KEPT)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the samples made so far: another process makes its own."""
+        return {name: value for name, value in vars(self).items() if name not in ("_samples", "_recent")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._samples, self._recent = WeakValueDictionary(), deque(maxlen=KEPT)
 
     @property
     def statistics(self) -> PoolStatistics:

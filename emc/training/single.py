@@ -14,6 +14,7 @@ from emc.seeds import dropout_seed
 from emc.specs import Probe
 from emc.training.counting import count
 from emc.training.evidence import conclude, conflict
+from emc.training.layout import input_format
 from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
@@ -36,6 +37,7 @@ class SingleTrainer:
         self._setups = setups
         self._waiting = Waiting()
         self._current: _Training | None = None
+        self._formats: dict[Setup, torch.memory_format] = {}
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
@@ -74,7 +76,9 @@ class SingleTrainer:
             known = conflict(setup, probe)
             if known is not None:
                 return [known]
-            self._current = _Training(setup, probe)
+            if setup not in self._formats:
+                self._formats[setup] = input_format(setup)
+            self._current = _Training(setup, probe, self._formats[setup])
         training = self._current
         result = training.advance()
         if result is not None:
@@ -85,8 +89,9 @@ class SingleTrainer:
 class _Training:
     """One model in training."""
 
-    def __init__(self, setup: Setup, probe: Probe) -> None:
+    def __init__(self, setup: Setup, probe: Probe, memory_format: torch.memory_format) -> None:
         self._setup = setup
+        self._format = memory_format
         self.run = ProbeRun(setup, probe)
         samples = setup.samples(probe)
         self._store, self._index = samples.store(probe.n)
@@ -146,6 +151,8 @@ class _Training:
         positions = self.run.batches.take(steps).to(self._index.device)
         for batch in positions:
             X = self._store.index_select(0, self._index[batch])
+            if self._format is not torch.contiguous_format:
+                X = X.clone(memory_format=self._format)
             self._optimizer.zero_grad()
             loss_of(self._loss, self._module(X), self._y[batch]).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()

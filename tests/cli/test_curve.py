@@ -24,7 +24,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what stands in for training."""
 
     def put(answers: Oracle, **settings: Any) -> None:
-        monkeypatch.setattr("emc.session.InlineExecutor", lambda *_: OracleExecutor(answers, **settings))
+        monkeypatch.setattr("emc.session.make_executor", lambda *_: OracleExecutor(answers, **settings))
 
     return put
 

@@ -17,7 +17,7 @@ WORDS = ("--model", "linear", "--data", "gaussian:dim=3", "--check-steps", "1", 
 @pytest.fixture
 def oracle(monkeypatch: pytest.MonkeyPatch) -> StepsOracle:
     found = StepsOracle(200.0)
-    monkeypatch.setattr("emc.session.InlineExecutor", found)
+    monkeypatch.setattr("emc.session.make_executor", found)
     return found
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from emc.api import prepare
 from emc.errors import JournalError, SpecError, TrainingError
-from emc.executors.inline import InlineExecutor, stacking_obstacle
+from emc.executors.choice import stacking_obstacle
+from emc.executors.inline import InlineExecutor
 from emc.results import ProbeResult, Verdict
 from emc.specs import Execution, Measurement, Probe
 from emc.training.setup import Setup

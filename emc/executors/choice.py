@@ -1,0 +1,188 @@
+"""What `auto` picks, and why.
+
+Trainers differ in the last bits of a verdict. Which one trains a setup is therefore a fixed rule, the same in every
+run on one kind of device: `direct` where the optimizer solves; on the CPU `compiled` where its loops know model and
+optimizer, else `lockstep` for nets of linear layers; on a GPU `lockstep` for all that can be stacked; `single` for the
+rest.
+
+Whether `single` trains in this process or in several changes no bit, so that is timed: a few steps of the very setup,
+times the steps to be expected.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from emc.errors import SpecError
+from emc.executors.base import Executor
+from emc.executors.cores import num_cores
+from emc.executors.processes import has_processes
+from emc.specs import Execution, Probe
+from emc.training.compiled import Training, kernel_obstacle
+from emc.training.lockstep import LockstepTrainer
+from emc.training.setup import Setup
+from emc.training.single import SingleTrainer
+from emc.training.stacking import ELEMENTWISE, can_stack
+
+#: Seconds until the first worker trains, of which importing torch takes most: measured 4 to 8 on two cores.
+START_S = 5.0
+
+#: Probes of a search, of which each is taken to train for the share of its budget before which none may stall.
+PROBES_A_SEARCH = 10
+
+#: Steps that are timed, after as many that are not; of an optimizer that does several a call, one call.
+TIMED_STEPS, TIMED_CLOSURE_STEPS = 3, 20
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What trains a setup.
+
+    Attributes:
+        trainer: "direct", "compiled", "lockstep" or "single".
+        why: completes the sentence that names it.
+    """
+
+    trainer: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where `single` trains.
+
+    Attributes:
+        workers: processes; 0 is this one.
+        why: completes the sentence that says so.
+    """
+
+    workers: int
+    why: str
+
+
+def choose(setup: Setup, trainer: str) -> Choice:
+    """The trainer of a setup.
+
+    Args:
+        setup: what trains.
+        trainer: as asked for, or "auto".
+
+    Raises:
+        SpecError: the trainer asked for cannot train it.
+    """
+    if trainer == "lockstep" and (obstacle := stacking_obstacle(setup)) is not None:
+        raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
+    if trainer == "compiled" and (obstacle := kernel_obstacle(setup)) is not None:
+        raise SpecError(f"--trainer compiled needs a procedure that compiled loops know, but {obstacle}; use auto")
+    if setup.plan.solve is not None:
+        return Choice("direct", "its optimizer solves instead of stepping")
+    if trainer != "auto":
+        return Choice(trainer, "as asked for")
+    if kernel_obstacle(setup) is None:
+        return Choice("compiled", "compiled loops know its model and optimizer")
+    obstacle = stacking_obstacle(setup)
+    if obstacle is None and stacking_pays(setup):
+        return Choice("lockstep", "its models can be stacked")
+    return Choice("single", obstacle or "on a CPU a stack of its models is no faster")
+
+
+def stacking_obstacle(setup: Setup) -> str | None:
+    """Why a procedure cannot be stacked; None if it can."""
+    if setup.plan.rule is None:
+        return "its optimizer has no stacked form"
+    if not can_stack(setup.make_model()):
+        return "its model has layers that have no stacked form"
+    return None
+
+
+def stacking_pays(setup: Setup) -> bool:
+    """Whether stacks train faster: on a GPU those of any model, on a CPU those of linear layers."""
+    kinds = (nn.Sequential, nn.Flatten, nn.Linear, *ELEMENTWISE)
+    return _on_gpu(setup) or all(isinstance(module, kinds) for module in setup.make_model().modules())
+
+
+def _on_gpu(setup: Setup) -> bool:
+    return setup.pool.device.type == "cuda"
+
+
+def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place:
+    """Whether `single` trains in this process or in several, whichever is predicted to end first.
+
+    Args:
+        setups: that `single` trains, at least one.
+        execution: workers, where they are given, are used.
+        searches: that ask for probes at once.
+    """
+    workers = num_cores() if execution.workers is None else execution.workers
+    if any(_on_gpu(setup) for setup in setups):
+        return Place(0, "a GPU is used from one process")
+    if not has_processes():
+        return Place(0, "this system cannot start clean processes")
+    if workers == 1:
+        return Place(0, "one process is all there may be")
+    if execution.workers is not None:
+        return Place(workers, "as asked for")
+    if execution.threads is not None and execution.threads > 1:
+        return Place(0, "each training has several threads")
+    here = expected_steps(setups[0], searches) * seconds_a_step(setups[0])
+    there = START_S + here / max(1, min(workers, searches))
+    said = f"predicted {min(here, there):.0f} s, {'here' if there < here else f'in {workers} processes'} {{:.0f}} s"
+    return Place(workers if there < here else 0, said.format(max(here, there)))
+
+
+def expected_steps(setup: Setup, searches: int) -> int:
+    """Roughly the steps of so many searches, at the budget of a probe of one batch."""
+    budget = setup.budget(setup.procedure.batch_size)
+    return int(searches * PROBES_A_SEARCH * setup.procedure.stall_share * budget)
+
+
+def predictions(setup: Setup, execution: Execution, searches: int) -> dict[str, float]:
+    """Predicted seconds of training a setup in this process, by each trainer that can."""
+    steps = expected_steps(setup, searches)
+    found = {"single": steps * seconds_a_step(setup)}
+    if kernel_obstacle(setup) is None:
+        workers = num_cores() if execution.workers is None else execution.workers
+        found["compiled"] = steps * seconds_a_compiled_step(setup) / min(workers, max(1, searches))
+    if stacking_obstacle(setup) is None:
+        found["lockstep"] = steps * seconds_a_step(setup, min(execution.stack, max(1, searches)))
+    return found
+
+
+def seconds_a_step(setup: Setup, stacked: int = 0) -> float:
+    """What a step of one model takes on this machine; 0 where a user's model raises, which is told when it trains.
+
+    Args:
+        setup: what trains.
+        stacked: models in a stack; 0 times `single`.
+    """
+    steps = TIMED_CLOSURE_STEPS if setup.plan.closure else TIMED_STEPS
+    procedure = replace(setup.procedure, check_steps=steps, check_epochs=0, min_steps=10 * steps)
+    timed = replace(setup, procedure=procedure)
+    trainer: Executor = LockstepTrainer(timed, stacked) if stacked else SingleTrainer(timed)
+    n = min(procedure.batch_size, timed.pool.dataset.facts.rows)
+    for replicate in range(max(1, stacked)):
+        trainer.add(Probe("timed", n, replicate))
+    try:
+        trainer.advance()
+        started = time.perf_counter()
+        trainer.advance()
+    except Exception:  # whatever a user's own module may raise
+        return 0.0
+    return (time.perf_counter() - started) / (steps * max(1, stacked))
+
+
+def seconds_a_compiled_step(setup: Setup) -> float:
+    """What a step of one model takes in compiled loops on this machine, with exact counts."""
+    procedure = replace(setup.procedure, check_epochs=0, min_steps=10 * setup.procedure.check_steps)
+    timed = replace(setup, procedure=procedure)
+    training = Training(timed, Probe("timed", min(procedure.batch_size, timed.pool.dataset.facts.rows), 0))
+    training.train(lambda: True)
+    steps, seconds = training.run.steps, training.run.seconds
+    if training.run.stop is None:
+        training.train(lambda: True)
+        steps, seconds = training.run.steps - steps, training.run.seconds - seconds
+    return seconds / steps

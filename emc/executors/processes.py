@@ -1,0 +1,240 @@
+"""Training by the single trainer in worker processes on this machine, one probe and one thread each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+from emc.errors import TrainingError
+from emc.executors.payload import pack
+from emc.executors.worker import Message, Raised, work
+from emc.results import ProbeResult, RunningProbe
+from emc.specs import Probe
+from emc.training.setup import Setups, setup_of
+from emc.training.waiting import Waiting
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+#: Seconds that `advance` waits for news.
+WAIT_S = 0.1
+
+#: Workers that may die on one probe before that is an error.
+MAX_DEATHS = 3
+
+#: The start method: no fork of a process that has threads or a GPU.
+METHOD = "forkserver"
+
+#: Imported once, by the process that workers are forked from.
+PRELOAD = ["emc.executors.worker"]
+
+
+class ProcessExecutor:
+    """Trains in up to `workers` processes, which start when there is something to train.
+
+    A verdict has the bits that the single trainer gives in this process at the same number of threads. A worker that
+    dies is replaced and its probe trained again, since a probe is a function of its key.
+
+    Args:
+        setups: what trains, on the CPU.
+        workers: processes at once.
+        threads: of each.
+
+    Raises:
+        SpecError: what trains cannot be handed to another process.
+        OSError: its arrays cannot be written to a temporary folder.
+    """
+
+    name = "single"
+
+    def __init__(self, setups: Setups, workers: int, threads: int = 1) -> None:
+        self._setups = setups
+        self._limit, self._num_threads = workers, threads
+        self._folder = tempfile.TemporaryDirectory(prefix="emc-", ignore_cleanup_errors=True)
+        try:
+            self._content = pack(setups, self._folder.name)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        self._waiting = Waiting()
+        self._workers: list[_Worker] = []
+        self._deaths: Counter[Probe] = Counter()
+
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; see `Executor.add`."""
+        if all(worker.probe != probe for worker in self._workers):
+            self._waiting.add(probe, ahead=ahead)
+
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was at its last report, if it was under way."""
+        self._waiting.remove(probe)
+        for worker in self._workers:
+            if worker.probe == probe:
+                found = self._status(worker, probe)
+                worker.train(None)
+                return found
+        return None
+
+    def running(self) -> list[RunningProbe]:
+        """The trainings under way, as they were at their last report."""
+        return [self._status(worker, worker.probe) for worker in self._workers if worker.probe is not None]
+
+    def _status(self, worker: _Worker, probe: Probe) -> RunningProbe:
+        if worker.status is not None:
+            return worker.status
+        budget = setup_of(self._setups, probe).budget(probe.n)
+        return RunningProbe(probe.n, probe.replicate, probe.attempt, 0, 0, budget)
+
+    def room(self) -> int:
+        """Workers that have nothing to do."""
+        return max(0, self._limit - len(self.running()) - len(self._waiting))
+
+    def advance(self) -> list[ProbeResult]:
+        """Hand probes to idle workers, then wait a moment for news; the verdicts that came.
+
+        Raises:
+            TrainingError: a training raised, or its workers died.
+        """
+        self.start()
+        return self.collect(WAIT_S)
+
+    def start(self) -> None:
+        """Hand waiting probes to idle workers, of which new ones are started up to the limit."""
+        while self._waiting:
+            worker = next((worker for worker in self._workers if worker.probe is None), None)
+            if worker is None:
+                if len(self._workers) == self._limit:
+                    return
+                worker = self._new_worker()
+            worker.train(self._waiting.take())
+
+    def collect(self, timeout: float) -> list[ProbeResult]:
+        """The verdicts that came, after waiting for news for so many seconds at most.
+
+        Raises:
+            TrainingError: a training raised, or its workers died.
+        """
+        ready = wait([worker.connection for worker in self._workers], timeout)
+        said = [self._hear(worker) for worker in list(self._workers) if worker.connection in ready]
+        return [result for result in said if result is not None]
+
+    def _hear(self, worker: _Worker) -> ProbeResult | None:
+        """Take in what a worker says; what it says of a probe dropped meanwhile is nothing."""
+        try:
+            probe, said = cast("Message", worker.connection.recv())
+        except (EOFError, OSError):
+            self._bury(worker)
+            return None
+        if isinstance(said, Raised) and (probe is None or probe == worker.probe):
+            raise said.error from _TraceError(said.trace)
+        if probe != worker.probe:
+            return None
+        if isinstance(said, RunningProbe):
+            worker.status = said
+            return None
+        worker.probe = worker.status = None
+        return cast("ProbeResult", said)
+
+    def _bury(self, worker: _Worker) -> None:
+        """Let go of a worker that died; its probe waits again."""
+        self._workers.remove(worker)
+        worker.end()
+        probe = worker.probe
+        if probe is None:
+            return
+        self._deaths[probe] += 1
+        if self._deaths[probe] >= MAX_DEATHS:
+            raise TrainingError(
+                f"a training must not end its process, but {MAX_DEATHS} workers died {worker.cause} at n={probe.n} of "
+                f"replicate {probe.replicate}; free memory or lower --workers"
+            )
+        self._waiting.put_back([probe])
+
+    def _new_worker(self) -> _Worker:
+        here, there = multiprocessing.Pipe()
+        context = cast("ForkServerContext", multiprocessing.get_context(METHOD))
+        context.set_forkserver_preload(PRELOAD)
+        args = (there, self._content, self._folder.name, self._num_threads)
+        process = context.Process(target=work, args=args, daemon=True, name="emc-worker")
+        with _no_interrupt(), _no_main():
+            process.start()
+        there.close()
+        worker = _Worker(process, here)
+        self._workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        """End all workers at once and remove what they shared."""
+        self._waiting.clear()
+        while self._workers:
+            self._workers.pop().end()
+        self._folder.cleanup()
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process with what it trains, and how far that was at its last report."""
+
+    process: ForkServerProcess
+    connection: Connection
+    probe: Probe | None = None
+    status: RunningProbe | None = None
+
+    def train(self, probe: Probe | None) -> None:
+        """Send a probe, or the word to train none."""
+        self.probe, self.status = probe, None
+        with suppress(OSError):  # of a dead worker the connection tells
+            self.connection.send(probe)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    @property
+    def cause(self) -> str:
+        """How it died."""
+        code = self.process.exitcode or 0
+        return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+
+class _TraceError(Exception):
+    """Where a training in another process raised, to be shown as the cause."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits, and what is started meanwhile never sees one: it would end in a traceback while it imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide the main module: a new process would import it, and so run a user's script once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def has_processes() -> bool:
+    """Whether this system can start workers."""
+    return METHOD in multiprocessing.get_all_start_methods()

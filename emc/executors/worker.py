@@ -1,0 +1,117 @@
+"""What runs in a worker process: one probe at a time by the single trainer, as its parent asks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from threading import Thread
+
+import torch
+
+from emc.errors import EmcError, SpecError
+from emc.executors.base import as_training_error
+from emc.executors.payload import unpack
+from emc.results import ProbeResult, RunningProbe
+from emc.specs import Probe
+from emc.training.single import SingleTrainer
+
+#: Seconds between two reports of how far a training is, at least.
+STATUS_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a training raised.
+
+    Attributes:
+        error: as a user is told.
+        trace: where it came from, as text: a traceback cannot leave its process.
+    """
+
+    error: EmcError
+    trace: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Raised:
+        """The exception at hand."""
+        return cls(as_training_error(error), "".join(traceback.format_exception(error)))
+
+
+#: What a worker says, with the probe it is about; without one where what trains could not be loaded.
+Message = tuple[Probe | None, RunningProbe | ProbeResult | Raised]
+
+
+def work(connection: Connection, content: bytes, folder: str, threads: int) -> None:
+    """Train the probes that come through the connection, until it is closed.
+
+    A probe is sent to be trained, in place of the one under way if there is one; None ends that one.
+
+    Args:
+        connection: to the parent.
+        content: what trains, packed.
+        folder: of its large arrays, removed if the parent dies.
+        threads: of PyTorch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    torch.set_num_threads(threads)
+    try:
+        trainer = SingleTrainer(unpack(content))
+    except Exception as error:  # whatever a user's own objects may raise
+        message = str(error).split("\n")[0]
+        sentence = (
+            f"a worker process must be able to load the model, got {type(error).__name__}: {message}; use --workers 1"
+        )
+        connection.send((None, Raised(SpecError(sentence), Raised.of(error).trace)))
+        return
+    try:
+        _serve(connection, trainer)
+    except (EOFError, OSError):
+        return  # the parent is gone
+
+
+def _end_with_parent(folder: str) -> None:
+    """End at once when the parent has died, in whatever a training is just then."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+def _serve(connection: Connection, trainer: SingleTrainer) -> None:
+    probe: Probe | None = None
+    told = 0.0
+    while True:
+        if probe is None or connection.poll():
+            wanted: Probe | None = connection.recv()
+            if probe is not None:
+                trainer.drop(probe)
+            probe = wanted
+            if probe is not None:
+                trainer.add(probe)
+            continue
+        said = _advance(trainer, probe)
+        if isinstance(said, RunningProbe):
+            if time.perf_counter() - told < STATUS_EVERY_S:
+                continue
+            told = time.perf_counter()
+        connection.send((probe, said))
+        if not isinstance(said, RunningProbe):
+            probe = None
+
+
+def _advance(trainer: SingleTrainer, probe: Probe) -> RunningProbe | ProbeResult | Raised:
+    """Train up to the next exact count."""
+    try:
+        results = trainer.advance()
+        return results[0] if results else trainer.running()[0]
+    except Exception as error:  # whatever a user's own module may raise
+        trainer.drop(probe)
+        return Raised.of(error)

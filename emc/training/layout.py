@@ -1,0 +1,39 @@
+"""How a batch of images lies in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from emc.training.losses import loss_of
+from emc.training.setup import Setup
+
+#: Samples of the trial: enough for a norm over a batch.
+TRIED = 2
+
+
+def input_format(setup: Setup) -> torch.memory_format:
+    """The memory format in which a setup's batches train fastest.
+
+    Convolutions and poolings on the CPU are faster with the channels of a pixel side by side: a step of the CNN took
+    0.6 to 0.9 of the time. A model is given equal numbers in either format, but a user's own may take only the usual
+    one, such as where it calls `view`: it is tried.
+    """
+    pool = setup.pool
+    images = len(pool.dataset.facts.shape) == 3 and pool.device.type == "cpu" and pool.dtype is torch.float32
+    if not images or not any(isinstance(module, nn.Conv2d) for module in setup.make_model().modules()):
+        return torch.contiguous_format
+    return torch.channels_last if _takes(setup, torch.channels_last) else torch.contiguous_format
+
+
+def _takes(setup: Setup, memory_format: torch.memory_format) -> bool:
+    """Whether a fresh model does a forward and a backward pass; PyTorch's global generator is left as it was."""
+    X = setup.pool.dataset.X[:TRIED].to(setup.pool.dtype).clone(memory_format=memory_format)
+    y = torch.zeros(len(X), dtype=torch.int64)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            module = setup.make_model().to(setup.pool.dtype).train()
+            loss_of(setup.procedure.loss, module(X), y).backward()  # type: ignore[no-untyped-call]
+        except Exception:  # whatever a user's own module may raise
+            return False
+    return True

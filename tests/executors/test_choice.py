@@ -1,0 +1,104 @@
+"""What `auto` picks by rule, and what it times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from emc.errors import SpecError
+from emc.executors import choice
+from emc.executors.choice import choose, expected_steps, place, predictions, seconds_a_step
+from emc.specs import Execution
+from emc.training.setup import Setup
+
+MakeSetup = Callable[..., Setup]
+
+
+def on_gpu(setup: Setup) -> Setup:
+    """The setup as it looks where there is a GPU; nothing can be trained with it."""
+    pool = object.__new__(type(setup.pool))
+    vars(pool).update(vars(setup.pool) | {"device": torch.device("cuda")})
+    return replace(setup, pool=pool)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cpu", "kernel", "gpu"),
+    [
+        ({}, "lockstep", "compiled", "lockstep"),
+        ({"model": "linear", "optimizer": "gd"}, "lockstep", "compiled", "lockstep"),
+        ({"model": "cnn"}, "single", "compiled", "single"),
+        ({"optimizer": "lbfgs"}, "single", "compiled", "single"),
+        ({"model": "linear", "optimizer": "lstsq", "loss": "squared"}, "direct", "direct", "direct"),
+    ],
+)
+def test_the_rule(make_setup: MakeSetup, settings: dict[str, Any], cpu: str, kernel: str, gpu: str) -> None:
+    setup = make_setup(**settings)
+    assert choose(setup, "auto").trainer == cpu
+    assert choose(setup, "auto", lambda _: None).trainer == kernel
+    assert choose(on_gpu(setup), "auto", lambda _: None).trainer == gpu
+    if cpu != "direct":
+        assert choose(setup, "single").trainer == "single"
+        assert choose(setup, "compiled", lambda _: None).trainer == "compiled"
+
+
+def test_a_trainer_asked_for_that_cannot_is_refused(make_setup: MakeSetup) -> None:
+    with pytest.raises(
+        SpecError, match="--trainer lockstep needs .* but its optimizer has no stacked form; use single"
+    ):
+        choose(make_setup(optimizer="lbfgs"), "lockstep")
+    with pytest.raises(SpecError, match="--trainer compiled needs .* but its heart is not in it; use auto"):
+        choose(make_setup(), "compiled", lambda _: "its heart is not in it")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "searches", "execution", "workers", "why"),
+    [
+        (0.01, 6, Execution(), 3, "predicted 2505 s, here 7500 s"),
+        (0.01, 2, Execution(), 3, "predicted 1255 s, here 2500 s"),
+        (0.01, 1, Execution(), 0, "predicted 1250 s, in 3 processes 1255 s"),
+        (1e-5, 6, Execution(), 0, "predicted 8 s, in 3 processes 8 s"),
+        (0.01, 6, Execution(threads=2), 0, "each training has several threads"),
+        (0.01, 6, Execution(workers=1), 0, "one process is all there may be"),
+        (0.0, 1, Execution(workers=7), 7, "as asked for"),
+    ],
+)
+def test_where_single_trains(
+    make_setup: MakeSetup,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    searches: int,
+    execution: Execution,
+    workers: int,
+    why: str,
+) -> None:
+    monkeypatch.setattr(choice, "seconds_a_step", lambda _setup: seconds)
+    monkeypatch.setattr(choice, "num_cores", lambda: 3)
+    setup = make_setup(model="cnn", min_steps=62_500)
+    assert expected_steps(setup, 2) == 250_000
+    found = place([setup], execution, searches)
+    assert (found.workers, found.why) == (workers, why)
+    assert place([on_gpu(setup)], execution, searches).workers == 0
+    monkeypatch.setattr(choice, "has_processes", lambda: False)
+    assert place([setup], execution, searches).workers == 0
+
+
+def test_steps_are_timed(make_setup: MakeSetup) -> None:
+    assert 0 < seconds_a_step(make_setup(model="cnn")) < 1
+    assert 0 < seconds_a_step(make_setup(optimizer="lbfgs")) < 1
+    assert set(predictions(make_setup(), Execution(), 2)) == {"single", "lockstep"}
+    assert set(predictions(make_setup(model="cnn"), Execution(), 2)) == {"single"}
+
+
+def test_a_model_that_raises_is_told_of_when_it_trains(make_setup: MakeSetup) -> None:
+    class Failing(nn.Flatten):
+        def forward(self, X: Tensor) -> Tensor:
+            if len(X) > 4:
+                raise ValueError("later")
+            return super().forward(X)
+
+    assert seconds_a_step(make_setup(lambda _shape, classes: nn.Sequential(Failing(), nn.Linear(64, classes)))) == 0
