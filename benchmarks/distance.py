@@ -5,15 +5,16 @@ python benchmarks/distance.py --quick
 python benchmarks/distance.py --threads 2    # of a trainer and of the large product it is held against
 
 A rate is the difference of two runs of unequal length, so that setting up and ending do not count. The learning rate
-is so small that nothing is ever fitted. A step's time is held against its parts, measured alone: gathering the batch,
-the matrix products of both passes, the optimizer (these in stacks that amortise their launches), and as many empty
-PyTorch operations as the trainer dispatches. The largest part bounds the case.
+is so small that nothing is ever fitted. A step's time is held against its parts, measured alone: what the same trainer
+takes for the same operations on next to no numbers (width 1, batches of 2: Python, autograd and launches), gathering
+the batch, the matrix products of both passes and the optimizer, these three in stacks that amortise their launches.
+The largest part bounds the case; the rest is activations, loss, counts and traffic between the parts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ from emc.errors import SpecError
 from emc.specs import Execution, Measurement
 from emc.training.setup import Setup
 
+#: Samples of every training.
 N = 512
+
+#: Steps of the shorter run, unless a single pass over the samples takes more.
+SHORT = 20
+
 #: Parameters of the stack in which a part is measured: enough to amortise launches, few enough for a cache.
 PART_PARAMETERS = 2**18
 MOST_AT_ONCE = 32
@@ -45,6 +51,14 @@ class Limits:
     operation_s: float
 
 
+@dataclass(frozen=True)
+class Step:
+    """What a step of one model costs a trainer at least: operations dispatched, and seconds on next to no numbers."""
+
+    operations: float
+    least_s: float
+
+
 class Operations(TorchDispatchMode):
     """Counts what PyTorch dispatches in this thread."""
 
@@ -52,7 +66,7 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.number = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count, then do it."""
         self.number += 1
         return function(*args, **(kwargs or {}))
@@ -72,26 +86,32 @@ def main(number: int, names: tuple[str, ...], target: float, quick: bool, json_p
         limits = Limits(product_flops(), operation_seconds())
         facts = {"threads": number, "GFLOP/s of a product": limits.flops / 1e9}
         report.table("The machine", [{**facts, "an empty operation, us": limits.operation_s * 1e6}])
-        rows = []
-        for width in widths:
-            parts = None
-            for name in names or trainers():
-                for at_once in counts:
-                    ready = _ready(width, name, at_once, number)
-                    if ready is None:
-                        continue
-                    parts = part_seconds(ready.setup) if parts is None else parts
-                    rows.append(_row(ready, width, at_once, limits, parts, 0.1 if quick else target))
-        report.table("By width and number at once", rows)
+        rows: list[dict[str, Any]] = []
+        for name in names or trainers():
+            for at_once in counts:
+                if name != "single" or at_once <= number:  # it trains no more than that at once
+                    rows += _rows(name, widths, at_once, limits, 0.1 if quick else target)
+        report.table("By trainer, number at once and width", rows)
 
 
-def _ready(width: int, trainer: str, at_once: int, number: int) -> Prepared | None:
-    """An MLP with this trainer; None where it does not apply."""
+def _rows(name: str, widths: Sequence[int], at_once: int, limits: Limits, target: float) -> list[dict[str, Any]]:
+    """One trainer at some widths; none where it does not apply."""
+    least = _ready(1, name, at_once, batch_size=2)
+    if least is None:
+        return []
+    step = Step(operations_a_step(least, at_once), 1 / step_rate(least, at_once, target))
+    held = [ready for width in widths if (ready := _ready(width, name, at_once)) is not None]
+    return [_row(ready, width, at_once, limits, step, target) for ready, width in zip(held, widths, strict=True)]
+
+
+def _ready(width: int, trainer: str, at_once: int, **settings: Any) -> Prepared | None:
+    """An MLP with this trainer and PyTorch's number of threads; None where the trainer does not apply."""
+    number = torch.get_num_threads()
     own = {"workers": number} if "workers" in Execution.__dataclass_fields__ else {}
     execution = Execution(trainer=trainer, stack=at_once, threads=number, **own)
-    settings = {"model": f"mlp:width={width}", "data": "digits", "labels": "random", "certify": "none"}
+    task = {"model": f"mlp:width={width}", "data": "digits", "labels": "random", "certify": "none"}
     still = {"optimizer": "adam:lr=1e-9", "max_epochs": 1, "stall_share": 1.0}
-    ready = prepare(Measurement.from_flat(settings | still), execution=execution)
+    ready = prepare(Measurement.from_flat({**task, **still, **settings}), execution=execution)
     try:
         ready.drive([])
     except SpecError:
@@ -99,25 +119,24 @@ def _ready(width: int, trainer: str, at_once: int, number: int) -> Prepared | No
     return ready
 
 
-def _row(
-    ready: Prepared, width: int, at_once: int, limits: Limits, parts: dict[str, float], target: float
-) -> dict[str, Any]:
+def _row(ready: Prepared, width: int, at_once: int, limits: Limits, step: Step, target: float) -> dict[str, Any]:
     rate = step_rate(ready, at_once, target)
-    operations = operations_a_step(ready, at_once)
-    per_step = {"launches": operations * limits.operation_s, **parts}
-    per_step["the rest"] = max(0.0, 1 / rate - sum(per_step.values()))
+    parts = {"launches": step.least_s, **part_seconds(ready.setup)}
+    parts["the rest"] = max(0.0, 1 / rate - sum(parts.values()))
     flops = step_flops(ready.setup) * rate
     return {
         "trainer": ready.execution.trainer,
-        "width": width,
         "at once": at_once,
+        "width": width,
         "steps/s": rate,
         "GFLOP/s": flops / 1e9,
         "of a product": f"{flops / limits.flops:.1%}",
-        "operations a step": operations,
-        "of the launch limit": f"{per_step['launches'] * rate:.0%}",
-        **{f"{name}, us": seconds * 1e6 for name, seconds in per_step.items()},
-        "bound by": max(per_step, key=lambda name: per_step[name]),
+        "operations a step": step.operations,
+        "as empty ones, us": step.operations * limits.operation_s * 1e6,
+        "a step, us": 1e6 / rate,
+        **{f"{name}, us": seconds * 1e6 for name, seconds in parts.items()},
+        "of the launch limit": f"{step.least_s * rate:.0%}",
+        "bound by": max(parts, key=lambda name: parts[name]),
     }
 
 
@@ -146,14 +165,19 @@ def _seconds(function: Callable[[], Any], times: int) -> float:
 
 def step_rate(ready: Prepared, at_once: int, target: float) -> float:
     """Steps a second of all models together."""
-    short, steps = 100, 300
+    short = _short(ready)
     _run(ready, short, at_once)  # the first one compiles and warms caches
-    base = _run(ready, short, at_once)
+    base = min(_run(ready, short, at_once) for _ in range(2))
+    more = 2 * SHORT
     while True:
-        longer = _run(ready, steps, at_once) - base
+        longer = _run(ready, short + more, at_once) - base
         if longer >= target:
-            return (steps - short) * at_once / longer
-        steps = short + min(20, max(2, int(1.2 * target / max(longer, 1e-3)))) * (steps - short)
+            return more * at_once / longer
+        more *= min(20, max(2, int(1.2 * target / max(longer, 1e-3))))
+
+
+def _short(ready: Prepared) -> int:
+    return max(SHORT, -(-N // ready.setup.batch_size(N)))
 
 
 def _run(ready: Prepared, steps: int, at_once: int) -> float:
@@ -163,13 +187,13 @@ def _run(ready: Prepared, steps: int, at_once: int) -> float:
 
 
 def operations_a_step(ready: Prepared, at_once: int) -> float:
-    """Operations that PyTorch dispatches for one step of one model, counts of right answers among them."""
+    """Operations that PyTorch dispatches in this thread for one step of one model."""
     numbers = []
-    for steps in (100, 300):
+    for more in (0, 100):
         with Operations() as operations:
-            _run(ready, steps, at_once)
+            _run(ready, _short(ready) + more, at_once)
         numbers.append(operations.number)
-    return (numbers[1] - numbers[0]) / (200 * at_once)
+    return (numbers[1] - numbers[0]) / (100 * at_once)
 
 
 def layers(setup: Setup) -> list[tuple[int, int]]:
@@ -179,7 +203,7 @@ def layers(setup: Setup) -> list[tuple[int, int]]:
 
 
 def step_flops(setup: Setup) -> float:
-    """FLOPs of a step: products of the forward pass, the weights' gradients and, but for the first layer, the inputs'."""
+    """FLOPs of products in a step: forward, the weights' gradients and, but for the first layer, the inputs'."""
     sizes = [inputs * outputs for inputs, outputs in layers(setup)]
     return 2.0 * setup.batch_size(N) * (3 * sum(sizes) - sizes[0])
 
