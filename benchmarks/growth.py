@@ -3,9 +3,9 @@
 python benchmarks/growth.py                  # linear on 5 to 500 dimensions, MLPs of width 2 to 64 on 20
 python benchmarks/growth.py --quick
 
-Not training is all outside the executor's `advance`: search, engine, setting up and concluding. Within it, what no probe
-was charged for is the examination of failures: of the linear model by the linear program, which grows faster than its
-training.
+Not training is all outside the executor's `advance`: search, engine, setting up and concluding. Within it, what no
+probe was charged for is the examination of failures: of the linear model by the linear program, which grows faster
+than its training.
 """
 
 from __future__ import annotations

@@ -98,10 +98,8 @@ def main(
 
 def _title(letter: str, plan: Plan, ready: Prepared) -> str:
     sizes = ", ".join(map(str, plan.case.sizes))
-    return (
-        f"({letter}) {plan.case.title}, {ready.parameters:,} parameters: {plan.replicates} replicates at n = {sizes}, "
-        f"up to {plan.case.steps:,} steps each"
-    )
+    probes = f"{plan.replicates} replicates at n = {sizes}, up to {plan.case.steps:,} steps each"
+    return f"({letter}) {plan.case.title} ({ready.dataset.facts.name}, {ready.parameters:,} parameters): {probes}"
 
 
 def _fixed_list(plan: Plan, execution: Execution) -> Prepared | None:
