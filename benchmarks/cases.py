@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from emc.api import Prepared, prepare
@@ -23,16 +23,16 @@ class Case:
         settings: of the measurement.
         steps: budget of a probe of the fixed list.
         sizes: of the fixed list, around the EMC at that budget.
-        measured: settings of the measurement from end to end.
-        quick: settings in place of those, for a quick look.
+        whole: budget of a probe of the measurement from end to end.
+        quick: the same for a quick look.
     """
 
     title: str
     settings: Mapping[str, Any]
     steps: int
     sizes: tuple[int, ...]
-    measured: Mapping[str, Any]
-    quick: Mapping[str, Any] = field(default_factory=dict)
+    whole: int
+    quick: int
 
 
 CASES = {
@@ -40,32 +40,33 @@ CASES = {
         "MLP 64-16-10, digits",
         {"model": "mlp:width=16", "data": "digits"},
         steps=600, sizes=(150, 170, 200),
-        measured={"min_steps": 5_000}, quick={"min_steps": 500},
+        whole=5_000, quick=500,
     ),
     "b": Case(
         "MLP 3072-16-10, CIFAR-10",
         {"model": "mlp:width=16", "data": "cifar10"},
         steps=300, sizes=(250, 350, 500),
-        measured={"min_steps": 2_000}, quick={"min_steps": 200},
+        whole=2_000, quick=200,
     ),
     "c": Case(
         "CNN of width 8, CIFAR-10",
         {"model": "cnn:width=8", "data": "cifar10"},
         steps=100, sizes=(40, 52),
-        measured={"min_steps": 300, "max_epochs": 50}, quick={"min_steps": 30, "max_epochs": 10},
+        whole=300, quick=30,
     ),
     "d": Case(
         "linear, Gaussian of 20 dimensions",
         {"model": "linear", "data": "gaussian:dim=20", "classes": 2},
         steps=500, sizes=(24, 28, 32),
-        measured={"min_steps": 5_000}, quick={"min_steps": 500},
+        whole=5_000, quick=500,
     ),
 }  # fmt: skip
 
 
-def load_case(case: Case, execution: Execution | None = None, **settings: Any) -> Prepared | None:
-    """The case ready to train, its failures unexamined; None, and a sentence, where its data is not there."""
-    values = {**case.settings, "labels": "random", "certify": "none", **settings}
+def load_case(case: Case, steps: int, execution: Execution | None = None, **settings: Any) -> Prepared | None:
+    """The case with a budget of so many steps, failures unexamined; None, and a sentence, where its data is not there."""
+    fixed = {"labels": "random", "certify": "none", "min_steps": steps, "max_epochs": 1}
+    values = {**case.settings, **fixed, **settings}
     if values["data"] == "cifar10" and not any((data_root() / name).exists() for name in CIFAR):
         print(f"{case.title} is skipped: there is no CIFAR-10 where {DATA_VARIABLE} points.", flush=True)
         return None

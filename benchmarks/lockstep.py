@@ -103,7 +103,7 @@ def _title(letter: str, plan: Plan, ready: Prepared) -> str:
 
 
 def _fixed_list(plan: Plan, execution: Execution) -> Prepared | None:
-    return load_case(plan.case, execution, min_steps=plan.case.steps, max_epochs=1, stall_share=1.0)
+    return load_case(plan.case, plan.case.steps, execution, stall_share=1.0)
 
 
 def list_rows(plan: Plan, ready: Prepared, number: dict[str, int]) -> list[dict[str, Any]]:
@@ -168,9 +168,9 @@ def _flips(verdicts: dict[tuple[int, int], Verdict], others: dict[tuple[int, int
 
 def measured_row(plan: Plan, number: int) -> dict[str, Any]:
     """One measurement by the plain reference and by emc with everything on auto."""
-    settings = {"replicates": 2, **(plan.case.quick if plan.quick else plan.case.measured)}
-    ready = load_case(plan.case, **settings)
-    again = load_case(plan.case, **settings)  # whose samples are yet to be made, as the reference's are
+    steps = plan.case.quick if plan.quick else plan.case.whole
+    ready = load_case(plan.case, steps, replicates=2)
+    again = load_case(plan.case, steps, replicates=2)  # whose samples are yet to be made, as the reference's are
     if ready is None or again is None:
         raise RuntimeError("the case's data went away")
     with threads(number):
@@ -179,7 +179,7 @@ def measured_row(plan: Plan, number: int) -> dict[str, Any]:
     result = again.run()
     seconds = time.perf_counter() - started
     return {
-        "setting": f"{plan.case.title}, budget {ready.setup.budget(128):,} steps",
+        "setting": f"{plan.case.title}, budget {steps:,} steps",
         "reference, s": reference_s,
         "emc, s": seconds,
         "ratio": reference_s / seconds,

@@ -216,10 +216,9 @@ def main(letters: tuple[str, ...], runs: int, quick: bool, json_path: Path | Non
     rows = []
     for letter in letters or sorted(CASES):
         case = CASES[letter]
-        ready = load_case(case)
+        ready = load_case(case, 50 if quick else case.steps // 2, stall_share=1.0)
         if ready is None:
             continue
-        ready = shortened(ready, 50 if quick else 4 * case.steps // 10)
         probe = Probe(ready.base, max(case.sizes), 0)
         timed = {
             (variant, number): partial(_rate, ready, probe, protocol, number)
