@@ -64,7 +64,7 @@ CASES = {
 
 
 def load_case(case: Case, steps: int, execution: Execution | None = None, **settings: Any) -> Prepared | None:
-    """The case with a budget of so many steps, failures unexamined; None, and a sentence, where its data is not there."""
+    """The case with such a budget, its failures unexamined; None, and a sentence, where its data is not there."""
     fixed = {"labels": "random", "certify": "none", "min_steps": steps, "max_epochs": 1}
     values = {**case.settings, **fixed, **settings}
     if values["data"] == "cifar10" and not any((data_root() / name).exists() for name in CIFAR):
