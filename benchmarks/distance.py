@@ -7,8 +7,8 @@ python benchmarks/distance.py --threads 2    # of a trainer and of the large pro
 A rate is the difference of two runs of unequal length, so that setting up and ending do not count. The learning rate
 is so small that nothing is ever fitted. A step's time is held against its parts, measured alone: what the same trainer
 takes for the same operations on next to no numbers (width 1, batches of 2: Python, autograd and launches), gathering
-the batch, the matrix products of both passes and the optimizer, these three in stacks that amortise their launches.
-The largest part bounds the case; the rest is activations, loss, counts and traffic between the parts.
+the batch, the matrix products of both passes, activation and loss with their gradients, and the optimizer, these four
+in stacks that amortise their launches. The largest part bounds the case; the rest is counts and traffic in between.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import click
 import torch
 from common import Report, json_option, quick_option, synchronise, threads, train_sizes, trainers
 from torch import Tensor
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from emc.api import Prepared, prepare
@@ -164,16 +165,14 @@ def _seconds(function: Callable[[], Any], times: int) -> float:
 
 
 def step_rate(ready: Prepared, at_once: int, target: float) -> float:
-    """Steps a second of all models together."""
-    short = _short(ready)
+    """Steps a second of all models together, from the fastest of three runs of each length."""
+    short, more = _short(ready), 2 * SHORT
     _run(ready, short, at_once)  # the first one compiles and warms caches
-    base = min(_run(ready, short, at_once) for _ in range(2))
-    more = 2 * SHORT
-    while True:
-        longer = _run(ready, short + more, at_once) - base
-        if longer >= target:
-            return more * at_once / longer
+    base = min(_run(ready, short, at_once) for _ in range(3))
+    while (longer := _run(ready, short + more, at_once) - base) < target:
         more *= min(20, max(2, int(1.2 * target / max(longer, 1e-3))))
+    best = min(longer, *(_run(ready, short + more, at_once) - base for _ in range(2)))
+    return more * at_once / best
 
 
 def _short(ready: Prepared) -> int:
@@ -215,6 +214,7 @@ def part_seconds(setup: Setup) -> dict[str, float]:
     parts = {
         "gathering": _gathering(setup, stack),
         "arithmetic": _products(setup, stack),
+        "activation and loss": _elementwise(setup, stack),
         "optimizer": _optimizer(setup, stack, parameters),
     }
     return {name: min(_seconds(part, 50) for _ in range(5)) / stack for name, part in parts.items()}
@@ -242,6 +242,22 @@ def _products(setup: Setup, stack: int) -> Callable[[], Any]:
             torch.bmm(left, right, out=out)
 
     return products
+
+
+def _elementwise(setup: Setup, stack: int) -> Callable[[], Any]:
+    """ReLU and cross-entropy with their gradients."""
+    device, dtype, rows = setup.pool.device, setup.pool.dtype, stack * setup.batch_size(N)
+    *widths, num_classes = [outputs for _, outputs in layers(setup)]
+    hidden = [torch.randn(rows, width, device=device, dtype=dtype) for width in widths]
+    logits = torch.randn(rows, num_classes, device=device, dtype=dtype, requires_grad=True)
+    y = torch.randint(num_classes, (rows,), device=device)
+
+    def elementwise() -> None:
+        for values in hidden:
+            torch.ops.aten.threshold_backward(values, torch.relu(values), 0)
+        torch.autograd.grad(functional.cross_entropy(logits, y), logits)
+
+    return elementwise
 
 
 def _optimizer(setup: Setup, stack: int, parameters: int) -> Callable[[], Any]:
