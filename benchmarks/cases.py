@@ -8,7 +8,7 @@ from typing import Any
 
 from emc.api import Prepared, prepare
 from emc.data.cache import DATA_VARIABLE, data_root
-from emc.specs import Execution, Measurement
+from emc.specs import Measurement
 
 #: Where CIFAR-10 lies below the data root: as images or as torchvision has it.
 CIFAR = ("cifar10/train", "cifar-10-batches-py")
@@ -55,7 +55,7 @@ CASES = {
         whole=300, quick=30,
     ),
     "d": Case(
-        "linear, Gaussian of 20 dimensions",
+        "linear, Gaussian",
         {"model": "linear", "data": "gaussian:dim=20", "classes": 2},
         steps=500, sizes=(24, 28, 32),
         whole=5_000, quick=500,
@@ -63,11 +63,11 @@ CASES = {
 }  # fmt: skip
 
 
-def load_case(case: Case, steps: int, execution: Execution | None = None, **settings: Any) -> Prepared | None:
+def load_case(case: Case, steps: int, **settings: Any) -> Prepared | None:
     """The case with such a budget, its failures unexamined; None, and a sentence, where its data is not there."""
     fixed = {"labels": "random", "certify": "none", "min_steps": steps, "max_epochs": 1}
     values = {**case.settings, **fixed, **settings}
     if values["data"] == "cifar10" and not any((data_root() / name).exists() for name in CIFAR):
         print(f"{case.title} is skipped: there is no CIFAR-10 where {DATA_VARIABLE} points.", flush=True)
         return None
-    return prepare(Measurement.from_flat(values), execution=execution)
+    return prepare(Measurement.from_flat(values))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median_low
@@ -86,7 +86,7 @@ def main(
         case = CASES[letter]
         few = (2, 2) if quick else (runs, replicates)
         plan = Plan(case, *few, names or tuple(trainers()), stack, quick)
-        ready = _fixed_list(plan, Execution())
+        ready = load_case(case, case.steps, stall_share=1.0)
         if ready is None:
             continue
         number = {name: best_threads(ready, max(case.sizes), protocol) for name, protocol in PROTOCOLS.items()}
@@ -102,30 +102,25 @@ def _title(letter: str, plan: Plan, ready: Prepared) -> str:
     return f"({letter}) {plan.case.title} ({ready.dataset.facts.name}, {ready.parameters:,} parameters): {probes}"
 
 
-def _fixed_list(plan: Plan, execution: Execution) -> Prepared | None:
-    return load_case(plan.case, plan.case.steps, execution, stall_share=1.0)
-
-
 def list_rows(plan: Plan, ready: Prepared, number: dict[str, int]) -> list[dict[str, Any]]:
     """The fixed list by every method, in paired runs; by the references with their numbers of threads."""
     methods: dict[str, Callable[[int], Timed]] = {
         name: partial(_by_reference, plan, ready, protocol, number[name]) for name, protocol in PROTOCOLS.items()
     }
     for name in plan.trainers:
-        trained = _applying(plan, name)
+        trained = _applying(plan, ready, name)
         if trained is not None:
             methods[f"emc {name}"] = partial(_by_emc, plan, trained)
-            methods[f"emc {name}"](-1)  # a first run compiles and warms caches
+            methods[f"emc {name}"](-1)  # a first run compiles and makes the samples
     found = paired(methods, plan.runs)
     return [_row(timed, found, name, number.get(name, "auto")) for name, timed in found.items()]
 
 
-def _applying(plan: Plan, trainer: str) -> Prepared | None:
-    """The case with this trainer; None, and a sentence, where it cannot train the case."""
-    ready = _fixed_list(plan, Execution(trainer=trainer, stack=plan.stack))
+def _applying(plan: Plan, ready: Prepared, trainer: str) -> Prepared | None:
+    """The case, on the same samples, with this trainer; None, and a sentence, where it cannot train the case."""
+    ready = replace(ready, execution=Execution(trainer=trainer, stack=plan.stack))
     try:
-        if ready is not None:
-            ready.drive([])
+        ready.drive([])
     except SpecError as error:
         print(f"{trainer} does not apply: {error}")
         return None
