@@ -51,7 +51,7 @@ CASES = {
     "c": Case(
         "CNN of width 8, CIFAR-10",
         {"model": "cnn:width=8", "data": "cifar10"},
-        steps=100, sizes=(40, 52),
+        steps=100, sizes=(96, 120),
         whole=300, quick=30,
     ),
     "d": Case(
