@@ -81,12 +81,13 @@ class Report:
 
     Args:
         name: of the benchmark.
-        path: of the JSON; without one `results/NAME.json`, and none where `quick`.
+        path: of the JSON; without one `results/NAME.json`, and none where `quick` or `partial`.
         quick: whether the numbers are a quick look only.
+        partial: whether some cases or trainers were left out.
     """
 
-    def __init__(self, name: str, path: Path | None = None, quick: bool = False) -> None:
-        self._path = path if path is not None or quick else RESULTS / f"{name}.json"
+    def __init__(self, name: str, path: Path | None = None, quick: bool = False, partial: bool = False) -> None:
+        self._path = path if path is not None or quick or partial else RESULTS / f"{name}.json"
         self._record: dict[str, Any] = {"benchmark": name, "quick": quick, "machine": machine(), "tables": {}}
         print(describe_machine(), flush=True)
 

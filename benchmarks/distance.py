@@ -81,7 +81,7 @@ class Operations(TorchDispatchMode):
 @json_option
 def main(number: int, names: tuple[str, ...], target: float, quick: bool, json_path: Path | None) -> None:
     """Print FLOP/s over a large product's, step rates over the launch limit, and what bounds each case."""
-    report = Report("distance", json_path, quick)
+    report = Report("distance", json_path, quick, partial=bool(names))
     widths, counts = ((4, 64), (1, 8)) if quick else ((4, 16, 64, 256, 1024), (1, 8, 32))
     with threads(number):
         limits = Limits(product_flops(), operation_seconds())

@@ -80,7 +80,7 @@ def main(
     json_path: Path | None,
 ) -> None:  # fmt: skip
     """Print ratios of seconds and of step rates with their spread, equal verdicts, and both EMCs."""
-    report = Report("lockstep", json_path, quick)
+    report = Report("lockstep", json_path, quick, partial=bool(letters or names) or not whole)
     measured: list[dict[str, Any]] = []
     for letter in letters or sorted(CASES):
         case = CASES[letter]

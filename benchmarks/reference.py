@@ -212,7 +212,7 @@ VARIANTS = {
 @json_option
 def main(letters: tuple[str, ...], runs: int, quick: bool, json_path: Path | None) -> None:
     """Steps a second of the reference's variants, by case and number of threads."""
-    report = Report("reference", json_path, quick)
+    report = Report("reference", json_path, quick, partial=bool(letters))
     rows = []
     for letter in letters or sorted(CASES):
         case = CASES[letter]
