@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: measure test check format clean
+# Every measurement of speed, each with its table on stdout and its JSON in benchmarks/results (a quick look writes none).
+BENCHMARKS := $(wildcard $(addprefix benchmarks/,cold_start.py engine.py reference.py lockstep.py distance.py growth.py))
+
+.PHONY: measure test check format bench bench-quick clean
 
 # The main job on the embedded default: the EMC of an MLP on digits with random labels.
 measure: .venv/.installed
@@ -22,6 +25,13 @@ check: .venv/.installed-dev
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Within an hour on two cores. CIFAR-10 is taken from EMC_DATA; without it those cases are skipped.
+bench: .venv/.installed
+	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script $(QUICK) || exit 1; done
+
+bench-quick:
+	$(MAKE) bench QUICK=--quick
 
 # Debian ships venv apart from Python; virtualenv stands in for it.
 $(BIN)/python:
