@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from emc.results import CURVE_KIND, ProbeResult, Tabular, Verdict, tuning_text
+from emc.results import CURVE_KIND, ProbeResult, Tabular, Verdict, tuning_text, unused_text
 from emc.stats.cover import Region, half_size, separable
 from emc.stats.fitted import FittedCurve, pair
 from emc.stats.proportions import mean_interval, wilson
@@ -141,6 +141,7 @@ class Curve(Tabular):
         interrupted: whether draws are missing.
         versions: what the numbers were made with.
         tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
+        unused: what this run trained beside the probes (`emc.results.unused`); empty where that was nothing.
     """
 
     points: tuple[CurvePoint, ...]
@@ -160,6 +161,7 @@ class Curve(Tabular):
     interrupted: bool
     versions: Mapping[str, Any]
     tuning: Mapping[str, Any] | None = None
+    unused: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n50(self) -> float | None:
@@ -187,8 +189,9 @@ class Curve(Tabular):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Curve:
         """The inverse of `to_dict`."""
-        kept = {name: values[name] for name in cls.__dataclass_fields__}
+        kept = {name: values[name] for name in cls.__dataclass_fields__ if name != "unused"}
         kept |= {
+            "unused": values.get("unused", {}),
             "points": tuple(CurvePoint.from_dict(entry) for entry in values["points"]),
             "fitted": None if values["fitted"] is None else FittedCurve.from_dict(values["fitted"]),
             "cover": None if values["cover"] is None else CoverCheck.from_dict(values["cover"]),
@@ -217,7 +220,7 @@ class Curve(Tabular):
             ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs"),
-            ("cost", f"{cost}, {self.cost['seconds']:,.1f} s"),
+            ("cost", f"{cost}, {self.cost['seconds']:,.1f} s{unused_text(self.unused)}"),
             ("fingerprint", self.fingerprint),
         ]
 

@@ -92,6 +92,7 @@ def run_curve(
         check_sizes(sizes, prepared.dataset.facts.rows)
     prepared = prepared.tuned(observer)
     scouted: list[ProbeResult] = []
+    driven = None
     if sizes is None:
         sizes, scouted, driven = _find_sizes(prepared, observer)
         if driven.interrupted:
@@ -101,7 +102,7 @@ def run_curve(
     for known in scouted:
         if known.n in sizes and known.replicate < draws and known.attempt == 0:
             searches[known.replicate].tell(Ask(known.n, replicate=known.replicate), known)
-    driven = prepared.drive(searches, observer)
+    driven = prepared.drive(searches, observer).after(driven)
     probes = [result for search in searches for result in search.results()]
     return _conclude(prepared, sizes, draws, scouted, probes, driven)
 
@@ -164,6 +165,7 @@ def _conclude(
     driven: Driven,
 ) -> Curve:
     measurement = prepared.measurement
+    used = {probe.key: probe for probe in (*scouted, *probes)}.values()
     confidence = measurement.confidence
     points = tuple(CurvePoint.of(n, [p for p in probes if p.n == n], draws, confidence) for n in sizes)
     told = [point for point in points if point.fit_share is not None]
@@ -181,11 +183,12 @@ def _conclude(
         seed=measurement.seed,
         fingerprint=digest({"base": prepared.base, "sizes": list(sizes), "draws": draws, "confidence": confidence}, 16),
         probes=tuple(probes),
-        cost=cost({probe.key: probe for probe in (*scouted, *probes)}.values()),
+        cost=cost(used),
         searched=len({probe.key for probe in scouted}),
         interrupted=driven.interrupted,
         versions=driven.versions,
         tuning=None if prepared.tuning is None else prepared.tuning.to_dict(),
+        unused=driven.unused(used),
     )
 
 

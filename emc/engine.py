@@ -98,7 +98,7 @@ class Engine:
         self._open: list[tuple[int, int]] = []  # heap of (probes ahead, line) for lines that may guess, some outdated
         self._verdicts: dict[str, ProbeResult] = {}
         self._steps = 0
-        self._reported = 0.0
+        self._news, self._reported = False, 0.0
         self.trained: list[ProbeResult] = []
         self.unfinished: list[RunningProbe] = []
 
@@ -123,9 +123,12 @@ class Engine:
                 self._fill_room()
                 results = self._executor.advance()
                 self._take(results)
-                self._report(observer, started, force=bool(results))
+                self._report(observer, started)
+            self._journal.sync()
+            self._report(observer, started)
         except KeyboardInterrupt:
             self._break_off(self._executor.running())
+            self._journal.sync()
             return True
         return False
 
@@ -252,10 +255,11 @@ class Engine:
         return line.guesses.popleft() if line.guesses else None
 
     def _take(self, results: list[ProbeResult]) -> None:
-        """Journal verdicts, then tell them: what was told can always be read again."""
+        """Journal verdicts, then tell the searches; who watches, or waits for the end, is told once they are synced."""
         if not results:
             return
-        self._journal.append(results)
+        self._journal.append(results, grow=True)
+        self._news = True
         self.trained += results
         told: dict[int, _Line] = {}
         for result in results:
@@ -270,11 +274,14 @@ class Engine:
                 told[line.number] = line
         self._go_on([line for _, line in sorted(told.items())])
 
-    def _report(self, observer: Observer | None, started: float, force: bool) -> None:
+    def _report(self, observer: Observer | None, started: float) -> None:
+        """Report verdicts once they are synced; without any, a few times a second."""
         now = time.perf_counter()
-        if observer is None or (not force and now - self._reported < REPORT_EVERY_S):
+        news = self._news and self._journal.synced
+        if observer is None or not (news or (self._out and now - self._reported >= REPORT_EVERY_S)):
             return
-        self._reported = now
+        self._journal.sync()
+        self._news, self._reported = False, now
         running = tuple(self._executor.running())
         brackets = tuple(line.bracket() for line in self._lines)
         steps = self._steps + sum(probe.steps for probe in running)

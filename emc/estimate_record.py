@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from emc.results import ESTIMATE_KIND, ProbeResult, Tabular, Verdict, tuning_text
+from emc.results import ESTIMATE_KIND, ProbeResult, Tabular, Verdict, tuning_text, unused_text
 from emc.stats.steps_to_fit import STUDY
 
 
@@ -54,6 +54,7 @@ class Estimate(Tabular):
         full_cost: at most that of `emc measure` with the same settings: probes, steps, sample_steps, flops.
         versions: what the numbers were made with.
         tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
+        unused: what this run trained beside the probes (`emc.results.unused`); empty where that was nothing.
     """
 
     emc: int
@@ -78,6 +79,7 @@ class Estimate(Tabular):
     full_cost: Mapping[str, float]
     versions: Mapping[str, Any]
     tuning: Mapping[str, Any] | None = None
+    unused: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -158,5 +160,6 @@ class Estimate(Tabular):
         own, full = self.cost, self.full_cost
         return (
             f"{own['probes']:,.0f} probes, {own['steps']:,.0f} steps, {own['sample_steps']:,.0f} samples seen, "
-            f"{own['seconds']:,.1f} s; a full measurement sees at most {full['sample_steps']:.3g}"
+            f"{own['seconds']:,.1f} s{unused_text(self.unused)}; "
+            f"a full measurement sees at most {full['sample_steps']:.3g}"
         )

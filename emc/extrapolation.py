@@ -108,6 +108,7 @@ def run_estimate(prepared: Prepared, observer: Observer | None = None) -> Estima
         full_cost=prepared.rough_cost(),
         versions=driven.versions,
         tuning=None if prepared.tuning is None else prepared.tuning.to_dict(),
+        unused=driven.unused(probes),
     )
 
 

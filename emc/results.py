@@ -390,7 +390,7 @@ def tuning_text(tuning: Mapping[str, Any]) -> str:
     spent = tuning["cost"]
     text = (
         f"lr {chosen['lr']:.4g}{size} of {len(first)} candidates from {rates[0]:.4g} to {rates[-1]:.4g}, on seeds of "
-        f"its own: {spent['probes']:,.0f} probes, {spent['steps']:,.0f} steps, {spent['seconds']:,.1f} s"
+        f"its own: {cost_text(spent)}{unused_text(tuning.get('unused', {}))}"
     )
     edge = "; the chosen rate is at an end of those tried, a better one may lie beyond (raise widen or rates)"
     return text + (edge if tuning["at_edge"] else "")

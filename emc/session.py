@@ -7,7 +7,7 @@ import platform
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,13 @@ class Driven:
     versions: Mapping[str, Any]
     trained: Sequence[ProbeResult] = ()
     unfinished: Sequence[RunningProbe] = ()
+
+    def after(self, earlier: Driven | None) -> Driven:
+        """The same, with what an earlier drive trained."""
+        if earlier is None:
+            return self
+        trained, unfinished = (*earlier.trained, *self.trained), (*earlier.unfinished, *self.unfinished)
+        return replace(self, trained=trained, unfinished=unfinished)
 
     def unused(self, used: Iterable[ProbeResult]) -> dict[str, float]:
         """What it trained beside the probes that were used; see `emc.results.unused`."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
+from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar, TypeVar
 
 from emc.errors import SpecError, UnknownNameError, did_you_mean
@@ -444,7 +445,8 @@ class Probe:
     @cached_property
     def key(self) -> str:
         """The probe's identity in the journal: the `digest` of its fields, by hand since it is asked for so often."""
-        text = f'{{"attempt":{self.attempt},"base":{json.dumps(self.base)},"n":{self.n},"replicate":{self.replicate}}}'
+        base = encode_basestring_ascii(self.base)
+        text = f'{{"attempt":{self.attempt},"base":{base},"n":{self.n},"replicate":{self.replicate}}}'
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from emc.engine import Observer
@@ -58,12 +58,14 @@ class Tuning:
         seed: that every tuning probe was trained with; never the measurement's.
         trials: the whole table, rung by rung.
         chosen: the best of the last rung; None where tuning was interrupted.
+        unused: what was trained beside the trials' probes (`emc.results.unused`).
     """
 
     tuner: str
     seed: int
     trials: tuple[Trial, ...]
     chosen: Candidate | None
+    unused: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def at_edge(self) -> bool:
@@ -82,6 +84,7 @@ class Tuning:
             "chosen": chosen,
             "at_edge": self.at_edge,
             "cost": total,
+            "unused": dict(self.unused),
             "trials": trials,
         }
 
@@ -130,8 +133,8 @@ def tune(
                 trials = [*done, *ranked]
             entering = [trial.candidate for trial in ranked[: halving.survivors(len(ranked))]]
     except _InterruptedError:
-        return Tuning(str(measurement.tune), bench.seed, tuple(trials), None)
-    return Tuning(str(measurement.tune), bench.seed, tuple(trials), ranked[0].candidate)
+        return Tuning(str(measurement.tune), bench.seed, tuple(trials), None, bench.unused())
+    return Tuning(str(measurement.tune), bench.seed, tuple(trials), ranked[0].candidate, bench.unused())
 
 
 def _rate(procedure: Procedure) -> float:
@@ -176,10 +179,16 @@ class _Bench:
     replicates: int
     execution: Execution
     observer: Observer | None
+    aside: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def seed(self) -> int:
         return tuning_seed(self.measurement.seed)
+
+    def unused(self) -> dict[str, float]:
+        """What all rungs trained beside the probes they used."""
+        spent = [each for each in self.aside if each]
+        return {name: sum(each[name] for each in spent) for name in spent[0]} if spent else {}
 
     def run(self, rung: int, divisor: int, candidates: Sequence[Candidate]) -> list[Trial]:
         """Try candidates side by side on a part of the budget; the best first."""
@@ -198,7 +207,9 @@ class _Bench:
             setups[base] = replace(setup, pool=pool, seed=self.seed)
             tried.append((candidate, procedure, base, found))
         searches = [(base, each) for _, _, base, found in tried for each in found.searches]
-        if drive(setups, self.execution, searches, self._observing(rung)).interrupted:
+        driven = drive(setups, self.execution, searches, self._observing(rung))
+        self.aside.append(driven.unused(probe for _, _, _, found in tried for probe in found.conclude().probes))
+        if driven.interrupted:
             raise _InterruptedError
         return _ranked([_trial(rung, candidate, procedure, found) for candidate, procedure, _, found in tried])
 

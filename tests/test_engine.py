@@ -35,9 +35,11 @@ from oracles import (
 from emc import engine as engine_module
 from emc.engine import Engine
 from emc.errors import JournalError
+from emc.estimators.mean_error import MeanError
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Verdict
+from emc.search.base import Ask
 from emc.specs import Probe, Search
 
 settings.register_profile("emc", deadline=None, derandomize=True)
@@ -261,6 +263,7 @@ def sync(descriptor):
 
 def measure():
     journal_module._write_all, os.fsync = write, sync
+    journal_module.SYNC_SHARE = 1 if life < 8 else rng.choice([1, 0.02])
     with journal_module.Journal("journal.jsonl") as journal:
         executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6), slots=24)
         outcome = run_engine(executor, Search(), 16, 2000, journal=journal, replicates=8, speculation=3)
@@ -525,20 +528,47 @@ def test_without_news_the_observer_is_not_called_all_the_time(monkeypatch: pytes
     assert [progress.probes for progress in seen] == [n // 2 + (n % 2) for n in range(16)]
 
 
-def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path) -> None:
+def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, told = tmp_path / "journal.jsonl", []
 
     def observe(progress: Progress) -> None:
         told.append(progress.probes)
         assert len(keys(path)) == progress.probes
 
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
     with Journal(path) as journal:
         run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, journal=journal, observer=observe)
     assert told == list(range(1, 9))
 
 
+def test_verdicts_are_synced_in_groups_and_nobody_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told, sync = tmp_path / "journal.jsonl", [], os.fsync
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (sync(descriptor), synced.append(len(keys(path)))))
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)  # the group of the first sync is the last one that is due
+    with Journal(path) as journal:
+        executor = OracleExecutor(memoriser(50))
+        observer: Callable[[Progress], None] = lambda progress: told.append((progress.probes, len(keys(path))))  # noqa: E731
+        outcome = run_engine(executor, EXACT, 16, 100, journal=journal, observer=observer)
+        assert synced == [1, 8]
+        assert journal.synced
+    assert told == [(1, 1), (8, 8)]
+    assert synced == [1, 8]
+    assert outcome == undisturbed(memoriser(50), EXACT, 16, 100)
+
+
+def test_what_an_interruption_shows_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        outcome = run_engine(OracleExecutor(memoriser(50), stop_after=5), EXACT, 16, 100, journal=journal)
+        assert (outcome.interrupted, len(outcome.probes), journal.synced) == (True, 5, True)
+
+
 def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
     with Journal(path) as journal:
         executor = OracleExecutor(memoriser(50))
         sync, left = os.fsync, iter([True, True, False])
@@ -575,3 +605,120 @@ def test_a_probe_that_another_search_still_wants_is_not_dropped() -> None:
     searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, Search(tolerance=0, sections=3))]
     Engine(executor, Journal(None)).run([("base", search) for search in searches])
     assert {ends(search.conclude()) for search in searches} == {(20, 21, Status.BRACKETED)}
+
+
+def begun(slots: int, replicates: int = 3, **settings: Any) -> list[tuple[int, int]]:
+    """Replicate and size of what is sent before the first verdict."""
+    executor = OracleExecutor(memoriser(50), slots=slots, stop_after=0)
+    run_engine(executor, EXACT, 16, 100, replicates=replicates, **settings)
+    return [(probe.replicate, probe.n) for probe in executor.added]
+
+
+def test_idle_room_is_filled_the_likeliest_first_and_shared_fairly() -> None:
+    needed = [(0, 16), (1, 16), (2, 16)]
+    larger = [(0, 32), (1, 32), (2, 32)]
+    smaller = [(0, 8), (1, 8), (2, 8)]
+    assert begun(slots=2) == begun(slots=3) == needed
+    assert begun(slots=5) == needed + larger[:2]
+    assert begun(slots=10) == needed + larger + smaller + [(0, 64)]
+    assert begun(slots=10, speculation=1) == needed
+    assert begun(slots=10, speculation=2) == needed + larger
+    assert begun(slots=10, speculation=3) == needed + larger + smaller
+
+
+def test_no_more_is_asked_ahead_than_a_search_can_come_to_ask() -> None:
+    executor = OracleExecutor(memoriser(3), slots=1000, stop_after=0)
+    run_engine(executor, Search(tolerance=0), 2, 4)
+    assert sorted(sized(executor.added)) == [1, 2, 3, 4]
+
+
+def test_a_guess_that_becomes_needed_goes_on() -> None:
+    executor = OracleExecutor(memoriser(1000), slots=3)
+    needed: list[set[int]] = []
+
+    def observe(_: Progress) -> None:
+        needed.append({probe.n for key, probe in executor.waiting.items() if key not in executor.ahead})
+
+    run_engine(executor, EXACT, 16, 100, observer=observe)
+    assert sized(executor.added)[:3] == [16, 32, 8]
+    assert needed[0] == {32}, "sent as a guess, and once"
+    assert sized(executor.added).count(32) == 1
+
+
+@settings(max_examples=60)
+@given(oracles(), SPECULATION, st.integers(0, 10**6), SLOTS, st.integers(2, 5))
+def test_a_search_that_needs_many_probes_at_once_finds_room_for_them(
+    oracle: Noisy, speculation: int | None, order: int, slots: int, replicates: int
+) -> None:
+    """Sizes of a mean error: one verdict may make as many probes needed as there are replicates."""
+    rule = Search(n_start=16, n_max=400, tolerance=0, criterion="error<=0.1")
+    found = []
+    for executor, ahead in (
+        (OracleExecutor(oracle), 1),
+        (OracleExecutor(oracle, order=order, slots=slots), speculation),
+    ):
+        estimator = MeanError(rule, replicates, 0.95)
+        other = MeasuredReplicate(EXACT, 16, 400, 0)
+        engine = Engine(executor, Journal(None), speculation=ahead)
+        assert not engine.run([("base", estimator.searches[0]), ("other", other)])
+        found.append((estimator.conclude(), other.conclude()))
+        assert not executor.waiting
+        assert engine.trained == executor.results
+        assert len(engine.unfinished) == len(executor.dropped)
+    assert found[0] == found[1]
+
+
+def test_what_is_needed_takes_the_place_of_the_last_guess() -> None:
+    """When the five probes of a mean error at 16 have failed, five at 8 are needed, and another search has guesses."""
+    executor = OracleExecutor(memoriser(10), slots=6)
+    engine = Engine(executor, Journal(None))
+    five = MeanError(Search(n_start=16, n_max=400, tolerance=0, criterion="error<=0.01"), 5, 0.95)
+    other = MeasuredReplicate(EXACT, 16, 400, 0)
+    after: list[list[tuple[str, int]]] = []
+
+    def observe(_: Progress) -> None:
+        after.append([(probe.base, probe.n) for probe in executor.waiting.values()])
+
+    engine.run([("five", five.searches[0]), ("other", other)], observe)
+    guesses = [("five", 32), ("other", 32), ("five", 32), ("other", 8)]
+    assert after[3] == [("five", 16), ("other", 16), *guesses[:3]]
+    assert after[4] == [("other", 16)] + [("five", 8)] * 5
+    assert [(probe.base, probe.n) for probe in executor.dropped[:4]] == [guesses[0], guesses[2], guesses[3], guesses[1]]
+    assert len(engine.unfinished) == len(executor.dropped)
+    assert (five.conclude().emc, other.bounds()) == (10, (10, 11))
+
+
+def test_an_engine_counts_what_it_trained_and_what_it_broke_off() -> None:
+    executor = OracleExecutor(memoriser(50), slots=4)
+    engine = Engine(executor, Journal(None))
+    search = MeasuredReplicate(EXACT, 16, 1000, 0)
+    seen: list[Progress] = []
+    engine.run([("base", search)], seen.append)
+    assert engine.trained == executor.results
+    assert len(engine.unfinished) == len(executor.dropped) > 0
+    assert seen[-1].steps == 10 * len(executor.results) + len(executor.dropped)
+
+
+def test_an_interruption_counts_what_was_under_way() -> None:
+    executor = OracleExecutor(memoriser(50), slots=4, stop_after=2)
+    engine = Engine(executor, Journal(None))
+    assert engine.run([("base", MeasuredReplicate(EXACT, 16, 1000, number)) for number in range(3)])
+    assert len(engine.trained) == 2
+    assert len(engine.unfinished) == len(executor.dropped) + len(executor.waiting)
+    assert len(executor.waiting) >= 3
+
+
+def test_a_thousand_searches_touch_only_what_a_verdict_concerns() -> None:
+    """Each search is asked about as often as its own verdicts, however many others there are."""
+
+    class Counted(MeasuredReplicate):
+        asked = 0
+
+        def ask(self, most: int = 1) -> list[Ask]:
+            self.asked += 1
+            return super().ask(most)
+
+    searches = [Counted(EXACT, 16, 100, number) for number in range(1000)]
+    executor = OracleExecutor(memoriser(50))
+    assert not Engine(executor, Journal(None)).run([("base", search) for search in searches])
+    assert {search.asked for search in searches} == {9}, "once at first, and after each of the 8 verdicts"

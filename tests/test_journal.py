@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -394,6 +395,46 @@ def test_a_verdict_counts_only_after_it_was_synced(path: Path, monkeypatch: pyte
         journal.append([make(0)])
         assert journal.get("key-0") == make(0)
     assert seen == [(line(make(0)), None)]
+
+
+def test_a_group_grows_until_a_sync_takes_no_more_than_its_share(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, synced = [0.0], []
+
+    def sync(_descriptor: int) -> None:
+        clock[0] += 0.004
+        synced.append(len(path.read_bytes().splitlines()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr("emc.journal.time.monotonic", lambda: clock[0])
+    with Journal(path) as journal:
+        for number in range(60):
+            journal.append([make(number)], grow=True)
+            assert journal.get(f"key-{number}") == make(number)
+            assert journal.synced == (synced[-1] == number + 1)
+            clock[0] += 0.010
+        assert len(path.read_bytes().splitlines()) == 60, "what is written outlives the process, synced or not"
+        # A sync of 4 ms may come every 200, which are 20 verdicts.
+        assert synced == [1, 21, 41]
+        journal.sync()
+        journal.sync()
+        assert synced == [1, 21, 41, 60]
+        journal.append([make(60)], grow=True)
+        assert not journal.synced
+    assert synced == [1, 21, 41, 60, 61], "closing syncs"
+
+
+def test_a_group_that_cannot_be_synced_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(path)
+    journal.append([make(0)])
+    journal.append([make(1)], grow=True)
+    journal._next_sync = math.inf
+    journal.append([make(2)], grow=True)
+    monkeypatch.setattr(os, "fsync", _fail)
+    for end in (journal.sync, journal.close):
+        with pytest.raises(JournalError, match="cannot be written: Input/output error; free the way or choose"):
+            end()
+    monkeypatch.undo()
+    assert held(path, 0, 1, 2) == [make(0), make(1), make(2)]
 
 
 def test_a_verdict_that_is_no_json_is_refused_with_its_whole_batch(path: Path) -> None:

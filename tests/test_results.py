@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emc.results import EmcResult, Evidence, ProbeResult, Replicate, Status, Verdict
+from emc.results import EmcResult, Evidence, ProbeResult, Replicate, RunningProbe, Status, Verdict, unused
 
 MakeResult = Callable[..., EmcResult]
 
@@ -223,3 +223,36 @@ def test_a_frame_has_a_row_for_each_probe_with_accuracy_a_share_and_time_in_seco
 
 def test_a_frame_of_no_probes_is_empty(make_result: MakeResult) -> None:
     assert len(make_result(probes=()).to_frame()) == 0
+
+
+def running(steps: int, seconds: float) -> RunningProbe:
+    return RunningProbe(20, 0, 0, 3, steps, 100, sample_steps=8 * steps, seconds=seconds)
+
+
+def test_what_was_trained_and_not_used_is_counted() -> None:
+    spent = {"steps": 10, "sample_steps": 80, "seconds": 0.5}
+    used, beside = probe("a", **spent), probe("b", **spent)
+    assert unused([used], [used], []) == {}
+    assert unused([used], [beside, used], []) == {"probes": 1, "unfinished": 0, **spent}
+    found = unused([used], [beside], [running(3, 0.25), running(4, 0.25)])
+    assert found == {"probes": 1, "unfinished": 2, "steps": 17, "sample_steps": 136, "seconds": 1.0}
+
+
+def test_the_cost_row_says_what_was_not_used(make_result: MakeResult) -> None:
+    result = make_result()
+    plain = row(result, "cost")
+    assert "not used" not in plain
+    for found, text in (
+        ({"probes": 1, "unfinished": 0}, "1 probes"),
+        ({"probes": 0, "unfinished": 2}, "2 broken off"),
+        ({"probes": 3, "unfinished": 2}, "3 probes, 2 broken off"),
+    ):
+        spent = replace(result, unused={**found, "steps": 1700, "sample_steps": 9, "seconds": 1.25})
+        assert row(spent, "cost") == f"{plain}; also trained and not used: {text}, 1,700 steps, 1.2 s"
+        assert reread(spent) == spent
+
+
+def test_a_record_of_before_unused_was_counted_is_read(make_result: MakeResult) -> None:
+    result = make_result()
+    values = {key: value for key, value in result.to_dict().items() if key != "unused"}
+    assert EmcResult.from_dict(values) == result

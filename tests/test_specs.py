@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -341,6 +341,8 @@ def test_digests_are_those_of_earlier_versions() -> None:
     assert digest({"b": 1, "a": [None, True, 0.5, "x"]}) == "d915cf43913faa139dff15b8"
     assert digest([], 16) == "4f53cda18c2baa0c"
     assert Probe("base", 100, 2, 1).key == "5871c8274af9d9386a70a872"
+    odd = Probe('é "quoted" \\', 1, 0)
+    assert odd.key == digest(asdict(odd))
 
 
 @pytest.mark.parametrize("change", [{"base": "other"}, {"n": 101}, {"replicate": 3}, {"attempt": 2}])

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
+from emc.registry import PluginSpec
 from emc.results import Status
 from emc.search.base import Ask
 from emc.specs import GROWTHS, Search
@@ -63,7 +65,7 @@ def search_path(search: Search, n_start: int, n_max: int) -> _Path:
     Returns:
         The bracket, both of whose ends were verified by probes.
     """
-    kind, amount = GROWTHS.build(search.growth)
+    kind, amount = _growth(search.growth)
     grow = _next_linear if kind == "linear" else next_geometric
     lower, upper, n = 0, None, min(n_start, n_max)
     tried: set[int] = set()
@@ -128,6 +130,12 @@ def next_geometric(n: int, factor: float, up: bool) -> int:
     return max(n + 1, math.floor(n * factor)) if up else min(n - 1, math.floor(n / factor))
 
 
+@cache
+def _growth(growth: PluginSpec) -> tuple[str, float]:
+    """The kind of a growth and its amount; a path is walked again for every guess."""
+    return GROWTHS.build(growth)
+
+
 def _next_linear(n: int, step: float, up: bool) -> int:
     return n + int(step) if up else n - int(step)
 
@@ -160,15 +168,16 @@ def _bisect(search: Search, lower: int, upper: int, tried: set[int]) -> _Path:
     return Bracket(lower, upper, Status.BRACKETED)
 
 
-def cut(lower: int, upper: int, sections: int) -> list[int]:
+@lru_cache(maxsize=10_000)
+def cut(lower: int, upper: int, sections: int) -> tuple[int, ...]:
     """The sizes strictly between the ends that cut the bracket into parts of about equal ratio, ascending.
 
     >>> cut(100, 400, 2), cut(100, 800, 3), cut(7, 9, 4)
-    ([200], [200, 400], [8])
+    ((200,), (200, 400), (8,))
     """
     ratio = upper / lower
     inner = {round(lower * ratio ** (part / sections)) for part in range(1, sections)}
-    return sorted({min(max(n, lower + 1), upper - 1) for n in inner})
+    return tuple(sorted({min(max(n, lower + 1), upper - 1) for n in inner}))
 
 
 def _verify(search: Search, lower: int, upper: int, n_max: int, tried: set[int]) -> _Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 from emc.search.base import Ask
 from emc.search.path import Bracket, Shown, search_path
@@ -35,6 +35,11 @@ class ReplicateSearch:
         self._bracket: Bracket | None = None
         self._live = search_path(search, n_start, n_max)
         self._pending = next(self._live)
+        self._failures: Counter[int] = Counter()
+        self._fitted: list[int] = []
+        self._lower = 0
+        self._upper: int | None = None
+        self._forget_guesses()
 
     @property
     def bracket(self) -> Bracket | None:
@@ -48,20 +53,32 @@ class ReplicateSearch:
 
     def bounds(self) -> tuple[int, int | None]:
         """Smallest size on the path so far that failed at all its attempts, and the largest fitted one below it."""
-        failures = Counter(ask.n for ask in self._path if self._told[ask] == Shown.NOT_FITTED)
-        upper = min((n for n, count in failures.items() if count >= self._rule.attempts), default=None)
-        fitted = [ask.n for ask in self._path if self._told[ask] == Shown.FITTED]
-        return max((n for n in fitted if upper is None or n < upper), default=0), upper
+        return self._lower, self._upper
 
     def tell(self, ask: Ask, shown: str) -> None:
         """Record a verdict, a value of `Shown`."""
         self._told[ask] = shown
+        self._forget_guesses()
         while self._bracket is None and self._pending in self._told:
+            shown = self._told[self._pending]
             self._path.append(self._pending)
+            self._narrow(self._pending.n, shown)
             try:
-                self._pending = self._live.send(self._told[self._pending])
+                self._pending = self._live.send(shown)
             except StopIteration as stop:
                 self._bracket = stop.value
+
+    def _narrow(self, n: int, shown: str) -> None:
+        """Keep the bounds with what the next probe on the path showed."""
+        if shown == Shown.FITTED:
+            self._fitted.append(n)
+            if self._upper is None or n < self._upper:
+                self._lower = max(self._lower, n)
+        elif shown == Shown.NOT_FITTED:
+            self._failures[n] += 1
+            if self._failures[n] >= self._rule.attempts and (self._upper is None or n < self._upper):
+                self._upper = n
+                self._lower = max((fitted for fitted in self._fitted if fitted < n), default=0)
 
     def ask(self, most: int = 1) -> list[Ask]:
         """Up to `most` missing probes: the one the sequential search needs, then those it could need next.
@@ -73,16 +90,19 @@ class ReplicateSearch:
             return []
         if most == 1:
             return [self._pending]
-        wanted: dict[Ask, None] = {}
-        frontier: list[dict[Ask, str]] = [{}]
-        while frontier and len(wanted) < most:
-            guesses = frontier.pop(0)
+        while self._frontier and len(self._wanted) < most:
+            guesses = self._frontier.popleft()
             missing = self._first_missing(guesses)
-            if missing is None or missing in wanted:  # both outcomes of a `verify` probe lead to the same next one
-                continue
-            wanted[missing] = None
-            frontier += [{**guesses, missing: shown} for shown in (Shown.FITTED, Shown.NOT_FITTED)]
-        return list(wanted)
+            if missing is None or missing in self._wanted:
+                continue  # both outcomes of a `verify` probe lead to the same next one
+            self._wanted[missing] = None
+            self._frontier += [{**guesses, missing: shown} for shown in (Shown.FITTED, Shown.NOT_FITTED)]
+        return list(self._wanted)[:most]
+
+    def _forget_guesses(self) -> None:
+        """Begin anew with what was told: the guesses found so far, and those that lead to further ones."""
+        self._wanted: dict[Ask, None] = {}
+        self._frontier: deque[dict[Ask, str]] = deque([{}])
 
     def _first_missing(self, guesses: dict[Ask, str]) -> Ask | None:
         path = search_path(self._rule, self._n_start, self._n_max)

@@ -69,7 +69,9 @@ def test_each_setup_has_the_trainer_that_suits_it() -> None:
         executor.add(probe)
     executor.advance()
     assert len(executor.running()) == 5  # all but the second cnn
-    executor.drop(probes[2])
+    broken_off = executor.drop(probes[2])
+    assert broken_off is not None
+    assert (broken_off.n, broken_off.steps) == (40, 10)
     results: dict[str, ProbeResult] = {}
     while len(results) < 5:
         results |= {result.key: result for result in executor.advance()}
@@ -105,6 +107,20 @@ def test_the_stack_is_limited() -> None:
     executor.drop(Probe("base", 200, 1))
     executor.advance()
     assert [probe.replicate for probe in executor.running()] == [0, 2, 3]
+
+
+def test_there_is_room_where_no_trainer_is_at_work() -> None:
+    """The trainers take turns, so that a probe for an idle one slows those of the others."""
+    executor = InlineExecutor({"mlp": make_setup(), "cnn": make_setup(model="cnn")}, Execution())
+    assert executor.room() == 1
+    executor.add(Probe("cnn", 40, 0))
+    assert executor.room() == 0
+    executor.add(Probe("mlp", 40, 0), ahead=True)
+    executor.add(Probe("mlp", 40, 1))
+    executor.advance()
+    assert len(executor.running()) == 3
+    executor.close()
+    assert (executor.running(), executor.advance(), executor.room()) == ([], [], 1)
 
 
 class Failing(nn.Module):

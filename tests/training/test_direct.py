@@ -73,6 +73,17 @@ def test_dropped_probes_are_not_solved(make_prepared: MakePrepared) -> None:
     assert trainer.running() == []
 
 
+def test_what_is_needed_is_solved_before_what_was_asked_ahead(make_prepared: MakePrepared) -> None:
+    trainer = DirectTrainer(make_prepared(**SOLVED).setup)
+    assert trainer.room() == 1
+    for n, ahead in ((4, True), (5, False), (6, True), (6, False)):
+        trainer.add(Probe("base", n, 0), ahead=ahead)
+    assert trainer.room() == 0
+    assert [trainer.advance()[0].n for _ in range(2)] == [5, 6]
+    trainer.close()
+    assert (trainer.advance(), trainer.room()) == ([], 1)
+
+
 def test_the_executor_solves_where_the_optimizer_does(make_prepared: MakePrepared) -> None:
     ready = make_prepared(**SOLVED)
     assert InlineExecutor(ready.setup, ready.execution).name == "direct"

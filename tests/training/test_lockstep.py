@@ -163,15 +163,38 @@ def test_dropped_probes_leave_and_the_others_stay_as_they_are(make_prepared: Mak
     for probe in MIXED:
         trainer.add(probe)
     trainer.advance()
-    trainer.drop(MIXED[1])  # under way
-    trainer.drop(MIXED[6])  # waiting
-    trainer.drop(Probe("base", 99, 9))  # never asked for
+    broken_off = trainer.drop(MIXED[1])
+    assert broken_off is not None
+    assert (broken_off.n, broken_off.replicate, broken_off.steps) == (MIXED[1].n, MIXED[1].replicate, 20)
+    assert broken_off.sample_steps > 0
+    assert broken_off.seconds > 0
+    assert trainer.drop(MIXED[6]) is None, "it was waiting"
+    assert trainer.drop(Probe("base", 99, 9)) is None, "nobody asked for it"
     found: dict[str, ProbeResult] = {}
     while len(found) < 5:
         found |= {result.key: replace(result, seconds=0.0) for result in trainer.advance()}
     stay = [result for i, result in enumerate(expected) if i not in (1, 6)]
     assert found == {result.key: result for result in stay}
     assert trainer.running() == []
+
+
+def test_what_is_needed_enters_before_what_was_asked_ahead(make_prepared: MakePrepared) -> None:
+    trainer = LockstepTrainer(make_prepared(batch_size=8, check_steps=20).setup, 2)
+    first, second, third, fourth = (Probe("base", 100, replicate) for replicate in range(4))
+    assert trainer.room() == 1, "on a CPU every further member is more work"
+    for probe in (first, second, fourth):
+        trainer.add(probe, ahead=True)
+    trainer.add(third)
+    trainer.add(second)
+    trainer.advance()
+    assert [run.replicate for run in trainer.running()] == [2, 1]
+    trainer.add(second)
+    trainer.drop(third)
+    trainer.advance()
+    assert [run.replicate for run in trainer.running()] == [1, 0], "needed while under way, it is not in twice"
+    assert trainer.room() == 0
+    trainer.close()
+    assert (trainer.running(), trainer.advance(), trainer.room()) == ([], [], 1)
 
 
 def test_dropping_the_last_member_leaves_a_trainer_that_goes_on(make_prepared: MakePrepared) -> None:

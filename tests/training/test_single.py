@@ -108,12 +108,35 @@ def test_running_and_dropping(make_prepared: MakePrepared) -> None:
     assert trainer.running() == []
     trainer.advance()
     assert [(r.replicate, r.steps) for r in trainer.running()] == [(0, 10)]
-    trainer.drop(first)
-    trainer.drop(second)
-    trainer.drop(Probe("base", 7, 7))  # never asked for
+    broken_off = trainer.drop(first)
+    assert broken_off is not None
+    assert (broken_off.replicate, broken_off.steps, broken_off.sample_steps) == (0, 10, 1000)
+    assert broken_off.seconds > 0
+    assert trainer.drop(second) is None
+    assert trainer.drop(Probe("base", 7, 7)) is None  # never asked for
     assert trainer.running() == []
     trainer.advance()
     assert [(r.replicate, r.steps) for r in trainer.running()] == [(2, 10)]
+
+
+def test_what_is_needed_goes_before_what_was_asked_ahead(make_prepared: MakePrepared) -> None:
+    trainer = SingleTrainer(make_prepared(check_steps=10).setup)
+    assert trainer.room() == 1
+    first, second, third = (Probe("base", 100, r) for r in range(3))
+    trainer.add(first, ahead=True)
+    assert trainer.room() == 0
+    trainer.add(second, ahead=True)
+    trainer.add(third)
+    trainer.advance()
+    assert [run.replicate for run in trainer.running()] == [2]
+    trainer.add(third)
+    trainer.add(second)
+    trainer.drop(third)
+    trainer.advance()
+    assert [run.replicate for run in trainer.running()] == [1], "needed by now, and the third is not in twice"
+    assert trainer.room() == 0
+    trainer.close()
+    assert (trainer.running(), trainer.advance(), trainer.room()) == ([], [], 1)
 
 
 def test_a_diverging_probe_does_not_poison_the_next(make_prepared: MakePrepared, train: Train) -> None:
