@@ -31,7 +31,7 @@ class StepsOracle:
     trained: list[Probe] = field(default_factory=list)
     waiting: list[Probe] = field(default_factory=list)
 
-    def __call__(self, setups: Mapping[str, Setup], execution: Execution) -> StepsOracle:  # noqa: ARG002
+    def __call__(self, setups: Mapping[str, Setup], execution: Execution, searches: int) -> StepsOracle:  # noqa: ARG002
         (self.setup,) = setups.values()
         return self
 

@@ -60,7 +60,7 @@ def _tell(
     for base, choice in choices.items():
         if choice.trainer == "single":
             spot = f"in {where.workers} processes" if where.workers else "in this process"
-            told[f"trainer single, since {choice.why}; {spot}: {where.why}"] = None
+            told[f"trainer single: {choice.why}; {spot}: {where.why}"] = None
         elif choice.trainer == "direct":
             told[f"trainer direct: {choice.why}"] = None
         elif not any(text.startswith(f"trainer {choice.trainer}") for text in told):

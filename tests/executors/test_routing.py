@@ -55,7 +55,7 @@ def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog
     assert isinstance(executor, Routed)
     assert executor.name == "lockstep and single"
     assert caplog.messages[1:] == [
-        "trainer single, since its model has layers that have no stacked form; in 2 processes: as asked for"
+        "trainer single: its model has layers that have no stacked form; in 2 processes: as asked for"
     ]
     assert "trainer lockstep: its models can be stacked; predicted here single" in caplog.messages[0]
     probes = [Probe(base, 40, r) for base in setups for r in range(2)]
@@ -93,7 +93,7 @@ def test_the_trainer_asked_for_is_told(make_setup: MakeSetup, caplog: pytest.Log
         make_executor({"ls": make_setup(model="linear", optimizer="lstsq", loss="squared")}, Execution())
     assert executor.name == "single"
     assert caplog.messages == [
-        "trainer single, since as asked for; in this process: one process is all there may be",
+        "trainer single: as asked for; in this process: one process is all there may be",
         "trainer direct: its optimizer solves instead of stepping",
     ]
 

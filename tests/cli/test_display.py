@@ -1,0 +1,23 @@
+"""What is said beside the table."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from emc.cli.display import saying
+
+
+def test_what_is_picked_is_said_once_and_only_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("emc")
+    level = logger.level
+    with saying(True):
+        for text in ("trainer one", "trainer two", "trainer one"):
+            logger.info(text)
+        logger.debug("a detail")
+    with saying(False):
+        logger.info("trainer three")
+    logger.info("trainer four")
+    assert capsys.readouterr() == ("", "trainer one\ntrainer two\n")
+    assert (logger.level, logger.handlers) == (level, [])
