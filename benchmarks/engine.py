@@ -142,18 +142,18 @@ class Case:
     observed: bool = False
     ahead: int = 0
 
-    def run(self, probes: int) -> tuple[int, float]:
-        """Probes trained, about as many as asked for, and the seconds it took."""
+    def run(self, probes: int) -> tuple[int, float, float]:
+        """Probes trained, about as many as asked for, and the seconds and processor seconds it took."""
         executor = LookUp(self.searches * (1 + self.ahead))
         legs = max(1, round(probes / self.searches / PROBES_A_LEG))
         step = self.searches
         searches = [Relay(range(first, first + legs * step, step)) for first in range(step)]
         with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
+            started = time.perf_counter(), time.process_time()
             with Journal(Path(folder) / "journal.jsonl" if self.journal else None) as journal:
                 engine = Engine(executor, journal, speculation=None if self.ahead else 1)
                 engine.run([("b" * 24, search) for search in searches], _ignore if self.observed else None)
-            return executor.trained, time.perf_counter() - started
+            return executor.trained, time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def _ignore(_: Progress) -> None:
@@ -171,13 +171,15 @@ def cases() -> Iterator[Case]:
 
 def measured(case: Case, probes: int, repeats: int) -> dict[str, Any]:
     """One row: probes a second over the repeats, and the shares of one more run under a profiler."""
-    rates = [done / seconds for done, seconds in (case.run(probes) for _ in range(repeats))]
+    runs = [case.run(probes) for _ in range(repeats)]
+    rates = [done / seconds for done, seconds, _ in runs]
     return {
         "searches": case.searches,
         "journal": case.journal,
         "observed": case.observed,
         "ahead": case.ahead,
         "probes_per_s": {"min": min(rates), "median": statistics.median(rates), "max": max(rates)},
+        "processor_us_per_probe": statistics.median(1e6 * processor / done for done, _, processor in runs),
         "shares": shares(case, probes),
     }
 
@@ -214,8 +216,9 @@ def main(quick: bool, path: str | None) -> None:
     probes, repeats = (2_000, 3) if quick else (20_000, 5)
     print(describe_machine())
     print(f"about {probes:,} probes a run, {repeats} runs; probes a second: median (min to max)")
-    print("| searches | journal | watched | asked ahead | probes a second | search | journal | look-up | engine |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    parts = "search | journal | look-up | engine"
+    print(f"| searches | journal | watched | asked ahead | probes a second | processor time a probe | {parts} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     rows = []
     for case in cases():
         rows.append(measured(case, probes, repeats))
@@ -229,6 +232,7 @@ def row_text(row: dict[str, Any]) -> str:
     rate = row["probes_per_s"]
     cells = [f"{row['searches']:,}", *("yes" if row[name] else "no" for name in ("journal", "observed"))]
     cells += [str(row["ahead"]), f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})"]
+    cells.append(f"{row['processor_us_per_probe']:.0f} us")
     return "| " + " | ".join([*cells, *(f"{share:.0%}" for share in row["shares"].values())]) + " |"
 
 

@@ -426,7 +426,12 @@ def unused(
         probes (with a verdict), unfinished, and the steps, sample_steps, seconds of both; empty where there are none.
     """
     keys = {probe.key for probe in used}
-    beside = [probe for probe in trained if probe.key not in keys]
+    beside = []
+    for probe in trained:
+        if probe.key in keys:
+            keys.remove(probe.key)  # without a journal a later drive may train it once more
+        else:
+            beside.append(probe)
     if not beside and not unfinished:
         return {}
     broken_off = {
@@ -443,7 +448,8 @@ def unused_text(unused: Mapping[str, float]) -> str:
     """The same as a user reads it, behind the cost of what was used."""
     if not unused:
         return ""
-    kinds = [f"{unused['probes']:,.0f} probes"] if unused["probes"] else []
+    count = unused["probes"]
+    kinds = [f"{count:,.0f} {'probe' if count == 1 else 'probes'}"] if count else []
     kinds += [f"{unused['unfinished']:,.0f} broken off"] if unused["unfinished"] else []
     return f"; also trained and not used: {', '.join(kinds)}, {unused['steps']:,.0f} steps, {unused['seconds']:,.1f} s"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from oracles import memoriser, walk
+from oracles import OracleExecutor, memoriser, walk
 from torch import nn
 
 import emc
@@ -143,6 +145,45 @@ def test_a_journal_continues_to_the_same_result(undisturbed: EmcResult, tmp_path
     assert record(tiny(journal)) == record(undisturbed)
     keys = [line["key"] for line in lines(journal)]
     assert len(keys) == len(set(keys)) == len(undisturbed.probes)
+
+
+def test_an_interruption_counts_the_trainings_it_broke_off() -> None:
+    cut_off = tiny(None, press_after(1), replicates=4)
+    spent = cut_off.unused
+    assert (spent["probes"], spent["unfinished"]) == (0, 2), "of four, two ended at the same count"
+    assert spent["steps"] >= 60
+    assert spent["sample_steps"] >= 16 * 60
+    assert spent["seconds"] > 0
+    assert "also trained and not used: 2 broken off" in dict(cut_off.rows())["cost"]
+    assert EmcResult.from_dict(json.loads(cut_off.to_json())) == cut_off
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, TrainingError("a training")])
+def test_the_executor_is_let_go_of_however_it_ends(
+    error: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = OracleExecutor(memoriser(30))
+
+    def end(_: Progress) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("emc.session.InlineExecutor", lambda *_: executor)
+    with pytest.raises(TrainingError, match="a training") if isinstance(error, TrainingError) else nullcontext():
+        tiny(observer=end)
+    assert executor.closed
+
+
+def test_idle_room_changes_no_number_and_its_cost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for slots in (1, 16):
+        monkeypatch.setattr("emc.session.InlineExecutor", lambda *_, s=slots: OracleExecutor(memoriser(30), slots=s))
+        found.append(tiny())
+    alone, ahead = found
+    assert alone.unused == {}
+    assert ahead.unused["probes"] + ahead.unused["unfinished"] > 0
+    assert record(replace(ahead, unused={})) == record(alone)
+    assert "also trained and not used" in dict(ahead.rows())["cost"]
 
 
 def test_what_the_journal_holds_is_not_trained_again(tmp_path: Path) -> None:

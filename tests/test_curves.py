@@ -28,11 +28,14 @@ class Oracled:
     patch: Callable[[Callable[..., OracleExecutor]], None]
     executors: list[OracleExecutor]
 
-    def __call__(self, oracle: Oracle, *, weigh: Any = None, stop_after: int | None = None, **settings: Any) -> Curve:
+    def __call__(
+        self, oracle: Oracle, *, weigh: Any = None, stop_after: int | None = None, slots: int = 1, **settings: Any
+    ) -> Curve:
         more = {} if weigh is None else {"weigh": weigh}
+        more |= {"order": 0} if slots > 1 else {}
 
         def make(*_: Any) -> OracleExecutor:
-            self.executors.append(OracleExecutor(oracle, stop_after=stop_after, **more))
+            self.executors.append(OracleExecutor(oracle, stop_after=stop_after, slots=slots, **more))
             return self.executors[-1]
 
         self.patch(make)
@@ -80,6 +83,17 @@ def test_sizes_are_found_around_the_emc(oracled: Oracled) -> None:
     assert curve.n50 == pytest.approx(100, rel=0.15)
     assert 0 < curve.searched < curve.cost["probes"]
     assert curve.cost["probes"] == oracled.trained
+
+
+def test_what_scouting_trained_ahead_is_told_unless_the_curve_uses_it(oracled: Oracled) -> None:
+    curve = oracled(Noisy(0, 100, 0.1), draws=4, slots=12)
+    assert curve.unused["probes"] > 0
+    assert curve.cost["probes"] + curve.unused["probes"] == oracled.trained
+    assert curve.unused["unfinished"] == sum(len(executor.dropped) for executor in oracled.executors)
+    assert "also trained and not used" in dict(curve.rows())["cost"]
+    assert Curve.from_dict(json.loads(curve.to_json())) == curve
+    alone = oracled(Noisy(0, 100, 0.1), draws=4)
+    assert (alone.unused, alone.n50, alone.probes) == ({}, curve.n50, curve.probes)
 
 
 def test_the_grid_stays_in_the_pool_and_spans_the_scouts() -> None:

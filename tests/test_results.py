@@ -234,6 +234,7 @@ def test_what_was_trained_and_not_used_is_counted() -> None:
     used, beside = probe("a", **spent), probe("b", **spent)
     assert unused([used], [used], []) == {}
     assert unused([used], [beside, used], []) == {"probes": 1, "unfinished": 0, **spent}
+    assert unused([used], [used, used], []) == {"probes": 1, "unfinished": 0, **spent}, "trained twice, used once"
     found = unused([used], [beside], [running(3, 0.25), running(4, 0.25)])
     assert found == {"probes": 1, "unfinished": 2, "steps": 17, "sample_steps": 136, "seconds": 1.0}
 
@@ -243,7 +244,7 @@ def test_the_cost_row_says_what_was_not_used(make_result: MakeResult) -> None:
     plain = row(result, "cost")
     assert "not used" not in plain
     for found, text in (
-        ({"probes": 1, "unfinished": 0}, "1 probes"),
+        ({"probes": 1, "unfinished": 0}, "1 probe"),
         ({"probes": 0, "unfinished": 2}, "2 broken off"),
         ({"probes": 3, "unfinished": 2}, "3 probes, 2 broken off"),
     ):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from oracles import OracleExecutor, memoriser
 from torch import nn
 
 import emc
@@ -90,6 +91,22 @@ def test_tuning_sees_no_draw_that_is_measured(tmp_path: Path) -> None:
     own, other = ready().setup.pool, replace(ready(seed=tuning["seed"])).setup.pool
     assert not torch.equal(own.samples(0).store(40)[1], other.samples(0).store(40)[1])
     assert len({tuning_seed(seed) for seed in range(100)} | set(range(100))) == 200
+
+
+def test_tuning_says_what_it_trained_ahead_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    executors: list[OracleExecutor] = []
+
+    def make(*_: Any) -> OracleExecutor:
+        executors.append(OracleExecutor(memoriser(20), slots=16))
+        return executors[-1]
+
+    monkeypatch.setattr("emc.session.InlineExecutor", make)
+    result = measure(tune="halving:rates=2,replicates=2,widen=0", replicates=1)
+    tuning = tuning_of(result)
+    trained = sum(len(executor.results) for executor in executors[:-1])
+    assert tuning["cost"]["probes"] + tuning["unused"]["probes"] == trained
+    assert tuning["unused"]["unfinished"] == sum(len(executor.dropped) for executor in executors[:-1]) > 0
+    assert "also trained and not used" in dict(result.rows())["tuned"]
 
 
 def test_tuning_resumes_from_the_journal(tmp_path: Path) -> None:

@@ -21,7 +21,12 @@ class AskTell(Protocol):
     """A search as the engine sees it; results may be told in any order."""
 
     def ask(self, most: int) -> list[Ask]:
-        """The probes it waits for, none once it has ended; `most` bounds those asked ahead of need."""
+        """The probes it waits for, none once it has ended.
+
+        Args:
+            most: 1 asks for what it needs now, which may be several probes; more adds up to so many sizes in all that
+                it could need next, the likeliest first.
+        """
         ...
 
     def tell(self, ask: Ask, result: ProbeResult) -> None:
