@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+from types import FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -41,8 +43,9 @@ def pack(setups: Setups, folder: str) -> bytes:
         OSError: a file cannot be written.
     """
     buffer = io.BytesIO()
+    pickler = _Pickler(buffer, folder)
     try:
-        _Pickler(buffer, folder).dump((_added_plugins(), setups))
+        pickler.dump((_added_plugins(), setups))
     except OSError:
         raise
     except Exception as error:  # whatever a user's own objects may raise
@@ -51,6 +54,8 @@ def pack(setups: Setups, folder: str) -> bytes:
             f"training in processes needs a model that can be pickled, got {type(error).__name__}: {message}; "
             "leave out what it cannot do without, or use --workers 1"
         ) from error
+    finally:
+        pickler.forget()
     return buffer.getvalue()
 
 
@@ -69,12 +74,20 @@ def _added_plugins() -> list[tuple[str, Plugin[Any]]]:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles by cloudpickle, but large arrays as files and registries by name."""
+    """Pickles by cloudpickle, but large arrays as files, registries by name, and by value what no import would find."""
 
     def __init__(self, file: io.BytesIO, folder: str) -> None:
         super().__init__(file)
         self._folder = folder
         self._files = 0
+        self._modules: dict[str, ModuleType | None] = {}
+
+    def forget(self) -> None:
+        """Leave cloudpickle as it was."""
+        for module in self._modules.values():
+            if module is not None:
+                cloudpickle.unregister_pickle_by_value(module)
+        self._modules.clear()
 
     def reducer_override(self, obj: Any) -> Any:
         """How an object is pickled; see `pickle.Pickler.reducer_override`."""
@@ -84,6 +97,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _map_array, (self._save(obj),)
         if isinstance(obj, Registry) and REGISTRIES.get(obj.kind) is obj:
             return _registry, (obj.kind,)
+        if isinstance(obj, FunctionType | type) and obj.__module__ not in self._modules:
+            self._modules[obj.__module__] = module = _out_of_reach(obj.__module__)
+            if module is not None:
+                cloudpickle.register_pickle_by_value(module)
         return super().reducer_override(obj)
 
     def _save(self, array: npt.NDArray[Any]) -> str:
@@ -91,6 +108,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._files += 1
         np.save(path, array, allow_pickle=False)
         return path
+
+
+def _out_of_reach(name: str) -> ModuleType | None:
+    """A module that was loaded from a file that no import finds by this name; None for any other."""
+    top = name.partition(".")[0]
+    found = name == "__main__" or any(finder.find_spec(top, None) for finder in sys.meta_path)
+    module = sys.modules.get(name)
+    return module if not found and getattr(module, "__file__", None) else None
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

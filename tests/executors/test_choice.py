@@ -26,33 +26,44 @@ def on_gpu(setup: Setup) -> Setup:
     return replace(setup, pool=pool)
 
 
+def two_activations(_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Stacked, but none that compiled loops know."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Tanh(), nn.Linear(4, classes))
+
+
 @pytest.mark.parametrize(
-    ("settings", "cpu", "kernel", "gpu"),
+    ("settings", "cpu", "gpu"),
     [
-        ({}, "lockstep", "compiled", "lockstep"),
-        ({"model": "linear", "optimizer": "gd"}, "lockstep", "compiled", "lockstep"),
-        ({"model": "cnn"}, "single", "compiled", "single"),
-        ({"optimizer": "lbfgs"}, "single", "compiled", "single"),
-        ({"model": "linear", "optimizer": "lstsq", "loss": "squared"}, "direct", "direct", "direct"),
+        ({}, "compiled", "lockstep"),
+        ({"model": "linear", "optimizer": "gd"}, "compiled", "lockstep"),
+        ({"own_model": two_activations}, "lockstep", "lockstep"),
+        ({"model": "cnn"}, "single", "single"),
+        ({"optimizer": "lbfgs"}, "single", "single"),
+        ({"model": "linear", "optimizer": "lstsq", "loss": "squared"}, "direct", "direct"),
     ],
 )
-def test_the_rule(make_setup: MakeSetup, settings: dict[str, Any], cpu: str, kernel: str, gpu: str) -> None:
+def test_the_rule(make_setup: MakeSetup, settings: dict[str, Any], cpu: str, gpu: str) -> None:
     setup = make_setup(**settings)
     assert choose(setup, "auto").trainer == cpu
-    assert choose(setup, "auto", lambda _: None).trainer == kernel
-    assert choose(on_gpu(setup), "auto", lambda _: None).trainer == gpu
+    assert choose(on_gpu(setup), "auto").trainer == gpu
     if cpu != "direct":
         assert choose(setup, "single").trainer == "single"
-        assert choose(setup, "compiled", lambda _: None).trainer == "compiled"
+        assert choose(setup, cpu).trainer == cpu
 
 
-def test_a_trainer_asked_for_that_cannot_is_refused(make_setup: MakeSetup) -> None:
-    with pytest.raises(
-        SpecError, match=r"--trainer lockstep needs .* but its optimizer has no stacked form; use single"
-    ):
-        choose(make_setup(optimizer="lbfgs"), "lockstep")
-    with pytest.raises(SpecError, match=r"--trainer compiled needs .* but its heart is not in it; use auto"):
-        choose(make_setup(), "compiled", lambda _: "its heart is not in it")
+@pytest.mark.parametrize(
+    ("settings", "trainer", "why"),
+    [
+        ({"optimizer": "lbfgs"}, "lockstep", "stacked, but its optimizer has no stacked form; use single"),
+        ({"optimizer": "lbfgs"}, "compiled", "loops know, but its optimizer has no compiled form; use auto"),
+        ({"model": "cnn"}, "compiled", "loops know, but its model is not Linear layers in a row, .*; use auto"),
+    ],
+)
+def test_a_trainer_asked_for_that_cannot_is_refused(
+    make_setup: MakeSetup, settings: dict[str, Any], trainer: str, why: str
+) -> None:
+    with pytest.raises(SpecError, match=rf"--trainer {trainer} needs a procedure that .*{why}"):
+        choose(make_setup(**settings), trainer)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +101,7 @@ def test_where_single_trains(
 def test_steps_are_timed(make_setup: MakeSetup) -> None:
     assert 0 < seconds_a_step(make_setup(model="cnn")) < 1
     assert 0 < seconds_a_step(make_setup(optimizer="lbfgs")) < 1
-    assert set(predictions(make_setup(), Execution(), 2)) == {"single", "lockstep"}
+    assert set(predictions(make_setup(), Execution(), 2)) == {"single", "lockstep", "compiled"}
     assert set(predictions(make_setup(model="cnn"), Execution(), 2)) == {"single"}
 
 

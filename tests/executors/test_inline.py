@@ -44,10 +44,10 @@ def finish(executor: InlineExecutor, probes: list[Probe]) -> list[ProbeResult]:
 @pytest.mark.parametrize(
     ("settings", "trainer", "expected"),
     [
-        ({}, "auto", "lockstep"),
+        ({}, "auto", "compiled"),
         ({}, "lockstep", "lockstep"),
         ({}, "single", "single"),
-        ({"model": "linear", "optimizer": "gd"}, "auto", "lockstep"),
+        ({"model": "linear", "optimizer": "gd"}, "auto", "compiled"),
         ({"optimizer": "lbfgs"}, "auto", "single"),
         ({"model": "cnn"}, "auto", "single"),
         ({"model": "cnn"}, "single", "single"),
@@ -63,16 +63,15 @@ def test_the_trainer_is_chosen_by_what_can_be_stacked(settings: dict[str, str], 
 def test_each_setup_has_the_trainer_that_suits_it() -> None:
     setups = {"mlp": make_setup(), "cnn": make_setup(model="cnn"), "linear": make_setup(model="linear")}
     executor = InlineExecutor(setups, Execution())
-    assert executor.name == "lockstep and single"
+    assert executor.name == "compiled and single"
     probes = [Probe(base, 40, r) for base in setups for r in range(2)]
     for probe in probes:
         executor.add(probe)
-    executor.advance()
-    assert len(executor.running()) == 5  # all but the second cnn
+    results = {result.key: result for result in executor.advance()}
+    assert len(executor.running()) + len(results) == 5  # all but the second cnn
     broken_off = executor.drop(probes[2])
     assert broken_off is not None
     assert (broken_off.n, broken_off.steps) == (40, 10)
-    results: dict[str, ProbeResult] = {}
     while len(results) < 5:
         results |= {result.key: result for result in executor.advance()}
     assert set(results) == {probe.key for probe in probes} - {probes[2].key}
@@ -99,7 +98,7 @@ def test_lockstep_is_refused_where_it_cannot_be(settings: dict[str, str], reason
 
 
 def test_the_stack_is_limited() -> None:
-    executor = InlineExecutor(make_setup(min_steps=100), Execution(stack=3))
+    executor = InlineExecutor(make_setup(min_steps=100), Execution(trainer="lockstep", stack=3))
     for replicate in range(5):
         executor.add(Probe("base", 200, replicate))
     executor.advance()
@@ -117,8 +116,7 @@ def test_there_is_room_where_no_trainer_is_at_work() -> None:
     assert executor.room() == 0
     executor.add(Probe("mlp", 40, 0), ahead=True)
     executor.add(Probe("mlp", 40, 1))
-    executor.advance()
-    assert len(executor.running()) == 3
+    assert len(executor.advance()) + len(executor.running()) == 3
     executor.close()
     assert (executor.running(), executor.advance(), executor.room()) == ([], [], 1)
 
@@ -156,7 +154,7 @@ def test_an_exception_in_a_model_is_a_training_error(error: Exception, told: str
 
 
 def test_named_errors_and_interrupts_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = InlineExecutor(make_setup(), Execution())
+    executor = InlineExecutor(make_setup(), Execution(trainer="lockstep"))
     for error in (JournalError("as it is"), KeyboardInterrupt("as it is")):
 
         def fail(_self: object, error: BaseException = error) -> list[ProbeResult]:

@@ -53,24 +53,23 @@ def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog
     with caplog.at_level(logging.INFO, "emc"):
         executor = make_executor(setups, Execution())
     assert isinstance(executor, Routed)
-    assert executor.name == "lockstep and single"
+    assert executor.name == "compiled and single"
     assert caplog.messages[1:] == [
         "trainer single: its model has layers that have no stacked form; in 2 processes: as asked for"
     ]
-    assert "trainer lockstep: its models can be stacked; predicted here single" in caplog.messages[0]
+    assert "trainer compiled: compiled loops know its model and optimizer; predicted here single" in caplog.messages[0]
     probes = [Probe(base, 40, r) for base in setups for r in range(2)]
     for probe in probes:
         executor.add(probe)
-    executor.advance()
+    results = {result.key: result for result in executor.advance()}
     assert executor.room() == 0
-    assert len(executor.running()) == 5
+    assert len(executor.running()) + len(results) == 5
     dropped = executor.drop(probes[2])
     assert isinstance(dropped, RunningProbe)
-    results: dict[str, ProbeResult] = {}
     while len(results) < 5:
         results |= {result.key: result for result in executor.advance()}
     assert set(results) == {probe.key for probe in probes} - {probes[2].key}
-    assert executor.room() == 1
+    assert executor.room() == 2
     executor.add(probes[0])
     executor.close()
     assert executor.advance() == []

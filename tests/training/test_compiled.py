@@ -124,7 +124,7 @@ def test_an_error_in_a_thread_is_raised_by_advance(
     make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = CompiledTrainer(make_prepared().setup, 1, 32)
-    monkeypatch.setattr(compiled._Member, "_steps", broken)
+    monkeypatch.setattr(compiled.Training, "_steps", broken)
     trainer.add(PROBES[0])
     with pytest.raises(ZeroDivisionError, match="by no means"):
         wait(trainer)
