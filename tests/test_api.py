@@ -33,7 +33,6 @@ TINY: dict[str, Any] = {
     "n_max": 40,
     "tolerance": 0.2,
     "replicates": 2,
-    "speculation": 1,  # what is asked ahead depends on which thread ends first
 }
 
 RNG = np.random.default_rng(0)
@@ -41,7 +40,8 @@ ARRAYS = (RNG.standard_normal((40, 3)), np.repeat(["no", "yes"], 20))
 
 
 def tiny(journal: Path | None = None, observer: Any = None, **changes: Any) -> EmcResult:
-    return emc.measure(journal=journal, observer=observer, **(TINY | changes))
+    """Without asking ahead: what is asked then depends on which thread ends first."""
+    return emc.measure(journal=journal, observer=observer, **(TINY | {"speculation": 1} | changes))
 
 
 def linear_model(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -179,7 +179,7 @@ def test_idle_room_changes_no_number_and_its_cost_is_told(monkeypatch: pytest.Mo
     found = []
     for slots in (1, 16):
         monkeypatch.setattr("emc.session.make_executor", lambda *_, s=slots: OracleExecutor(memoriser(30), slots=s))
-        found.append(tiny())
+        found.append(tiny(speculation=None))
     alone, ahead = found
     assert alone.unused == {}
     assert ahead.unused["probes"] + ahead.unused["unfinished"] > 0

@@ -69,7 +69,7 @@ def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog
     while len(results) < 5:
         results |= {result.key: result for result in executor.advance()}
     assert set(results) == {probe.key for probe in probes} - {probes[2].key}
-    assert executor.room() == 2
+    assert executor.room() == 1
     executor.add(probes[0])
     executor.close()
     assert executor.advance() == []
