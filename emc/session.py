@@ -20,7 +20,7 @@ from emc.journal import Journal
 from emc.search.base import AskTell
 from emc.specs import RESULTS_VERSION, Execution
 from emc.training.setup import Setup
-from emc.training.stacking import can_stack
+from emc.training.stacking import is_dense
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def _num_threads(setups: Iterable[Setup], execution: Execution) -> int:
     """Dense products gain nothing from a second thread, and lose tenfold where cores are shared."""
     if execution.threads is not None:
         return execution.threads
-    return 1 if all(can_stack(setup.make_model()) for setup in setups) else torch.get_num_threads()
+    dense = all(is_dense(setup.make_model(), setup.pool.dataset.facts.shape) for setup in setups)
+    return 1 if dense else torch.get_num_threads()
 
 
 @contextmanager

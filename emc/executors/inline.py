@@ -8,9 +8,10 @@ from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
+from emc.training.obstacles import model_obstacle
 from emc.training.setup import Setup, Setups, all_setups, setup_of
 from emc.training.single import SingleTrainer
-from emc.training.stacking import can_stack
+from emc.training.stacking import is_dense
 
 
 class InlineExecutor:
@@ -20,6 +21,9 @@ class InlineExecutor:
         setups: what trains.
         execution: which trainer, and how many trainings at once.
 
+    Attributes:
+        notes: sentences on what is not trained as it might have been expected to be.
+
     Raises:
         SpecError: lockstep was asked for and a procedure cannot be stacked.
     """
@@ -28,17 +32,24 @@ class InlineExecutor:
         self._setups = setups
         self._lockstep, self._single = LockstepTrainer(setups, execution.stack), SingleTrainer(setups)
         self._direct = DirectTrainer(setups)
+        self.notes: tuple[str, ...] = ()
         self._chosen = {setup: self._choose(setup, execution.trainer) for setup in all_setups(setups)}
         self._trainers = list(dict.fromkeys(self._chosen.values()))
         self.name = " and ".join(trainer.name for trainer in self._trainers)
 
     def _choose(self, setup: Setup, trainer: str) -> Executor:
-        obstacle = None if trainer == "single" else stacking_obstacle(setup)
-        if trainer == "lockstep" and obstacle is not None:
-            raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
-        if setup.plan.solve is not None:
+        if setup.plan.solve is not None and trainer != "lockstep":
             return self._direct
-        return self._single if trainer == "single" or obstacle is not None else self._lockstep
+        if trainer == "single" or (trainer == "auto" and not stacking_pays(setup)):
+            return self._single
+        obstacle = stacking_obstacle(setup)
+        if obstacle is None:
+            return self._lockstep
+        if trainer == "lockstep":
+            raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
+        note = f"trained one at a time, not in lockstep: {obstacle}"
+        self.notes = tuple(dict.fromkeys((*self.notes, note)))
+        return self._single
 
     def add(self, probe: Probe) -> None:
         """Take a probe in."""
@@ -71,9 +82,15 @@ class InlineExecutor:
 
 
 def stacking_obstacle(setup: Setup) -> str | None:
-    """Why a procedure cannot be stacked; None if it can."""
+    """Why a procedure cannot be stacked, as the end of a sentence; None if it can."""
     if setup.plan.rule is None:
         return "its optimizer has no stacked form"
-    if not can_stack(setup.make_model()):
-        return "its model has layers that have no stacked form"
-    return None
+    return model_obstacle(setup)
+
+
+def stacking_pays(setup: Setup) -> bool:
+    """Whether stacks train faster: on a GPU those of any model, on CPU those of linear layers (measured: a stack's
+    convolutions cost what they cost alone).
+    """
+    shape = setup.pool.dataset.facts.shape
+    return setup.pool.device.type == "cuda" or is_dense(setup.make_model(), shape)
