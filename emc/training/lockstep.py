@@ -10,7 +10,7 @@ import torch
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.evidence import conflict
-from emc.training.memory import SHARE, free_memory, is_out_of_memory
+from emc.training.memory import SHARE, free_memory, is_out_of_memory, member_bytes
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
 from emc.training.stack import Stack, padded_size
@@ -53,8 +53,17 @@ class LockstepTrainer:
         if probe in self._waiting:
             self._waiting.remove(probe)
         for stack in self._stacks:
-            stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
+            self._remove(stack, probe)
         self._stacks = [stack for stack in self._stacks if stack.runs]
+
+    def _remove(self, stack: Stack, probe: Probe) -> None:
+        try:
+            stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._start_over([run for run in stack.runs if run.probe != probe])
+            stack.runs = []
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
@@ -84,7 +93,7 @@ class LockstepTrainer:
         known: list[ProbeResult] = []
         entering: list[ProbeRun] = []
         room = self._limit - self._under_way
-        planned = sum(len(stack.runs) * stack.member_bytes for stack in self._stacks)
+        planned = sum(self._bytes_of(run.setup, run.n) for stack in self._stacks for run in stack.runs)
         while self._waiting and room > 0:
             if not planned:
                 self._free = int(SHARE * free_memory(setup_of(self._setups, self._waiting[0]).pool.device))
@@ -104,10 +113,12 @@ class LockstepTrainer:
 
     def _bytes_of(self, setup: Setup, n: int) -> int:
         """Memory a training of n samples takes, at most."""
-        size = padded_size(setup, n)
-        key = setup.model_key, setup.plan.rule, setup.pool.dtype, size
+        size, rule, pool = padded_size(setup, n), setup.plan.rule, setup.pool
+        key = setup.model_key, rule, pool.dtype, size
         if key not in self._needs:
-            self._needs[key] = Stack(setup, size).member_bytes
+            module = setup.make_model().to(pool.dtype)
+            states = 0 if rule is None else len(rule.init(torch.empty(1, 1)))
+            self._needs[key] = member_bytes(module, pool.dataset.facts.shape, size, states)
         return self._needs[key]
 
     def _enter(self, runs: list[ProbeRun]) -> None:
@@ -151,11 +162,21 @@ class LockstepTrainer:
         self._stacks.remove(stack)
         if stack.torn:
             self._start_over(stack.runs)
+        elif size == 1:
+            self._stacks.insert(0, stack)
         else:
-            self._stacks[:0] = [stack] if size == 1 else stack.halves()
+            self._split(stack)
         while self._under_way > self._limit:
             self._start_over(self._stacks.pop().runs)
         _empty_cache()
+
+    def _split(self, stack: Stack) -> None:
+        try:
+            self._stacks[:0] = stack.halves()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._start_over(stack.runs)
 
     def _start_over(self, runs: list[ProbeRun]) -> None:
         self._waiting.extendleft(run.probe for run in reversed(runs))

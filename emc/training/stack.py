@@ -16,7 +16,6 @@ from emc.results import ProbeResult
 from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude
 from emc.training.losses import loss_of
-from emc.training.memory import member_bytes
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
 from emc.training.stacking import Named, StackedModel, join
@@ -38,6 +37,11 @@ def _kind(setup: Setup) -> tuple[Any, ...]:
     return shared, setup.plan.rule, setup.model_key, setup.pool.device, setup.pool.dtype
 
 
+def fills_up(setup: Setup) -> bool:
+    """Whether small batches are filled up to share a stack."""
+    return setup.pool.device.type == "cuda"
+
+
 def padded_size(setup: Setup, n: int) -> int:
     """Batch size of the stack a probe of n samples trains in.
 
@@ -45,7 +49,7 @@ def padded_size(setup: Setup, n: int) -> int:
     filled up to a power of two with samples of weight 0.
     """
     size = setup.batch_size(n)
-    if setup.pool.device.type == "cpu":
+    if not fills_up(setup):
         return size
     power = 1 << (size - 1).bit_length()
     return power if setup.plan.full_batch else min(power, setup.procedure.batch_size)
@@ -81,7 +85,6 @@ class Stack:
     Attributes:
         runs: the members, in the order of the buffers' rows.
         torn: whether an optimizer step was left half done, so that the members have to start over.
-        member_bytes: memory a member takes, at most.
     """
 
     def __init__(self, setup: Setup, batch_size: int) -> None:
@@ -98,7 +101,6 @@ class Stack:
         self._flat = torch.empty(0, self._model.num_parameters, device=device, dtype=dtype)
         self._state = self._rule.init(self._flat)
         self._fixed: Named = {name: t[:0] for name, t in self._model.fixed(template).items()}
-        self.member_bytes = member_bytes(template, shape, batch_size, len(self._state))
         self._tick: _Tick | None = None
         self._arrange()
 
@@ -223,9 +225,8 @@ class Stack:
             own[:, : run.batch_size] = run.batches.take(steps)
         if self._flat.device.type == "cuda":  # one copy that nothing waits for
             positions = positions.pin_memory().to(self._flat.device, non_blocking=True)
-        rows = [index[own] for (_, index), own in zip(self._inputs, positions, strict=True)]
-        labels = [y[own] for y, own in zip(self._labels, positions, strict=True)]
-        return _Tick(torch.stack(rows, dim=1), torch.stack(labels, dim=1))
+        rows = _at(positions, [index for _, index in self._inputs])
+        return _Tick(rows, _at(positions, self._labels))
 
     def _train(self, tick: _Tick) -> None:
         """Do what is left of the steps. Nothing but an optimizer step changes the members, and nothing waits."""
@@ -278,6 +279,14 @@ class Stack:
         right[places] += (is_right(logits, labels) & counted).sum(1)
         losses = loss_of(self._loss, logits.flatten(0, 1), labels.flatten(), "none").view_as(labels)
         loss[places] += torch.where(counted, losses, 0).sum(1, dtype=torch.float64)
+
+
+def _at(positions: Tensor, values: list[Tensor]) -> Tensor:
+    """Each member's values at its positions: (S, steps, b), as (steps, S, b)."""
+    found = torch.empty_like(positions)
+    for out, own, value in zip(found, positions, values, strict=True):
+        torch.index_select(value, 0, own.view(-1), out=out.view(-1))
+    return found.transpose(0, 1).contiguous()
 
 
 def _gather_into(out: Tensor, stores: list[Tensor], rows: Tensor) -> Tensor:
