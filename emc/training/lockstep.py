@@ -93,6 +93,8 @@ class LockstepTrainer:
         known: list[ProbeResult] = []
         entering: list[ProbeRun] = []
         room = self._limit - self._under_way
+        if room <= 0 or not self._waiting:
+            return known
         planned = sum(self._bytes_of(run.setup, run.n) for stack in self._stacks for run in stack.runs)
         while self._waiting and room > 0:
             if not planned:

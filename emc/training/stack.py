@@ -102,6 +102,7 @@ class Stack:
         self._state = self._rule.init(self._flat)
         self._fixed: Named = {name: t[:0] for name, t in self._model.fixed(template).items()}
         self._tick: _Tick | None = None
+        self._gradients: Named = {}
         self._arrange()
 
     def suits(self, run: ProbeRun) -> bool:
@@ -136,7 +137,7 @@ class Stack:
     def halves(self) -> tuple[Stack, Stack]:
         """Two stacks that go on where this one is; their tensors are parts of its own, so that they take no memory."""
         middle = (len(self.runs) + 1) // 2
-        self._gradient, self._X = self._flat[:0], self._flat[:0]
+        self._gradient, self._gradients, self._X = self._flat[:0], {}, self._flat[:0]
         return self._part(slice(0, middle)), self._part(slice(middle, None))
 
     def _part(self, members: slice) -> Stack:
@@ -160,20 +161,19 @@ class Stack:
             raise
 
     def _arrange(self) -> None:
-        """Make the tensors that follow from who is in the stack: none of them is made anew within a tick."""
-        inputs = [run.setup.samples(run.probe).store(run.n) for run in self.runs]
-        gradient = torch.empty_like(self._flat)
+        """Make the tensors that follow from who is in the stack, all of them or none; a tick makes no other."""
         shape = (len(self.runs), self._batch_size)
-        X = self._flat.new_empty(*shape, *self._setup.pool.dataset.facts.shape)
+        inputs = [run.setup.samples(run.probe).store(run.n) for run in self.runs]
         weights = torch.zeros(shape, dtype=self._flat.dtype)
         for own, run in zip(weights, self.runs, strict=True):
             own[: run.batch_size] = 1 / run.batch_size
-        self._weights = weights.to(self._flat.device)
-        self._inputs, self._gradient, self._X = inputs, gradient, X
-        self._leaves, self._gradients = self._model.leaves(self._flat), self._model.views(gradient)
+        weights = weights.to(self._flat.device)
+        X = self._flat.new_empty(*shape, *self._setup.pool.dataset.facts.shape)
+        gradient, lr = torch.empty_like(self._flat), self._flat.new_empty(len(self.runs), 1)
+        self._inputs, self._weights, self._X, self._gradient, self._lr = inputs, weights, X, gradient, lr
         self._labels = [run.setup.samples(run.probe).y[: run.n] for run in self.runs]
+        self._leaves, self._gradients = self._model.leaves(self._flat), self._model.views(gradient)
         self._rates: list[float] = []
-        self._lr = self._flat.new_empty(len(self.runs), 1)
 
     def advance(self) -> list[ProbeResult]:
         """Train all members for one tick and count those that are due; the verdicts of those that ended."""

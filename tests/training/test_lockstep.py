@@ -504,7 +504,7 @@ def test_agrees_with_single_on_the_squared_loss(make_prepared: MakePrepared, tra
     assert verdicts == {Verdict.FITTED, Verdict.NOT_FITTED}
 
 
-@pytest.mark.parametrize("optimizer", ["adam:weight_decay=0.01", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam:weight_decay=0.01", "sgd:lr=0.01"])
 @pytest.mark.parametrize("name", [*MODELS.names(), *GENERAL])
 def test_a_few_steps_are_those_of_single(
     make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, name: str, optimizer: str
