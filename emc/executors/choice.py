@@ -15,8 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import nn
-
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.cores import num_cores
@@ -24,9 +22,10 @@ from emc.executors.processes import has_processes
 from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle
 from emc.training.lockstep import LockstepTrainer
+from emc.training.obstacles import model_obstacle
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
-from emc.training.stacking import ELEMENTWISE, can_stack
+from emc.training.stacking import is_dense
 
 #: Seconds until the first worker trains, of which importing torch takes most: measured 4 to 8 on two cores.
 START_S = 5.0
@@ -84,25 +83,22 @@ def choose(setup: Setup, trainer: str) -> Choice:
         return Choice(trainer, "as asked for")
     if kernel_obstacle(setup) is None:
         return Choice("compiled", "compiled loops know its model and optimizer")
+    if not stacking_pays(setup):
+        return Choice("single", "on a CPU a stack of its models is no faster")
     obstacle = stacking_obstacle(setup)
-    if obstacle is None and stacking_pays(setup):
-        return Choice("lockstep", "its models can be stacked")
-    return Choice("single", obstacle or "on a CPU a stack of its models is no faster")
+    return Choice("lockstep", "its models can be stacked") if obstacle is None else Choice("single", obstacle)
 
 
 def stacking_obstacle(setup: Setup) -> str | None:
     """Why a procedure cannot be stacked; None if it can."""
     if setup.plan.rule is None:
         return "its optimizer has no stacked form"
-    if not can_stack(setup.make_model()):
-        return "its model has layers that have no stacked form"
-    return None
+    return model_obstacle(setup)
 
 
 def stacking_pays(setup: Setup) -> bool:
     """Whether stacks train faster: on a GPU those of any model, on a CPU those of linear layers."""
-    kinds = (nn.Sequential, nn.Flatten, nn.Linear, *ELEMENTWISE)
-    return _on_gpu(setup) or all(isinstance(module, kinds) for module in setup.make_model().modules())
+    return _on_gpu(setup) or is_dense(setup.make_model(), setup.pool.dataset.facts.shape)
 
 
 def _on_gpu(setup: Setup) -> bool:

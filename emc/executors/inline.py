@@ -22,6 +22,9 @@ class InlineExecutor:
         setups: what trains.
         execution: which trainer, and how many trainings at once.
 
+    Attributes:
+        notes: sentences on what is not trained as it might have been expected to be.
+
     Raises:
         SpecError: the trainer asked for cannot train a setup.
     """

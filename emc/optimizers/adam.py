@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,18 +29,26 @@ class StackedAdam:
         return [flat.new_zeros(flat.shape), flat.new_zeros(flat.shape), flat.new_zeros(len(flat), 1)]
 
     def step(self, flat: Tensor, grad: Tensor, state: list[Tensor], lr: Tensor) -> None:
-        """Moments with bias correction by each member's own step count."""
+        """Moments with bias correction by each member's own step count.
+
+        The corrections are folded into the size and the epsilon, so that only numbers of a member are divided by them.
+        """
         first, second, count = state
         if self.weight_decay and self.decoupled:
             flat.mul_(1 - lr * self.weight_decay)
         elif self.weight_decay:
             grad = grad.add(flat, alpha=self.weight_decay)
-        count += 1
+        count.add_(1)
         first.lerp_(grad, 1 - self.beta1)
         second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
-        scale = (1 - self.beta2**count).rsqrt_()
-        size = lr / (1 - self.beta1**count)
-        flat.addcdiv_(first * size, (second.sqrt() * scale).add_(self.eps), value=-1)
+        root = _rest(self.beta2, count).sqrt_()
+        size = (lr * root).div_(_rest(self.beta1, count))
+        flat.addcdiv_(first * size, second.sqrt().add_(root.mul_(self.eps)), value=-1)
+
+
+def _rest(beta: float, count: Tensor) -> Tensor:
+    """1 - beta^count, to the last digits where beta^count is close to 1."""
+    return (count * (math.log(beta) if beta else -math.inf)).expm1_().neg_()
 
 
 def _plan(

@@ -1,46 +1,30 @@
-"""Many probes trained as stacked models, each with its own samples, learning rate, budget and stopping."""
+"""Many probes trained as stacked models."""
 
 from __future__ import annotations
 
-import math
-import time
-from dataclasses import fields
-from typing import Any
+from collections.abc import Hashable
 
 import torch
-from torch import Tensor, nn
 
-from emc.optimizers.plan import StackedRule
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
-from emc.training.counting import CHUNK, is_right
-from emc.training.evidence import conclude, conflict
-from emc.training.losses import loss_of
+from emc.training.evidence import conflict
+from emc.training.memory import SHARE, free_memory, is_out_of_memory, member_bytes
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, all_setups, setup_of
-from emc.training.stacking import StackedModel
+from emc.training.stack import Stack, padded_size
 from emc.training.waiting import Waiting
 
-#: Settings that each member of a stack has for itself; any other one must be equal within a stack.
-OWN = frozenset(
-    {"optimizer", "schedule", "batch_size", "min_steps", "max_epochs", "check_epochs", "stall_share", "stall_tolerance"}
-    | {"polish_steps", "polish_tolerance", "gradient_tolerance", "certify", "curvature_tolerance", "escape"}
-)
-
-
-def _kind(setup: Setup) -> tuple[Any, ...]:
-    """What the members of a stack have in common, their batch size apart."""
-    procedure = {item.name: getattr(setup.procedure, item.name) for item in fields(setup.procedure)}
-    shared = {name: value for name, value in procedure.items() if name not in OWN}
-    pool = setup.pool
-    return shared, setup.plan.rule, setup.architecture, pool.dataset.facts.shape, pool.device, pool.dtype
+#: What is said where nothing is left to split.
+ALONE = "one training alone does not fit into memory"
 
 
 class LockstepTrainer:
     """Trains up to `limit` probes at once; those that can share a stack do, whatever measurement they belong to.
 
-    A finished probe leaves its stack at once and the next one waiting enters. Out of GPU memory, the limit is halved
-    and the probes under way start over: a probe is a function of its key, so nothing but time is lost.
+    A finished probe leaves its stack at once and the next one waiting enters, as far as memory is planned to last.
+    Where it runs out all the same, the stack is split and its halves go on one after the other; a training that cannot
+    be kept starts over: a probe is a function of its key, so nothing but time is lost.
 
     Args:
         setups: what trains; probes whose optimizer has no stacked rule are for another trainer.
@@ -54,6 +38,9 @@ class LockstepTrainer:
         self._limit = limit
         self._waiting = Waiting()
         self._stacks: list[Stack] = []
+        self._width = limit  # members of a stack, at most
+        self._free = 0  # bytes to plan with, as of when nothing was under way
+        self._needs: dict[Hashable, int] = {}
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
@@ -67,11 +54,20 @@ class LockstepTrainer:
         self._waiting.remove(probe)
         found = None
         for stack in self._stacks:
-            members = [i for i, run in enumerate(stack.runs) if run.probe == probe]
-            found = stack.runs[members[0]].status() if members else found
-            stack.leave(members)
+            members = [run for run in stack.runs if run.probe == probe]
+            found = members[0].status() if members else found
+            self._remove(stack, probe)
         self._stacks = [stack for stack in self._stacks if stack.runs]
         return found
+
+    def _remove(self, stack: Stack, probe: Probe) -> None:
+        try:
+            stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._start_over([run for run in stack.runs if run.probe != probe])
+            stack.runs = []
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way."""
@@ -91,206 +87,120 @@ class LockstepTrainer:
     def advance(self) -> list[ProbeResult]:
         """Train every probe under way for one tick; the verdicts of those that ended."""
         results = self._fill()
-        for stack in self._stacks:
+        for stack in list(self._stacks):
+            if stack not in self._stacks:  # its members start over
+                continue
             try:
                 results += stack.advance()
-            except torch.cuda.OutOfMemoryError:
-                self._split()
-                return results
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._relieve(stack)
         self._stacks = [stack for stack in self._stacks if stack.runs]
         return results
+
+    @property
+    def _under_way(self) -> int:
+        return sum(len(stack.runs) for stack in self._stacks)
 
     def _fill(self) -> list[ProbeResult]:
         """Let waiting probes enter; those that no training can fit have their verdict at once."""
         known: list[ProbeResult] = []
         entering: list[ProbeRun] = []
-        room = self._limit - sum(len(stack.runs) for stack in self._stacks)
+        room = self._limit - self._under_way
+        if room <= 0 or not self._waiting:
+            return known
+        planned = sum(self._bytes_of(run.setup, run.n) for stack in self._stacks for run in stack.runs)
         while self._waiting and room > 0:
-            probe = self._waiting.take()
+            probe = self._waiting.peek()
             setup = setup_of(self._setups, probe)
+            if not planned:
+                self._free = int(SHARE * free_memory(setup.pool.device))
+            needs = self._bytes_of(setup, probe.n)
+            if planned and planned + needs > self._free:
+                break
+            self._waiting.take()
             verdict = conflict(setup, probe)
             if verdict is not None:
                 known.append(verdict)
                 continue
             entering.append(ProbeRun(setup, probe))
-            room -= 1
+            planned, room = planned + needs, room - 1
         self._enter(entering)
         return known
+
+    def _bytes_of(self, setup: Setup, n: int) -> int:
+        """Memory a training of n samples takes, at most."""
+        size, rule, pool = padded_size(setup, n), setup.plan.rule, setup.pool
+        key = setup.model_key, rule, pool.dtype, size
+        if key not in self._needs:
+            module = setup.make_model().to(pool.dtype)
+            states = 0 if rule is None else len(rule.init(torch.empty(1, 1)))
+            self._needs[key] = member_bytes(module, pool.dataset.facts.shape, size, states)
+        return self._needs[key]
 
     def _enter(self, runs: list[ProbeRun]) -> None:
         """Let runs enter a stack that suits each, all those of one stack at once."""
         while runs:
             first = runs[0]
-            stack = next((stack for stack in self._stacks if stack.suits(first)), None)
-            if stack is None:
-                stack = Stack(first.setup, first.batch_size)
-                self._stacks.append(stack)
-            suited = [stack.suits(run) for run in runs]
-            stack.enter([run for run, suits in zip(runs, suited, strict=True) if suits])
-            runs = [run for run, suits in zip(runs, suited, strict=True) if not suits]
+            try:
+                stack = self._stack_for(first)
+                suited = [run for run in runs if stack.suits(run)][: self._width - len(stack.runs)]
+                stack.enter(suited)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._turn_away(runs)
+                return
+            runs = [run for run in runs if run not in suited]
 
-    def _split(self) -> None:
-        if self._limit == 1:
-            raise torch.cuda.OutOfMemoryError("one training alone does not fit into the GPU's memory")
-        under_way = [run.probe for stack in self._stacks for run in stack.runs]
-        self._stacks.clear()
+    def _stack_for(self, run: ProbeRun) -> Stack:
+        for stack in self._stacks:
+            if len(stack.runs) < self._width and stack.suits(run):
+                return stack
+        self._stacks.append(Stack(run.setup, padded_size(run.setup, run.n)))
+        return self._stacks[-1]
+
+    def _turn_away(self, runs: list[ProbeRun]) -> None:
+        """Out of memory while runs were to enter: fewer at once from here on, in their order."""
+        self._stacks = [stack for stack in self._stacks if stack.runs]
+        _empty_cache()
+        self._limit = max(1, self._under_way, (self._under_way + len(runs)) // 2)
+        if self._under_way + len(runs) == 1:
+            raise torch.OutOfMemoryError(ALONE)
+        self._start_over(runs)
+
+    def _relieve(self, stack: Stack) -> None:
+        """Out of memory in a stack: its halves go on, or, where it has one member, fewer at once from here on."""
+        total, size = self._under_way, len(stack.runs)
+        if total == 1:
+            raise torch.OutOfMemoryError(ALONE)
+        self._limit = min(self._limit, total) if size > 1 else max(1, total // 2)
+        self._width = min(self._width, max(1, (size + 1) // 2))
+        self._stacks.remove(stack)
+        if stack.torn:
+            self._start_over(stack.runs)
+        elif size == 1:
+            self._stacks.insert(0, stack)
+        else:
+            self._split(stack)
+        while self._under_way > self._limit:
+            self._start_over(self._stacks.pop().runs)
+        _empty_cache()
+
+    def _split(self, stack: Stack) -> None:
+        try:
+            self._stacks[:0] = stack.halves()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._start_over(stack.runs)
+
+    def _start_over(self, runs: list[ProbeRun]) -> None:
+        self._waiting.put_back(run.probe for run in runs)
+
+
+def _empty_cache() -> None:
+    """Give back what PyTorch keeps, so that it can be had in other sizes."""
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
-        self._limit = max(1, min(self._limit, len(under_way)) // 2)
-        self._waiting.put_back(under_way)
-
-
-class Stack:
-    """Probes of one architecture, optimizer and batch size, whose models are trained as one.
-
-    Args:
-        setup: of the first member.
-        batch_size: of every member.
-
-    Attributes:
-        runs: the members, in the order of the buffers' rows.
-    """
-
-    def __init__(self, setup: Setup, batch_size: int) -> None:
-        if setup.plan.rule is None:
-            raise RuntimeError("the optimizer has no stacked rule")
-        self.runs: list[ProbeRun] = []
-        self._rule: StackedRule = setup.plan.rule
-        self._kind, self._batch_size = _kind(setup), batch_size
-        self._tick, self._loss = setup.procedure.check_steps, setup.procedure.loss
-        self._model = StackedModel(setup.make_model())
-        device, dtype = setup.pool.device, setup.pool.dtype
-        self._flat = torch.empty(0, self._model.num_parameters, device=device, dtype=dtype)
-        self._state = self._rule.init(self._flat)
-        self._arrange()
-
-    def suits(self, run: ProbeRun) -> bool:
-        """Whether a probe can be a member."""
-        return run.batch_size == self._batch_size and _kind(run.setup) == self._kind
-
-    def enter(self, runs: list[ProbeRun]) -> None:
-        """Add freshly initialised members."""
-        rows = [self._model.row(run.setup.fresh_model(run.probe)) for run in runs]
-        new = torch.stack(rows)
-        self._flat = torch.cat([self._flat, new])
-        self._state = [torch.cat(pair) for pair in zip(self._state, self._rule.init(new), strict=True)]
-        self.runs += runs
-        self._arrange()
-
-    def leave(self, members: list[int]) -> None:
-        """Remove members by their place."""
-        if not members:
-            return
-        stay = [i for i in range(len(self.runs)) if i not in members]
-        index = torch.tensor(stay, dtype=torch.int64, device=self._flat.device)
-        self._flat = self._flat.index_select(0, index)
-        self._state = [tensor.index_select(0, index) for tensor in self._state]
-        self.runs = [self.runs[i] for i in stay]
-        self._arrange()
-
-    def _arrange(self) -> None:
-        """Make the tensors that follow from who is in the stack."""
-        self._leaves = {name: view.detach().requires_grad_() for name, view in self._model.views(self._flat).items()}
-        self._gradient = torch.empty_like(self._flat)
-        self._lr = self._flat.new_empty(len(self.runs), 1)
-        self._inputs = [run.setup.samples(run.probe).store(run.n) for run in self.runs]
-        self._labels = [run.setup.samples(run.probe).y[: run.n] for run in self.runs]
-
-    def advance(self) -> list[ProbeResult]:
-        """Train all members for one tick and count those that are due; the verdicts of those that ended."""
-        started = time.perf_counter()
-        tick = self._tick
-        steps = min(min(tick - run.steps % tick, run.budget - run.steps) for run in self.runs)
-        rates = [[run.setup.plan.lr * run.multiplier] for run in self.runs]
-        self._lr.copy_(torch.tensor(rates, dtype=self._lr.dtype))
-        self._train(steps)
-        due = []
-        for i, run in enumerate(self.runs):
-            run.did(steps)
-            if run.due:
-                due.append(i)
-        for i, (correct, loss) in zip(due, self._count(due), strict=True):
-            self.runs[i].count(correct, loss)
-        share = (time.perf_counter() - started) / len(self.runs)
-        for run in self.runs:
-            run.seconds += share
-        return self._take_out()
-
-    def _take_out(self) -> list[ProbeResult]:
-        stopped = [i for i, run in enumerate(self.runs) if run.stop is not None]
-        results = {i: self._conclude(i) for i in stopped}
-        self.leave([i for i, result in results.items() if result is not None])
-        return [result for result in results.values() if result is not None]
-
-    def _conclude(self, member: int) -> ProbeResult | None:
-        """The member's verdict; None where it stays, its row moved off a saddle."""
-        module = self._module(member)
-        result = conclude(self.runs[member].setup, self.runs[member], module)
-        if result is None:
-            self._flat[member] = self._model.row(module)
-        return result
-
-    def _module(self, member: int) -> nn.Module:
-        run = self.runs[member]
-        return self._model.fill(run.setup.fresh_model(run.probe), self._flat[member])
-
-    def _train(self, steps: int) -> None:
-        rows, labels = self._draw(steps)
-        parameters = tuple(self._leaves.values())
-        size = rows.shape[2]
-        for step in range(steps):
-            logits = self._model.forward(self._leaves, self._gather(rows[step]))
-            loss = loss_of(self._loss, logits.flatten(0, 1), labels[step].flatten(), "sum") / size
-            self._model.flatten(torch.autograd.grad(loss, parameters), self._gradient)
-            self._rule.step(self._flat, self._gradient, self._state, self._lr)
-
-    def _draw(self, steps: int) -> tuple[Tensor, Tensor]:
-        """Store rows and labels of the next batches, both (steps, S, b)."""
-        device = self._flat.device
-        rows, labels = [], []
-        for run, (_, index), y in zip(self.runs, self._inputs, self._labels, strict=True):
-            positions = run.batches.take(steps).to(device)
-            rows.append(index[positions])
-            labels.append(y[positions])
-        return torch.stack(rows, dim=1), torch.stack(labels, dim=1)
-
-    def _gather(self, rows: Tensor) -> Tensor:
-        """Inputs (S, b, *shape) at store rows: (S, b)."""
-        return self._gather_from([store for store, _ in self._inputs], rows)
-
-    @staticmethod
-    def _gather_from(stores: list[Tensor], rows: Tensor) -> Tensor:
-        first = stores[0]
-        if all(store is first for store in stores):
-            return first.index_select(0, rows.flatten()).view(*rows.shape, *first.shape[1:])
-        return torch.stack([store.index_select(0, row) for store, row in zip(stores, rows, strict=True)])
-
-    @torch.no_grad()
-    def _count(self, members: list[int]) -> list[tuple[int, float]]:
-        """Right answers and mean loss over all n samples, for some members.
-
-        Chunks have one size for everybody, the last one filled up with samples that are not counted.
-        """
-        device = self._flat.device
-        right = torch.zeros(len(self.runs), dtype=torch.int64, device=device)
-        loss = torch.zeros(len(self.runs), dtype=torch.float64, device=device)
-        chunks = max((math.ceil(self.runs[i].n / CHUNK) for i in members), default=0)
-        for chunk in range(chunks):
-            active = [i for i in members if self.runs[i].n > chunk * CHUNK]
-            self._count_chunk(active, chunk * CHUNK, right, loss)
-        both = torch.stack([right.double(), loss]).tolist()
-        return [(int(both[0][i]), both[1][i] / self.runs[i].n) for i in members]
-
-    def _count_chunk(self, active: list[int], start: int, right: Tensor, loss: Tensor) -> None:
-        places = torch.tensor(active, device=self._flat.device)
-        flat = self._flat if len(active) == len(self.runs) else self._flat.index_select(0, places)
-        positions = torch.arange(start, start + CHUNK, device=self._flat.device)
-        held = [positions.clamp(max=self.runs[i].n - 1) for i in active]
-        rows = torch.stack([self._inputs[i][1][at] for i, at in zip(active, held, strict=True)])
-        labels = torch.stack([self._labels[i][at] for i, at in zip(active, held, strict=True)])
-        sizes = torch.tensor([[self.runs[i].n] for i in active], device=self._flat.device)
-        counted = positions < sizes
-        X = self._gather_from([self._inputs[i][0] for i in active], rows)
-        logits = self._model.forward(self._model.views(flat), X)
-        right[places] += (is_right(logits, labels) & counted).sum(1)
-        losses = loss_of(self._loss, logits.flatten(0, 1), labels.flatten(), "none").view_as(labels)
-        loss[places] += torch.where(counted, losses, 0).sum(1, dtype=torch.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 from torch.nn import functional
 
@@ -26,6 +27,26 @@ def loss_of(name: str, logits: Tensor, y: Tensor, reduction: str = "mean") -> Te
     if reduction == "none":
         return squares
     return squares.mean() if reduction == "mean" else squares.sum()
+
+
+@torch.no_grad()
+def loss_gradient(name: str, logits: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """The gradient by the logits of the weighted sum of the samples' losses, for models side by side.
+
+    Args:
+        name: of the loss.
+        logits: (S, K, n), classes before samples.
+        y: (S, n) int64.
+        weights: (S, n).
+
+    Returns:
+        (S, K, n): softmax less one-hot target times the weight, or twice the difference from the target times it.
+    """
+    weights = weights.unsqueeze(1)
+    if name == "squared":
+        weights = 2 * weights
+    given = torch.softmax(logits, 1).mul_(weights) if name == "cross_entropy" else logits * weights
+    return given.scatter_add_(1, y.unsqueeze(1), weights.neg())
 
 
 def one_hot(logits: Tensor, y: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -52,6 +52,13 @@ class Setup:
     def architecture(self) -> str:
         """The layers of the model, with their sizes and options."""
         return repr(self.make_model())
+
+    @property
+    def model_key(self) -> tuple[Hashable, ...]:
+        """Equal for setups whose models differ by their init alone; a model without source equals only itself."""
+        procedure = self.procedure
+        own = None if self.identified else self.make_model
+        return procedure.model, procedure.activation, own, self.architecture, self.pool.dataset.facts.shape
 
     def batch_size(self, n: int) -> int:
         """Samples a step at n samples."""

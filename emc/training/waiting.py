@@ -42,6 +42,10 @@ class Waiting:
         self._needed.pop(probe, None)
         self._ahead.pop(probe, None)
 
+    def peek(self) -> Probe:
+        """The next probe."""
+        return next(iter(self._needed or self._ahead))
+
     def take(self) -> Probe:
         """The next probe, which waits no longer."""
         return (self._needed or self._ahead).popitem(last=False)[0]

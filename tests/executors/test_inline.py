@@ -51,6 +51,7 @@ def finish(executor: InlineExecutor, probes: list[Probe]) -> list[ProbeResult]:
         ({"optimizer": "lbfgs"}, "auto", "single"),
         ({"model": "cnn"}, "auto", "single"),
         ({"model": "cnn"}, "single", "single"),
+        ({"model": "cnn"}, "lockstep", "lockstep"),
     ],
 )
 def test_the_trainer_is_chosen_by_what_can_be_stacked(settings: dict[str, str], trainer: str, expected: str) -> None:
@@ -77,24 +78,41 @@ def test_each_setup_has_the_trainer_that_suits_it() -> None:
     assert set(results) == {probe.key for probe in probes} - {probes[2].key}
     alone = finish(InlineExecutor(setups["linear"], Execution()), [probes[4]])[0]
     assert replace(results[probes[4].key], seconds=0) == replace(alone, seconds=0)
-    with pytest.raises(SpecError, match="its model has layers that have no stacked form; use single"):
-        InlineExecutor(setups, Execution(trainer="lockstep"))
+    assert executor.notes == ()
+
+
+def with_dropout(_shape: tuple[int, ...], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, classes))
 
 
 @pytest.mark.parametrize(
-    ("settings", "reason"),
+    ("own_model", "settings", "reason"),
     [
-        ({"optimizer": "lbfgs"}, "its optimizer has no stacked form"),
-        ({"model": "cnn"}, "its model has layers that have no stacked form"),
+        (None, {"optimizer": "lbfgs"}, "its optimizer has no stacked form"),
+        (with_dropout, {}, "it draws random numbers in training mode, as dropout does"),
     ],
 )
-def test_lockstep_is_refused_where_it_cannot_be(settings: dict[str, str], reason: str) -> None:
-    setup = make_setup(**settings)
+def test_lockstep_is_refused_where_it_cannot_be(own_model: Any, settings: dict[str, str], reason: str) -> None:
+    setup = make_setup(own_model, **settings)
     assert stacking_obstacle(setup) == reason
     with pytest.raises(
         SpecError, match=f"--trainer lockstep needs a procedure that can be stacked, but {reason}; use single"
     ):
         InlineExecutor(setup, Execution(trainer="lockstep"))
+
+
+def test_what_leaves_lockstep_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An obstacle is, whoever shares it; on CPU, that a convolution trains alone needs no reason and no trial."""
+    setups = {str(i): make_setup(optimizer="lbfgs") for i in range(2)} | {"cnn": make_setup(model="cnn")}
+    executor = InlineExecutor(setups, Execution())
+    assert executor.notes == ("trained one at a time, not in lockstep: its optimizer has no stacked form",)
+    assert InlineExecutor(setups, Execution(trainer="single")).notes == ()
+    monkeypatch.setattr("emc.executors.inline.stacking_pays", lambda _setup: True)
+    executor = InlineExecutor({"cnn": make_setup(model="cnn"), "own": make_setup(with_dropout)}, Execution())
+    assert executor.name == "lockstep and single"
+    assert executor.notes == (
+        "trained one at a time, not in lockstep: it draws random numbers in training mode, as dropout does",
+    )
 
 
 def test_the_stack_is_limited() -> None:
