@@ -121,7 +121,7 @@ def test_real_training_of_a_linear_model() -> None:
     assert (found.emc, found.censored) == (12, True)  # Cover: n50 is 2 (d + 1) = 22 for a training without a budget
     assert found.emc == sorted(climb.largest for climb in found.climbs)[1]
     assert "too far to trust" in found.reason
-    assert found.versions["trainer"] == "lockstep"
+    assert found.versions["trainer"] == "compiled"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def one_thread() -> Iterator[None]:
 
 
 def measure(**settings: Any) -> EmcResult:
-    return emc.measure(**{**SMALL, **settings})
+    """Without asking ahead: what is asked then depends on which thread ends first."""
+    return emc.measure(**{**SMALL, "speculation": 1, **settings})
 
 
 def ready(**settings: Any) -> Prepared:
@@ -100,8 +101,8 @@ def test_tuning_says_what_it_trained_ahead_in_vain(monkeypatch: pytest.MonkeyPat
         executors.append(OracleExecutor(memoriser(20), slots=16))
         return executors[-1]
 
-    monkeypatch.setattr("emc.session.InlineExecutor", make)
-    result = measure(tune="halving:rates=2,replicates=2,widen=0", replicates=1)
+    monkeypatch.setattr("emc.session.make_executor", make)
+    result = measure(tune="halving:rates=2,replicates=2,widen=0", replicates=1, speculation=None)
     tuning = tuning_of(result)
     trained = sum(len(executor.results) for executor in executors[:-1])
     assert tuning["cost"]["probes"] + tuning["unused"]["probes"] == trained
@@ -176,7 +177,7 @@ def test_candidates_train_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
         return results
 
     monkeypatch.setattr(LockstepTrainer, "advance", watched)
-    measure(tune="halving:rates=4,replicates=3,rungs=1,widen=0", replicates=1)
+    measure(tune="halving:rates=4,replicates=3,rungs=1,widen=0", replicates=1, trainer="lockstep")
     assert most == 12
 
 
@@ -198,7 +199,7 @@ def test_an_interruption_while_tuning_measures_nothing_and_says_so(
     journal = tmp_path / "verdicts.jsonl"
     with monkeypatch.context() as patch:
         _interrupt_after(patch, 3)
-        result = measure(tune="halving", journal=journal)
+        result = measure(tune="halving", journal=journal, trainer="lockstep")
     assert result.status is Status.INTERRUPTED
     assert {replicate.lower for replicate in result.replicates} == {0}
     assert (result.probes, tuning_of(result)["chosen"]) == ((), None)

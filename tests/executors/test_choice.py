@@ -31,13 +31,25 @@ def two_activations(_shape: tuple[int, ...], classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Tanh(), nn.Linear(4, classes))
 
 
+def with_dropout(_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Neither: it draws random numbers."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Dropout(0.5), nn.Linear(4, classes))
+
+
+def test_why_a_model_is_not_stacked_is_said(make_setup: MakeSetup) -> None:
+    assert choose(on_gpu(make_setup(with_dropout)), "auto").why.startswith("it draws random numbers in training mode")
+    assert choose(make_setup(with_dropout), "auto").why == "on a CPU a stack of its models is no faster"
+    assert choose(make_setup(optimizer="lbfgs"), "auto").why == "its optimizer has no stacked form"
+
+
 @pytest.mark.parametrize(
     ("settings", "cpu", "gpu"),
     [
         ({}, "compiled", "lockstep"),
         ({"model": "linear", "optimizer": "gd"}, "compiled", "lockstep"),
         ({"own_model": two_activations}, "lockstep", "lockstep"),
-        ({"model": "cnn"}, "single", "single"),
+        ({"model": "cnn"}, "single", "lockstep"),
+        ({"own_model": with_dropout}, "single", "single"),
         ({"optimizer": "lbfgs"}, "single", "single"),
         ({"model": "linear", "optimizer": "lstsq", "loss": "squared"}, "direct", "direct"),
     ],
@@ -102,7 +114,7 @@ def test_steps_are_timed(make_setup: MakeSetup) -> None:
     assert 0 < seconds_a_step(make_setup(model="cnn")) < 1
     assert 0 < seconds_a_step(make_setup(optimizer="lbfgs")) < 1
     assert set(predictions(make_setup(), Execution(), 2)) == {"single", "lockstep", "compiled"}
-    assert set(predictions(make_setup(model="cnn"), Execution(), 2)) == {"single"}
+    assert set(predictions(make_setup(model="cnn"), Execution(), 2)) == {"single", "lockstep"}
 
 
 def test_a_model_that_raises_is_told_of_when_it_trains(make_setup: MakeSetup) -> None:

@@ -78,7 +78,6 @@ def test_each_setup_has_the_trainer_that_suits_it() -> None:
     assert set(results) == {probe.key for probe in probes} - {probes[2].key}
     alone = finish(InlineExecutor(setups["linear"], Execution()), [probes[4]])[0]
     assert replace(results[probes[4].key], seconds=0) == replace(alone, seconds=0)
-    assert executor.notes == ()
 
 
 def with_dropout(_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -99,20 +98,6 @@ def test_lockstep_is_refused_where_it_cannot_be(own_model: Any, settings: dict[s
         SpecError, match=f"--trainer lockstep needs a procedure that can be stacked, but {reason}; use single"
     ):
         InlineExecutor(setup, Execution(trainer="lockstep"))
-
-
-def test_what_leaves_lockstep_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An obstacle is, whoever shares it; on CPU, that a convolution trains alone needs no reason and no trial."""
-    setups = {str(i): make_setup(optimizer="lbfgs") for i in range(2)} | {"cnn": make_setup(model="cnn")}
-    executor = InlineExecutor(setups, Execution())
-    assert executor.notes == ("trained one at a time, not in lockstep: its optimizer has no stacked form",)
-    assert InlineExecutor(setups, Execution(trainer="single")).notes == ()
-    monkeypatch.setattr("emc.executors.inline.stacking_pays", lambda _setup: True)
-    executor = InlineExecutor({"cnn": make_setup(model="cnn"), "own": make_setup(with_dropout)}, Execution())
-    assert executor.name == "lockstep and single"
-    assert executor.notes == (
-        "trained one at a time, not in lockstep: it draws random numbers in training mode, as dropout does",
-    )
 
 
 def test_the_stack_is_limited() -> None:

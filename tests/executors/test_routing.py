@@ -55,7 +55,7 @@ def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog
     assert isinstance(executor, Routed)
     assert executor.name == "compiled and single"
     assert caplog.messages[1:] == [
-        "trainer single: its model has layers that have no stacked form; in 2 processes: as asked for"
+        "trainer single: on a CPU a stack of its models is no faster; in 2 processes: as asked for"
     ]
     assert "trainer compiled: compiled loops know its model and optimizer; predicted here single" in caplog.messages[0]
     probes = [Probe(base, 40, r) for base in setups for r in range(2)]

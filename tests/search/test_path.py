@@ -191,7 +191,7 @@ def test_a_cut_lies_inside_and_ascends(lower: int, width: int, sections: int) ->
     inner = cut(lower, lower + width, sections)
     assert 1 <= len(inner) < sections
     assert all(lower < n < lower + width for n in inner)
-    assert inner == sorted(set(inner))
+    assert list(inner) == sorted(set(inner))
 
 
 @pytest.mark.parametrize("sections", [2, 3, 5])
