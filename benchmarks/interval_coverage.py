@@ -1,7 +1,7 @@
 """Coverage of n50 by the intervals, simulated through the real search.
 
-python benchmarks/coverage.py                # 2,000 measurements a cell, a few minutes
-python benchmarks/coverage.py --quick        # 200
+python benchmarks/interval_coverage.py                # 2,000 measurements a cell, a few minutes
+python benchmarks/interval_coverage.py --quick        # 200
 
 A probe at n fits with probability (1 - lapse) Phi(log(threshold / n) / slope); n50 is where that is one half, so lapses
 (unlucky inits that fit at no size) move it. The threshold is drawn anew for each measurement, over one doubling of n,
