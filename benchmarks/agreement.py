@@ -78,9 +78,10 @@ def _perturbed(make_model: Callable[[], nn.Module], noise: int) -> nn.Module:
     return module
 
 
-def settings(quick: bool) -> Iterator[Setting]:
+def settings(models: Sequence[str], quick: bool) -> Iterator[Setting]:
     """Every model, optimizer and label regime, with sizes around the EMC measured at the same budget."""
-    for (model, facts), optimizer, labels in itertools.product(MODELS.items(), OPTIMIZERS, LABELS):
+    for model, optimizer, labels in itertools.product(models, OPTIMIZERS, LABELS):
+        facts = MODELS[model]
         if quick and (optimizer not in OPTIMIZERS[::2] or labels != "random"):
             continue
         chosen = {key: value for key, value in facts.items() if key != "trainers"}
@@ -123,21 +124,24 @@ def _infeasible(*results: ProbeResult) -> bool:
 
 @click.command()
 @click.option("--replicates", default=6)
-@click.option("--whole-replicates", default=40)
+@click.option("--whole-replicates", default=40, help="of the measurements compared; 0 compares none")
+@click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), default=list(MODELS))
 @quick_option
 @json_option
-def main(replicates: int, whole_replicates: int, quick: bool, json_path: Path | None) -> None:
+def main(replicates: int, whole_replicates: int, models: tuple[str, ...], quick: bool, json_path: Path | None) -> None:
     """Print the share of flipped verdicts with its bound, the noise's own, and the EMCs' ratio."""
     use_one_thread()
     report = Report("agreement", json_path, quick)
     flips, exact, each = Flips(), Flips(), []
-    for setting in settings(quick):
+    for setting in settings(models, quick):
         each.append(_compare(setting, 2 if quick else replicates, flips, exact))
         print(f"# {each[-1]}", flush=True)
     report.table("Flipped verdicts by setting", each)
     report.table("Flipped verdicts, float32", flips.rows())
     report.table("Flipped verdicts, float64", exact.rows())
-    report.table("The EMC's distribution", [_distribution(whole, 6 if quick else whole_replicates) for whole in WHOLE])
+    if whole_replicates:
+        count = 6 if quick else whole_replicates
+        report.table("The EMC's distribution", [_distribution(whole, count) for whole in WHOLE])
 
 
 def _compare(setting: Setting, replicates: int, flips: Flips, exact: Flips) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,14 +137,14 @@ def prepared(trainer: str = "auto", **settings: Any) -> Prepared:
 
 def train(ready: Prepared, probes: Iterable[Probe]) -> tuple[list[ProbeResult], float]:
     """Train probes to their verdicts, in the order of the probes; with the seconds it took."""
-    executor = InlineExecutor(ready.setup, ready.execution)
     wanted = list(probes)
-    for probe in wanted:
-        executor.add(probe)
     found: dict[str, ProbeResult] = {}
-    started = time.perf_counter()
-    while len(found) < len(wanted):
-        found |= {result.key: result for result in executor.advance()}
+    with closing(InlineExecutor(ready.setup, ready.execution)) as executor:
+        for probe in wanted:
+            executor.add(probe)
+        started = time.perf_counter()
+        while len(found) < len(wanted):
+            found |= {result.key: result for result in executor.advance()}
     return [found[probe.key] for probe in wanted], time.perf_counter() - started
 
 
