@@ -3,9 +3,9 @@
 python benchmarks/threshold.py                # 2,000 measurements a cell
 python benchmarks/threshold.py --quick        # 100
 
-A probe at n fits as in interval_coverage.py: with probability (1 - lapse) Phi(log(threshold / n) / slope), the threshold drawn
-anew for each measurement over one doubling of n. A failure takes the whole budget, one unit; a fit at n takes
-min(1, (n / n50)^2 / 2) of it, so half a budget at n50 and little far below.
+A probe at n fits as in interval_coverage.py: with probability (1 - lapse) Phi(log(threshold / n) / slope), the
+threshold drawn anew for each measurement over one doubling of n. A failure takes the whole budget, one unit; a fit
+at n takes min(1, (n / n50)^2 / 2) of it, so half a budget at n50 and little far below.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ FAR_FACTOR, FAR_DEVIATIONS = 1.5, 4.0
 def far_below(replicates: Sequence[Replicate]) -> int:
     """How many replicates end so far below the others that an unlucky init, one that fits at no size, is likely.
 
-    Such lapses send a search down, and where they are many the interval misses n50 (`benchmarks/interval_coverage.py`). Counted
+    Such lapses send a search down, and where they are many the interval misses n50 (`benchmarks/interval_coverage.py`).
+    Counted
     are those whose upper end lies below the median of the brackets' middles by the factor `FAR_FACTOR` and by
     `FAR_DEVIATIONS` times 1.4826 median absolute deviations of the logarithms. 0 below `MIN_ORDER_STATISTICS`
     replicates, whose intervals are wide enough to hold.

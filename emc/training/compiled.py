@@ -21,8 +21,8 @@ from torch import nn
 
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.chain import Array, Chain, chain_of
 from emc.training.counting import CHUNK
-from emc.training.dense import Array, dense_net
 from emc.training.evidence import conclude, conflict
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
@@ -47,9 +47,13 @@ def kernel_obstacle(setup: Setup) -> str | None:
         return "compiled loops run on a CPU"
     if setup.plan.update is None:
         return "its optimizer has no compiled form"
-    if dense_net(setup.make_model()) is None:
-        return "its model is not Linear layers in a row, each with at most one activation"
+    if _chain(setup) is None:
+        return "its model is no chain of Linear, 3x3 Conv2d and pooling layers, each with at most one activation"
     return None
+
+
+def _chain(setup: Setup) -> Chain | None:
+    return chain_of(setup.make_model(), setup.pool.dataset.facts.shape)
 
 
 class CompiledTrainer:
@@ -249,8 +253,8 @@ class Training:
     """
 
     def __init__(self, setup: Setup, probe: Probe) -> None:
-        net, update = dense_net(setup.make_model()), setup.plan.update
-        if net is None or update is None:
+        chain, update = _chain(setup), setup.plan.update
+        if chain is None or update is None:
             raise RuntimeError("the procedure has no compiled form")
         self.run = ProbeRun(setup, probe)
         self.needed, self.dropped = True, False
@@ -260,7 +264,9 @@ class Training:
         self._samples = store.flatten(1).numpy(), rows.contiguous().numpy(), samples.y[: probe.n].numpy()
         self._flat: Array = _row(setup.fresh_model(probe)).numpy()
         self._state = np.zeros((2, len(self._flat)), self._flat.dtype)
-        self._net = net.sizes, net.biased, net.codes, net.options, LOSSES.index(setup.procedure.loss)
+        self._form, self._loss = chain.form, LOSSES.index(setup.procedure.loss)
+        self._trained_at_once = chain.samples_at_once(self.run.batch_size)
+        self._counted_at_once = chain.samples_at_once(CHUNK)
         self._update = int(update.kind), np.array(update.numbers)
         self._kernels = _kernels()
 
@@ -270,7 +276,7 @@ class Training:
         over = False
         while not over:
             self._steps(min(run.check_every - run.steps % run.check_every, run.budget - run.steps))
-            right, loss = self._kernels.count(*self._samples, CHUNK, self._flat, *self._net)
+            right, loss = self._kernels.count(*self._samples, self._counted_at_once, self._flat, self._form, self._loss)
             run.count(int(right), loss / run.n)
             over = run.stop is not None or turn_is_over()
         run.seconds += time.perf_counter() - started
@@ -280,9 +286,9 @@ class Training:
         whole = run.batch_size == run.n
         positions = np.arange(run.n)[None] if whole else run.batches.take(steps).numpy()
         lr = run.setup.plan.lr * run.multiplier
-        self._kernels.train(
-            *self._samples, positions, whole, steps, self._flat, self._state, run.steps, *self._net, *self._update, lr
-        )
+        batches = positions, whole, steps, self._trained_at_once
+        net = self._flat, self._state, run.steps, self._form, self._loss
+        self._kernels.train(*self._samples, *batches, *net, *self._update, lr)
         run.did(steps)
 
     def conclude(self) -> ProbeResult | None:

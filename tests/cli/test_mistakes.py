@@ -139,7 +139,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (measure(*SMALL, "--journal", "images"), "images", "choose another with --journal"),
     (measure(*SMALL, "--journal", "/dev/full"), "/dev/full", "choose another with --journal"),
     (measure(*SMALL, "--journal", "newer.jsonl"), "schema 1 or older, got 2", "update emc"),
-    (measure("--model", "cnn", "--trainer", "compiled"), "--trainer compiled", "use auto"),
+    (measure("--optimizer", "lbfgs", "--trainer", "compiled"), "--trainer compiled", "use auto"),
     (measure("--optimizer", "lbfgs", "--trainer", "lockstep"), "--trainer lockstep", "use single"),
     (measure("--optimizer", "lstsq"), "--loss cross_entropy", "write --loss squared"),
     (

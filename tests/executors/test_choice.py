@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import normed_cnn
 
 from emc.errors import SpecError
 from emc.executors import choice
@@ -48,7 +49,8 @@ def test_why_a_model_is_not_stacked_is_said(make_setup: MakeSetup) -> None:
         ({}, "compiled", "lockstep"),
         ({"model": "linear", "optimizer": "gd"}, "compiled", "lockstep"),
         ({"own_model": two_activations}, "lockstep", "lockstep"),
-        ({"model": "cnn"}, "single", "lockstep"),
+        ({"model": "cnn"}, "compiled", "lockstep"),
+        ({"own_model": normed_cnn}, "single", "lockstep"),
         ({"own_model": with_dropout}, "single", "single"),
         ({"optimizer": "lbfgs"}, "single", "single"),
         ({"model": "linear", "optimizer": "lstsq", "loss": "squared"}, "direct", "direct"),
@@ -68,7 +70,7 @@ def test_the_rule(make_setup: MakeSetup, settings: dict[str, Any], cpu: str, gpu
     [
         ({"optimizer": "lbfgs"}, "lockstep", "stacked, but its optimizer has no stacked form; use single"),
         ({"optimizer": "lbfgs"}, "compiled", "loops know, but its optimizer has no compiled form; use auto"),
-        ({"model": "cnn"}, "compiled", "loops know, but its model is not Linear layers in a row, .*; use auto"),
+        ({"own_model": with_dropout}, "compiled", "loops know, but its model is no chain of Linear, .*; use auto"),
     ],
 )
 def test_a_trainer_asked_for_that_cannot_is_refused(
@@ -101,7 +103,7 @@ def test_where_single_trains(
 ) -> None:
     monkeypatch.setattr(choice, "seconds_a_step", lambda _setup: seconds)
     monkeypatch.setattr(choice, "num_cores", lambda: 3)
-    setup = make_setup(model="cnn", min_steps=62_500)
+    setup = make_setup(normed_cnn, min_steps=62_500)
     assert expected_steps(setup, 2) == 250_000
     found = place([setup], execution, searches)
     assert (found.workers, found.why) == (workers, why)
@@ -111,10 +113,10 @@ def test_where_single_trains(
 
 
 def test_steps_are_timed(make_setup: MakeSetup) -> None:
-    assert 0 < seconds_a_step(make_setup(model="cnn")) < 1
+    assert 0 < seconds_a_step(make_setup(normed_cnn)) < 1
     assert 0 < seconds_a_step(make_setup(optimizer="lbfgs")) < 1
     assert set(predictions(make_setup(), Execution(), 2)) == {"single", "lockstep", "compiled"}
-    assert set(predictions(make_setup(model="cnn"), Execution(), 2)) == {"single", "lockstep"}
+    assert set(predictions(make_setup(normed_cnn), Execution(), 2)) == {"single", "lockstep"}
 
 
 def test_a_model_that_raises_is_told_of_when_it_trains(make_setup: MakeSetup) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import normed_cnn
 
 from emc.api import prepare
 from emc.errors import JournalError, SpecError, TrainingError
@@ -49,7 +50,8 @@ def finish(executor: InlineExecutor, probes: list[Probe]) -> list[ProbeResult]:
         ({}, "single", "single"),
         ({"model": "linear", "optimizer": "gd"}, "auto", "compiled"),
         ({"optimizer": "lbfgs"}, "auto", "single"),
-        ({"model": "cnn"}, "auto", "single"),
+        ({"model": "cnn"}, "auto", "compiled"),
+        ({"own_model": normed_cnn}, "auto", "single"),
         ({"model": "cnn"}, "single", "single"),
         ({"model": "cnn"}, "lockstep", "lockstep"),
     ],
@@ -62,7 +64,7 @@ def test_the_trainer_is_chosen_by_what_can_be_stacked(settings: dict[str, str], 
 
 
 def test_each_setup_has_the_trainer_that_suits_it() -> None:
-    setups = {"mlp": make_setup(), "cnn": make_setup(model="cnn"), "linear": make_setup(model="linear")}
+    setups = {"mlp": make_setup(), "cnn": make_setup(normed_cnn), "linear": make_setup(model="linear")}
     executor = InlineExecutor(setups, Execution())
     assert executor.name == "compiled and single"
     probes = [Probe(base, 40, r) for base in setups for r in range(2)]
@@ -113,7 +115,7 @@ def test_the_stack_is_limited() -> None:
 
 def test_there_is_room_where_no_trainer_is_at_work() -> None:
     """The trainers take turns, so that a probe for an idle one slows those of the others."""
-    executor = InlineExecutor({"mlp": make_setup(), "cnn": make_setup(model="cnn")}, Execution())
+    executor = InlineExecutor({"mlp": make_setup(), "cnn": make_setup(normed_cnn)}, Execution())
     assert executor.room() == 1
     executor.add(Probe("cnn", 40, 0))
     assert executor.room() == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from torch import nn
+from toys import normed_cnn
 
 from emc.errors import SpecError
 from emc.executors import routing
@@ -49,7 +50,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pretended")
 def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog: pytest.LogCaptureFixture) -> None:
-    setups = {"mlp": make_setup(), "cnn": make_setup(model="cnn"), "linear": make_setup(model="linear")}
+    setups = {"mlp": make_setup(), "cnn": make_setup(normed_cnn), "linear": make_setup(model="linear")}
     with caplog.at_level(logging.INFO, "emc"):
         executor = make_executor(setups, Execution())
     assert isinstance(executor, Routed)
@@ -79,14 +80,14 @@ def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog
 
 @pytest.mark.usefixtures("pretended")
 def test_one_trainer_alone_is_itself(make_setup: MakeSetup) -> None:
-    alone = make_executor({"cnn": make_setup(model="cnn")}, Execution(threads=3))
+    alone = make_executor({"cnn": make_setup(normed_cnn)}, Execution(threads=3))
     assert isinstance(alone, Pretended)
     assert alone.given == (2, 3)
     assert isinstance(make_executor({"mlp": make_setup()}, Execution()), InlineExecutor)
 
 
 def test_the_trainer_asked_for_is_told(make_setup: MakeSetup, caplog: pytest.LogCaptureFixture) -> None:
-    setups = {"one": make_setup(model="cnn"), "two": make_setup(model="cnn:width=2")}
+    setups = {"one": make_setup(normed_cnn), "two": make_setup(model="cnn:width=2")}
     with caplog.at_level(logging.INFO, "emc"):
         executor = make_executor(setups, Execution(trainer="single", workers=1))
         make_executor({"ls": make_setup(model="linear", optimizer="lstsq", loss="squared")}, Execution())
@@ -118,7 +119,7 @@ def test_what_no_process_can_take_trains_here_unless_workers_were_asked_for(
 
 def test_processes_are_real_ones_where_asked_for(make_setup: MakeSetup) -> None:
     """They start only when there is something to train."""
-    executor = make_executor({"cnn": make_setup(model="cnn")}, Execution(workers=2))
+    executor = make_executor({"cnn": make_setup(normed_cnn)}, Execution(workers=2))
     assert isinstance(executor, ProcessExecutor)
     assert executor.room() == 2
     executor.close()

@@ -150,7 +150,7 @@ def test_conflicts_have_their_verdict_without_training(make_prepared: MakePrepar
     [
         ({}, None),
         ({"optimizer": "lbfgs"}, "its optimizer has no compiled form"),
-        ({"model": "cnn", "data": "digits"}, "its model is not Linear layers in a row"),
+        ({"model": "random_features:dim=8"}, "its model is no chain of Linear"),
     ],
 )
 def test_obstacles(make_prepared: MakePrepared, settings: dict[str, str], obstacle: str | None) -> None:

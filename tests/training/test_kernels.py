@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec
 from emc.training import counting, kernels
+from emc.training.chain import chain_of
 from emc.training.compiled import LOSSES
-from emc.training.dense import dense_net
 from emc.training.losses import loss_of
 
 NETS: dict[str, Callable[[], nn.Module]] = {
@@ -30,6 +30,24 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "tanh": lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)),
     "sigmoid": lambda: nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3)),
     "identity": lambda: nn.Sequential(nn.Linear(6, 5), nn.Identity(), nn.Linear(5, 3)),
+    "cnn": lambda: nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(3, 4, 3, padding=1, bias=False),
+        nn.GELU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+        nn.Tanh(),
+        nn.Linear(5, 3),
+    ),
+    "convolutions alone": lambda: nn.Sequential(
+        nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()
+    ),
+    "pools": lambda: nn.Sequential(
+        nn.MaxPool2d(2), nn.AdaptiveAvgPool2d((3, 2)), nn.Conv2d(2, 2, 3, padding=1), nn.Flatten(), nn.Linear(12, 3)
+    ),
     "deep": lambda: nn.Sequential(
         nn.Linear(6, 7, bias=False), nn.ReLU(), nn.Linear(7, 4), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3), nn.ELU()
     ),
@@ -44,38 +62,55 @@ UPDATES = [
 ]
 
 
-def data(rows: int = 40, n: int = 25, batches: tuple[int, int] = (7, 9)) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def is_on_images(module: nn.Module) -> bool:
+    return any(isinstance(child, nn.Conv2d | nn.MaxPool2d) for child in module)
+
+
+def shape_of(module: nn.Module) -> tuple[int, ...]:
+    return (2, 7, 5) if is_on_images(module) else (6,)
+
+
+def data(
+    shape: tuple[int, ...] = (6,), rows: int = 40, n: int = 25, batches: tuple[int, int] = (7, 9)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
-    store = torch.randn(rows, 6, generator=generator, dtype=torch.float64)
+    store = torch.randn(rows, *shape, generator=generator, dtype=torch.float64)
     index = torch.randperm(rows, generator=generator)[:n]
     y = torch.randint(3, (n,), generator=generator)
     return store, index, y, torch.randint(n, batches, generator=generator)
 
 
 def compiled(
-    module: nn.Module, optimizer: str, loss: str, batches: Tensor, calls: int = 1, whole: bool = False
+    module: nn.Module,
+    optimizer: str,
+    loss: str,
+    batches: Tensor,
+    calls: int = 1,
+    whole: bool = False,
+    at_once: int | None = None,
 ) -> np.ndarray:
     """The parameters after the steps of `batches`, in some calls."""
-    store, index, y, _ = data()
-    net, plan = dense_net(module), OPTIMIZERS.build(PluginSpec.parse(optimizer))
-    assert net is not None
+    store, index, y, _ = data(shape_of(module))
+    chain, plan = chain_of(module, shape_of(module)), OPTIMIZERS.build(PluginSpec.parse(optimizer))
+    assert chain is not None
     assert plan.update is not None
     flat = nn.utils.parameters_to_vector(module.parameters()).detach().numpy().copy()
     state = np.zeros((2, len(flat)))
-    samples = store.numpy(), index.numpy(), y.numpy()
-    form = net.sizes, net.biased, net.codes, net.options, LOSSES.index(loss)
+    samples = store.flatten(1).numpy(), index.numpy(), y.numpy()
+    at_once = batches.shape[1] if at_once is None else at_once
     done = 0
     for part in batches.tensor_split(calls):
         positions = part[:1] if whole else part
         update = int(plan.update.kind), np.array(plan.update.numbers), plan.lr
-        kernels.train(*samples, positions.contiguous().numpy(), whole, len(part), flat, state, done, *form, *update)
+        drawn = positions.contiguous().numpy(), whole, len(part), at_once
+        kernels.train(*samples, *drawn, flat, state, done, chain.form, LOSSES.index(loss), *update)
         done += len(part)
     return flat
 
 
 def expected(module: nn.Module, optimizer: str, loss: str, batches: Tensor) -> np.ndarray:
     """The same by PyTorch."""
-    store, index, y, _ = data()
+    store, index, y, _ = data(shape_of(module))
     module = copy.deepcopy(module)
     descent = OPTIMIZERS.build(PluginSpec.parse(optimizer)).build(module.parameters())
     for batch in batches:
@@ -96,7 +131,7 @@ def test_every_activation_and_loss(name: str, loss: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", UPDATES)
-@pytest.mark.parametrize("name", ["linear", "deep"])
+@pytest.mark.parametrize("name", ["linear", "deep", "cnn"])
 def test_every_update(name: str, optimizer: str) -> None:
     torch.manual_seed(1)
     module = NETS[name]().double()
@@ -113,6 +148,19 @@ def test_calls_may_be_cut_anywhere() -> None:
     assert (compiled(module, "adam", "cross_entropy", batches, calls=3) == together).all()
 
 
+@pytest.mark.parametrize("name", ["deep", "cnn"])
+def test_a_batch_may_go_through_in_parts(name: str) -> None:
+    torch.manual_seed(1)
+    module = NETS[name]().double()
+    together = compiled(module, "adam", "cross_entropy", data()[3])
+    for at_once in (1, 4, 9):
+        parts = compiled(module, "adam", "cross_entropy", data()[3], at_once=at_once)
+        np.testing.assert_allclose(parts, together, rtol=1e-9, atol=1e-12)
+    batches = torch.arange(25).repeat(3, 1)
+    whole = compiled(module, "adam", "cross_entropy", batches, whole=True, at_once=4)
+    assert (whole == compiled(module, "adam", "cross_entropy", batches, at_once=4)).all()
+
+
 def test_whole_batches_are_gathered_once() -> None:
     torch.manual_seed(1)
     module = NETS["relu"]().double()
@@ -123,16 +171,16 @@ def test_whole_batches_are_gathered_once() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("chunk", [4, 25, 256])
-@pytest.mark.parametrize("name", ["linear", "deep"])
+@pytest.mark.parametrize("name", ["linear", "deep", "cnn"])
 def test_counts(name: str, chunk: int, loss: str) -> None:
     torch.manual_seed(1)
     module = NETS[name]().double()
-    store, index, y, _ = data()
-    net = dense_net(module)
-    assert net is not None
+    store, index, y, _ = data(shape_of(module))
+    chain = chain_of(module, shape_of(module))
+    assert chain is not None
     flat = nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
-    form = net.sizes, net.biased, net.codes, net.options, LOSSES.index(loss)
-    right, total = kernels.count(store.numpy(), index.numpy(), y.numpy(), chunk, flat, *form)
+    samples = store.flatten(1).numpy(), index.numpy(), y.numpy()
+    right, total = kernels.count(*samples, chunk, flat, chain.form, LOSSES.index(loss))
     same_right, mean = counting.count(module, store, index, y, loss)
     assert 0 < right < 25
     assert (right, total / 25) == (same_right, pytest.approx(mean, rel=1e-12))
@@ -153,9 +201,10 @@ def test_counts(name: str, chunk: int, loss: str) -> None:
 )
 def test_ties_and_numbers_that_are_none_are_wrong(logits: list[float]) -> None:
     """A model of biases alone gives any logits."""
-    form = np.array([1, 3]), np.array([1]), np.array([0]), np.array([0.0]), 0
+    chain = chain_of(nn.Sequential(nn.Linear(1, 3)), (1,))
+    assert chain is not None
     samples = np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1, np.int64)
-    right, total = kernels.count(*samples, 256, np.array([0.0, 0.0, 0.0, *logits]), *form)
+    right, total = kernels.count(*samples, 256, np.array([0.0, 0.0, 0.0, *logits]), chain.form, 0)
     assert right == int(counting.is_right(torch.tensor([logits]), torch.tensor([0])).sum())
     own = loss_of("cross_entropy", torch.tensor([logits], dtype=torch.float64), torch.tensor([0]))
     assert np.isfinite(total) == bool(own.isfinite())
