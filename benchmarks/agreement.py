@@ -32,7 +32,7 @@ from emc.stats.proportions import wilson
 MODELS: dict[str, dict[str, Any]] = {
     "linear": {"data": "breast_cancer", "min_steps": 1_000, "trainers": ("compiled", "lockstep")},
     "mlp:width=8": {"data": "digits", "min_steps": 1_000, "trainers": ("compiled", "lockstep")},
-    "cnn:width=4": {"data": "digits", "min_steps": 400, "trainers": ("lockstep",)},
+    "cnn:width=4": {"data": "digits", "min_steps": 400, "trainers": ("compiled", "lockstep")},
 }
 OPTIMIZERS = ("adam", "adamw:weight_decay=0.01", "sgd", "gd")
 LABELS = ("random", "shuffled", "noise:p=0.8")
@@ -96,6 +96,7 @@ class Flips:
 
     def __init__(self) -> None:
         self._counts: dict[str, list[int]] = {}
+        self._apart: dict[str, list[float]] = {}
 
     def add(self, what: str, first: Sequence[ProbeResult], second: Sequence[ProbeResult]) -> int:
         """Count two lists of verdicts; how many flipped."""
@@ -106,6 +107,8 @@ class Flips:
         row = self._counts.setdefault(what, [0, 0, 0, 0])
         for place, number in enumerate((len(pairs), len(near), flipped, proved)):
             row[place] += number
+        losses = [(a.loss, b.loss) for a, b in pairs if a.steps == b.steps and a.loss and b.loss]
+        self._apart.setdefault(what, []).extend(abs(a - b) / b for a, b in losses)
         return flipped
 
     def rows(self) -> list[dict[str, Any]]:
@@ -114,7 +117,10 @@ class Flips:
         for what, (pairs, fitted, flipped, proved) in self._counts.items():
             low, high = wilson(flipped, pairs, 0.95)
             share = {"flipped": flipped, "share": f"{flipped / pairs:.2%}", "95 % bound": f"{low:.2%} to {high:.2%}"}
-            rows.append({"compared": what, "probes": pairs, "fitted by either": fitted, **share, "infeasible": proved})
+            apart = sorted(self._apart[what]) or [0.0]
+            losses = {"losses apart, median": apart[len(apart) // 2], "largest": apart[-1]}
+            told = {"compared": what, "probes": pairs, "fitted by either": fitted, **share, "infeasible": proved}
+            rows.append({**told, **losses})
         return rows
 
 
