@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -263,3 +264,15 @@ def test_functions_at_the_ends(
     x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 200.0, -200.0], dtype=kind)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(own(x), exact(x), rtol=1e-6, atol=1e-37)
+
+
+def test_where_no_machine_code_can_be_kept_it_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = numba.njit
+
+    def nowhere(**options: Any) -> Any:
+        if options.pop("cache", False):
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(kernels.numba, "njit", nowhere)
+    assert kernels._compile(lambda x: x + 1, {"contract"})(1) == 2
