@@ -269,10 +269,10 @@ def test_functions_at_the_ends(
 def test_where_no_machine_code_can_be_kept_it_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     njit = numba.njit
 
-    def nowhere(**options: Any) -> Any:
+    def nowhere(*arguments: Any, **options: Any) -> Any:
         if options.pop("cache", False):
             raise RuntimeError("cannot cache function: no locator available")
-        return njit(**options)
+        return njit(*arguments, **options)
 
     monkeypatch.setattr(kernels.numba, "njit", nowhere)
     assert kernels._compile(lambda x: x + 1, {"contract"})(1) == 2
