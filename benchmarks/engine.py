@@ -11,10 +11,8 @@ under cProfile: time inside the search, the journal, the look-up, and the rest, 
 from __future__ import annotations
 
 import cProfile
-import json
 import os
 import pstats
-import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -24,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from common import describe_machine
+from common import Report, Spread, json_option, quick_option
 
 from emc.engine import Engine
 from emc.estimators.replicated import MeasuredReplicate
-from emc.files import write_text
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, RunningProbe, Status, Verdict
 from emc.search.base import Ask
@@ -172,15 +169,14 @@ def cases() -> Iterator[Case]:
 def measured(case: Case, probes: int, repeats: int) -> dict[str, Any]:
     """One row: probes a second over the repeats, and the shares of one more run under a profiler."""
     runs = [case.run(probes) for _ in range(repeats)]
-    rates = [done / seconds for done, seconds, _ in runs]
     return {
         "searches": case.searches,
-        "journal": case.journal,
-        "observed": case.observed,
-        "ahead": case.ahead,
-        "probes_per_s": {"min": min(rates), "median": statistics.median(rates), "max": max(rates)},
-        "processor_us_per_probe": statistics.median(1e6 * processor / done for done, _, processor in runs),
-        "shares": shares(case, probes),
+        "journal": "yes" if case.journal else "no",
+        "watched": "yes" if case.observed else "no",
+        "asked ahead": case.ahead,
+        "probes/s": Spread.of(done / seconds for done, seconds, _ in runs),
+        "processor us a probe": Spread.of(1e6 * processor / done for done, _, processor in runs),
+        **{f"in {part}": f"{share:.0%}" for part, share in shares(case, probes).items()},
     }
 
 
@@ -209,31 +205,15 @@ def _inside(stats: dict[Any, Any], names: tuple[tuple[str, str], ...]) -> float:
 
 
 @click.command()
-@click.option("--quick", is_flag=True)
-@click.option("--json", "path", type=click.Path(dir_okay=False), default=None, help="write the rows there too")
-def main(quick: bool, path: str | None) -> None:
+@quick_option
+@json_option
+def main(quick: bool, json_path: Path | None) -> None:
     """Print one row a case: probes a second, and where the time goes."""
     probes, repeats = (2_000, 3) if quick else (20_000, 5)
-    print(describe_machine())
-    print(f"about {probes:,} probes a run, {repeats} runs; probes a second: median (min to max)")
-    parts = "search | journal | look-up | engine"
-    print(f"| searches | journal | watched | asked ahead | probes a second | processor time a probe | {parts} |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    rows = []
-    for case in cases():
-        rows.append(measured(case, probes, repeats))
-        print(row_text(rows[-1]), flush=True)
-    if path is not None:
-        write_text(path, json.dumps(rows, indent=1) + "\n")
-
-
-def row_text(row: dict[str, Any]) -> str:
-    """One row of the table."""
-    rate = row["probes_per_s"]
-    cells = [f"{row['searches']:,}", *("yes" if row[name] else "no" for name in ("journal", "observed"))]
-    cells += [str(row["ahead"]), f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})"]
-    cells.append(f"{row['processor_us_per_probe']:.0f} us")
-    return "| " + " | ".join([*cells, *(f"{share:.0%}" for share in row["shares"].values())]) + " |"
+    report = Report("engine", json_path, quick)
+    report.table(
+        f"About {probes:,} probes a run, {repeats} runs", [measured(case, probes, repeats) for case in cases()]
+    )
 
 
 if __name__ == "__main__":
