@@ -17,9 +17,10 @@ Ints = npt.NDArray[np.int64]
 #: What the kernels take of a chain.
 Form = tuple[Ints, Ints, Ints, Ints, Ints, Array]
 
-#: Numbers (activations and their slopes) that a chain with convolutions works on at once, so that they stay in a
-#: core's cache: of 1, 2, 4, 8 and 16 samples at once, 2 to 4 trained the CNN of width 8 fastest.
-NEAR = 1 << 17
+#: Activations and their slopes that a chain works on at once. With convolutions they are to stay in a core's cache (1 to
+#: 16 samples of the CNN of width 8 at once took 19, 16, 16, 16 and 16 ms a step); products of dense layers want all
+#: samples at once, as long as memory holds them.
+NEAR, MANY = 1 << 17, 1 << 25
 
 
 class Layer(IntEnum):
@@ -73,9 +74,8 @@ class Chain:
 
     def samples_at_once(self, batch_size: int) -> int:
         """Samples of a batch that go through the layers together."""
-        if not (self.kinds == Layer.CONVOLUTION).any():
-            return batch_size
-        return max(1, min(batch_size, NEAR // int(2 * self.shapes.prod(axis=1).sum())))
+        bound = NEAR if (self.kinds == Layer.CONVOLUTION).any() else MANY
+        return max(1, min(batch_size, bound // int(2 * self.shapes.prod(axis=1).sum())))
 
 
 def chain_of(module: nn.Module, input_shape: tuple[int, ...]) -> Chain | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from emc.training.chain import Activation, Layer, chain_of
+from emc.training.chain import MANY, Activation, Layer, chain_of
 
 
 def test_the_form_of_a_net() -> None:
@@ -14,6 +14,7 @@ def test_the_form_of_a_net() -> None:
     assert net is not None
     assert net.shapes.tolist() == [[6, 1, 1], [4, 1, 1], [5, 1, 1], [3, 1, 1]]
     assert net.samples_at_once(128) == 128
+    assert net.samples_at_once(10**9) == MANY // (2 * (6 + 4 + 5 + 3))
     assert net.biased.tolist() == [1, 0, 1]
     assert net.codes.tolist() == [Activation.LEAKY, Activation.IDENTITY, Activation.IDENTITY]
     assert net.options.tolist() == [0.2, 0.0, 0.0]
