@@ -123,6 +123,8 @@ class Engine:
                 self._fill_room()
                 results = self._executor.advance()
                 self._take(results)
+                if not results:
+                    self._journal.sync()
                 self._report(observer, started)
             self._journal.sync()
             self._report(observer, started)

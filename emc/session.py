@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 import emc
 from emc.engine import Engine, Observer
@@ -73,7 +74,8 @@ def drive(
     if path is not None and not all(setup.identified for setup in setups.values()):
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
-    with _threads(execution.threads or 1), closing(make_executor(setups, execution, len(searches))) as executor:
+    asked = max(1, sum(len(search.ask(1)) for _, search in searches))
+    with _threads(execution.threads or 1), closing(make_executor(setups, execution, asked)) as executor:
         with Journal(path) as journal:  # after the executor, which may refuse: then there shall be no journal
             engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
             interrupted = engine.run(searches, observer)
@@ -88,7 +90,8 @@ def _threads(number: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
-        yield
+        with threadpool_limits(number, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -459,7 +459,7 @@ class Execution(Spec):
     device: str = setting("auto", "where to train; auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"))
     trainer: str = setting(
         "auto",
-        "one training at a time by PyTorch's modules, many stacked in lockstep, or compiled loops (dense nets, CPU)",
+        "one training at a time by PyTorch's modules, many stacked in lockstep, or compiled loops (linear, mlp, cnn; CPU)",
         choices=("auto", "single", "lockstep", "compiled"),
     )
     stack: int = setting(32, "trainings under way at once, at most", low=1)
@@ -469,7 +469,9 @@ class Execution(Spec):
         "room for",
         low=1,
     )
-    threads: int | None = setting(None, "CPU threads of one training; default: 1", low=1)
+    threads: int | None = setting(
+        None, "CPU threads of one training, which trainer compiled leaves at 1; default: 1", low=1
+    )
     workers: int | None = setting(
         None,
         "trainings at once on the CPU: threads of trainer compiled, processes of single; default: the cores, for "

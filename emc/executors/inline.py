@@ -8,7 +8,7 @@ from emc.executors.choice import choose
 from emc.executors.cores import num_cores
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
-from emc.training.compiled import CompiledTrainer
+from emc.training.compiled import WAIT_S, CompiledTrainer
 from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
 from emc.training.setup import Setups, all_setups, setup_of
@@ -22,9 +22,6 @@ class InlineExecutor:
         setups: what trains.
         execution: which trainer, and how many trainings at once.
 
-    Attributes:
-        notes: sentences on what is not trained as it might have been expected to be.
-
     Raises:
         SpecError: the trainer asked for cannot train a setup.
     """
@@ -32,9 +29,10 @@ class InlineExecutor:
     def __init__(self, setups: Setups, execution: Execution) -> None:
         self._setups = setups
         workers = num_cores() if execution.workers is None else execution.workers
+        self._compiled = CompiledTrainer(setups, workers, execution.stack)
         trainers: dict[str, Executor] = {
             "direct": DirectTrainer(setups),
-            "compiled": CompiledTrainer(setups, workers, execution.stack),
+            "compiled": self._compiled,
             "lockstep": LockstepTrainer(setups, execution.stack),
             "single": SingleTrainer(setups),
         }
@@ -69,6 +67,8 @@ class InlineExecutor:
         Raises:
             TrainingError: the training raised, which is no verdict on the procedure.
         """
+        others = any(trainer.running() for trainer in self._trainers if trainer is not self._compiled)
+        self._compiled.wait_s = 0.0 if others else WAIT_S
         try:
             return [result for trainer in self._trainers for result in trainer.advance()]
         except EmcError:

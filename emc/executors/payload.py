@@ -97,7 +97,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _map_array, (self._save(obj),)
         if isinstance(obj, Registry) and REGISTRIES.get(obj.kind) is obj:
             return _registry, (obj.kind,)
-        if isinstance(obj, FunctionType | type) and obj.__module__ not in self._modules:
+        if isinstance(obj, FunctionType | type) and obj.__module__ and obj.__module__ not in self._modules:
             self._modules[obj.__module__] = module = _out_of_reach(obj.__module__)
             if module is not None:
                 cloudpickle.register_pickle_by_value(module)

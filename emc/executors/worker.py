@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from threading import Thread
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from emc.errors import EmcError, SpecError
 from emc.executors.base import as_training_error
@@ -56,11 +57,12 @@ def work(connection: Connection, content: bytes, folder: str, threads: int) -> N
         connection: to the parent.
         content: what trains, packed.
         folder: of its large arrays, removed if the parent dies.
-        threads: of PyTorch.
+        threads: of PyTorch and of numpy's products.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
     try:
         trainer = SingleTrainer(unpack(content))
     except Exception as error:  # whatever a user's own objects may raise

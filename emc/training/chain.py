@@ -17,9 +17,9 @@ Ints = npt.NDArray[np.int64]
 #: What the kernels take of a chain.
 Form = tuple[Ints, Ints, Ints, Ints, Ints, Array]
 
-#: Activations and their slopes that a chain works on at once. With convolutions they are to stay in a core's cache (1 to
-#: 16 samples of the CNN of width 8 at once took 19, 16, 16, 16 and 16 ms a step); products of dense layers want all
-#: samples at once, as long as memory holds them.
+#: Activations and their slopes that a chain works on at once. With convolutions they are to stay in a core's cache (of
+#: the CNN of width 8, 1, 2, 4, 8 and 16 samples at once took 19, 16, 16, 16 and 16 ms a step); products of dense layers
+#: want all samples at once, as long as memory holds them.
 NEAR, MANY = 1 << 17, 1 << 25
 
 
@@ -84,13 +84,29 @@ def chain_of(module: nn.Module, input_shape: tuple[int, ...]) -> Chain | None:
     They know Linear, 3x3 Conv2d of stride and padding 1, 2x2 MaxPool2d and AdaptiveAvgPool2d, each followed by at most
     one activation, with a Flatten between images and Linear.
     """
-    if type(module) is not nn.Sequential or any(not p.requires_grad for p in module.parameters()):
+    if type(module) is not nn.Sequential or is_altered(module):
         return None
     reader = _Reader(input_shape)
     for child in module._modules.values():  # named_children would leave out the second place of a shared module
-        if child is None or child._forward_hooks or child._forward_pre_hooks or not reader.read(child):
+        if child is None or not reader.read(child):
             return None
     return reader.chain()
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Whether something is frozen, shared, hooked or replaced, so that its layers do not tell what a module does."""
+    parameters = list(module.parameters())
+    if len(parameters) != sum(1 for _ in module.named_parameters(remove_duplicate=False)):
+        return True
+    if any(not p.requires_grad or p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters):
+        return True
+    return any("forward" in vars(part) or _hooks(part) for part in module.modules())
+
+
+def _hooks(module: nn.Module) -> bool:
+    """Whether anything but the module's own code runs when it is called or differentiated."""
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
 
 
 class _Reader:

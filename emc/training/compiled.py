@@ -1,4 +1,4 @@
-"""Dense nets trained by compiled loops on several CPU threads, each probe by itself.
+"""Chains of layers trained by compiled loops on several CPU threads, each probe by itself.
 
 Stacking shares the cost of launching operations among members. A compiled loop has no such cost: one member's step
 takes what its arithmetic takes, and its numbers do not depend on the other members.
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 #: The training losses in the order of the kernels' numbers.
 LOSSES = ("cross_entropy", "squared")
 
-#: Seconds a thread trains one probe before the next one waiting has its turn.
+#: Seconds a thread trains one probe before the next one waiting has its turn, and a call takes at most, but for one
+#: step or an exact count.
 SLICE_S = 0.05
 
-#: Seconds the caller waits for a verdict.
+#: Seconds a thread has to end its call when all are let go of; what it computes after that is for nobody.
+CLOSE_S = 2.0
+
+#: Seconds the caller waits for a verdict, if nothing else waits for the caller.
 WAIT_S = 0.1
 
 
@@ -66,17 +70,22 @@ class CompiledTrainer:
         setups: what trains; probes with a `kernel_obstacle` are for another trainer.
         workers: threads.
         limit: probes under way at once, at most.
+
+    Attributes:
+        wait_s: seconds that `advance` waits for a verdict.
     """
 
     name = "compiled"
 
     def __init__(self, setups: Setups, workers: int, limit: int) -> None:
         self._setups = setups
-        self._workers, self._limit = workers, max(limit, workers)
+        self._workers = workers
+        self._limit = min(limit, 2 * workers)  # others wait: the next ones are ready where a thread gets free
         self._waiting = Waiting()
         self._ahead: set[Probe] = set()
         self._members: dict[Probe, Training] = {}
         self._queue = _Queue()
+        self.wait_s = WAIT_S
         self._threads: list[threading.Thread] = []
         self._blas: threadpool_limits | None = None
 
@@ -115,14 +124,14 @@ class CompiledTrainer:
         results = self._fill()
         if not self._members:
             return results
-        stopped = self._queue.stopped(0.0 if results else WAIT_S)
+        stopped = self._queue.stopped(self.wait_s if not results else 0.0)
         return results if stopped is None else results + self._conclude(stopped)
 
     def close(self) -> None:
         """End the threads; what is under way is forgotten."""
         self._queue.close()
         for thread in self._threads:
-            thread.join()
+            thread.join(CLOSE_S)
         if self._blas is not None:
             self._blas.restore_original_limits()
         self._members.clear()
@@ -269,20 +278,24 @@ class Training:
         self._counted_at_once = chain.samples_at_once(CHUNK)
         self._update = int(update.kind), np.array(update.numbers)
         self._kernels = _kernels()
+        self._most_steps_a_call = self._steps_a_call = setup.procedure.check_steps
 
     def train(self, turn_is_over: Callable[[], bool]) -> None:
-        """Optimizer steps and exact counts until the training stops or its turn is over."""
+        """Optimizer steps and exact counts until the training stops or its turn is over, asked between short calls."""
         run, started = self.run, time.perf_counter()
         over = False
         while not over:
-            self._steps(min(run.check_every - run.steps % run.check_every, run.budget - run.steps))
-            right, loss = self._kernels.count(*self._samples, self._counted_at_once, self._flat, self._form, self._loss)
-            run.count(int(right), loss / run.n)
+            self._steps(min(self._steps_a_call, run.check_every - run.steps % run.check_every, run.budget - run.steps))
+            if run.due:
+                right, loss = self._kernels.count(
+                    *self._samples, self._counted_at_once, self._flat, self._form, self._loss
+                )
+                run.count(int(right), loss / run.n)
             over = run.stop is not None or turn_is_over()
         run.seconds += time.perf_counter() - started
 
     def _steps(self, steps: int) -> None:
-        run = self.run
+        run, started = self.run, time.perf_counter()
         whole = run.batch_size == run.n
         positions = np.arange(run.n)[None] if whole else run.batches.take(steps).numpy()
         lr = run.setup.plan.lr * run.multiplier
@@ -290,6 +303,8 @@ class Training:
         net = self._flat, self._state, run.steps, self._form, self._loss
         self._kernels.train(*self._samples, *batches, *net, *self._update, lr)
         run.did(steps)
+        affordable = SLICE_S * steps / (time.perf_counter() - started)  # where calls are cut changes no bit
+        self._steps_a_call = max(1, min(self._most_steps_a_call, int(affordable)))
 
     def conclude(self) -> ProbeResult | None:
         """The verdict; None where it stays, its parameters moved off a saddle."""

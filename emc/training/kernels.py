@@ -1,4 +1,4 @@
-"""The inner loop of dense nets on a CPU, compiled: many optimizer steps of one training in one call without Python.
+"""The inner loop of chains of layers on a CPU, compiled: many optimizer steps of one training in one call.
 
 One call trains one member, so its numbers do not depend on who else trains, and it lets go of the interpreter, so that
 several threads train at once. Products are BLAS's (through `np.dot`); everything between them is loops that LLVM
@@ -17,16 +17,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from emc.optimizers.plan import UpdateKind
-from emc.training.chain import Activation, Array, Form, Ints, Layer
+from emc.training.chain import Array, Form, Ints
 
-LINEAR, CONVOLUTION, MAX_POOL, MEAN_POOL = (int(kind) for kind in Layer)
-IDENTITY, LEAKY, GELU, GELU_TANH, SILU, ELU, TANH, SIGMOID = (int(code) for code in Activation)
+#: The numbers of `Layer`, `Activation` and `UpdateKind`, written out: machine code is kept as long as this file stays.
+LINEAR, CONVOLUTION, MAX_POOL, MEAN_POOL = range(4)
+IDENTITY, LEAKY, GELU, GELU_TANH, SILU, ELU, TANH, SIGMOID = range(8)
+MOMENTUM = 0
 
 #: The first loss by number; the other one is squared.
 CROSS_ENTROPY = 0
 
-_MOMENTUM = int(UpdateKind.MOMENTUM)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -182,7 +182,8 @@ def _activate(code: int, option: float, A: Array, slopes: Array) -> None:
     if code == LEAKY:
         for i in range(len(A)):
             slopes[i] = one if A[i] > zero else a
-            A[i] = A[i] * a if A[i] < zero else A[i]
+            below = A[i] * a if a != zero else zero
+            A[i] = below if A[i] < zero else A[i]
     elif code == TANH:
         for i in range(len(A)):
             A[i] = tanh(A[i])
@@ -555,7 +556,7 @@ def _backward(
 def _update(kind: int, numbers: Array, lr: float, count: int, flat: Array, gradient: Array, state: Array) -> None:
     """The optimizer's step number `count`, from 1; see `emc.optimizers.plan.Update`."""
     number = flat.dtype.type
-    if kind == _MOMENTUM:
+    if kind == MOMENTUM:
         momentum, decay, rate = number(numbers[0]), number(numbers[1]), number(lr)
         for p in range(len(flat)):
             state[0, p] = momentum * state[0, p] + (gradient[p] + decay * flat[p])

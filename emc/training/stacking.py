@@ -19,6 +19,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from emc.training.chain import is_altered
 from emc.training.losses import loss_gradient
 
 if TYPE_CHECKING:
@@ -245,16 +246,12 @@ class _Elementwise:
 
 def _chain(module: nn.Module, input_shape: tuple[int, ...]) -> list[_Linear | _Elementwise] | None:
     """The layers of a module that is nothing but a chain; None for any other."""
-    if type(module) is not nn.Sequential or any(not p.requires_grad for p in module.parameters()):
-        return None
-    if sum(1 for _ in module.parameters()) != sum(1 for _ in module.named_parameters(remove_duplicate=False)):
-        return None
-    if any(_is_hooked(part) for part in module.modules()):
+    if type(module) is not nn.Sequential or is_altered(module):
         return None
     layers: list[_Linear | _Elementwise] = []
     flat = len(input_shape) == 1
     for name, child in module._modules.items():  # named_children would leave out the second place of a shared layer
-        if isinstance(child, nn.Flatten) and (child.start_dim, child.end_dim) == (1, -1):
+        if type(child) is nn.Flatten and (child.start_dim, child.end_dim) == (1, -1):
             flat = True
         elif type(child) is nn.Linear and flat and {n for n, _ in child.named_parameters()} <= {"weight", "bias"}:
             layers.append(_Linear(name, child.bias is not None))
@@ -263,12 +260,6 @@ def _chain(module: nn.Module, input_shape: tuple[int, ...]) -> list[_Linear | _E
         else:
             return None
     return layers if any(isinstance(layer, _Linear) for layer in layers) else None
-
-
-def _is_hooked(module: nn.Module) -> bool:
-    """Whether anything but the module's own code runs when it is called or differentiated."""
-    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)
 
 
 def _out_of_place(activation: nn.Module) -> nn.Module:

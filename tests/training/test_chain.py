@@ -53,6 +53,30 @@ def _hooked() -> nn.Module:
     return module
 
 
+def _tied() -> nn.Module:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[1].weight = module[0].weight
+    return module
+
+
+def _replaced() -> nn.Module:
+    module = nn.Sequential(nn.Linear(2, 2))
+    module[0].forward = lambda X: X
+    return module
+
+
+def _hooked_at_its_gradient() -> nn.Module:
+    module = nn.Sequential(nn.Linear(2, 2))
+    module[0].weight.register_hook(lambda gradient: 2 * gradient)
+    return module
+
+
+def _hooked_as_a_whole() -> nn.Module:
+    module = nn.Sequential(nn.Linear(2, 2))
+    module.register_forward_hook(lambda *_: None)
+    return module
+
+
 SHARED = nn.Linear(2, 2)
 
 
@@ -72,6 +96,10 @@ SHARED = nn.Linear(2, 2)
         nn.Sequential(SHARED, nn.ReLU(), SHARED),
         _frozen(),
         _hooked(),
+        _hooked_at_its_gradient(),
+        _hooked_as_a_whole(),
+        _replaced(),
+        _tied(),
     ],
     ids=str,
 )

@@ -14,9 +14,10 @@ from scipy.special import ndtr
 from torch import Tensor, nn
 
 from emc.optimizers import OPTIMIZERS
+from emc.optimizers.plan import UpdateKind
 from emc.registry import PluginSpec
 from emc.training import counting, kernels
-from emc.training.chain import chain_of
+from emc.training.chain import Activation, Layer, chain_of
 from emc.training.compiled import LOSSES
 from emc.training.losses import loss_of
 
@@ -276,3 +277,14 @@ def test_where_no_machine_code_can_be_kept_it_is_made_anew(monkeypatch: pytest.M
 
     monkeypatch.setattr(kernels.numba, "njit", nowhere)
     assert kernels._compile(lambda x: x + 1, {"contract"})(1) == 2
+
+
+def test_the_numbers_written_out_are_those_of_the_enumerations() -> None:
+    for member in (*Layer, *Activation, UpdateKind.MOMENTUM):
+        assert getattr(kernels, member.name) == member
+
+
+def test_relu_of_minus_infinity_is_zero() -> None:
+    A, slopes = np.array([-np.inf, np.inf, np.nan, -1.0]), np.empty(4)
+    kernels._activate(kernels.LEAKY, 0.0, A, slopes)
+    np.testing.assert_array_equal(A, [0.0, np.inf, np.nan, 0.0])
