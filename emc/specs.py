@@ -459,7 +459,7 @@ class Execution(Spec):
     device: str = setting("auto", "where to train; auto takes CUDA where there is one", choices=("auto", "cpu", "cuda"))
     trainer: str = setting(
         "auto",
-        "one training at a time by PyTorch's modules, many stacked in lockstep, or compiled loops (linear, mlp, cnn; CPU)",
+        "one training at a time by PyTorch's modules, many stacked in lockstep, or compiled loops (chains, CPU)",
         choices=("auto", "single", "lockstep", "compiled"),
     )
     stack: int = setting(32, "trainings under way at once, at most", low=1)
