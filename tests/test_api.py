@@ -227,7 +227,7 @@ def test_without_a_journal_nothing_is_written(tmp_path: Path, monkeypatch: pytes
 
 def own(journal: Path | None = None, model: Any = linear_model, **changes: Any) -> EmcResult:
     small = {key: value for key, value in TINY.items() if key not in ("model", "n_max")}
-    return emc.measure(model=model, data=ARRAYS, journal=journal, **(small | changes))
+    return emc.measure(model=model, data=ARRAYS, journal=journal, **(small | {"speculation": 1} | changes))
 
 
 def test_a_callable_and_arrays_are_measured() -> None:
