@@ -2,8 +2,8 @@
 
 Trainers differ in the last bits of a verdict. Which one trains a setup is therefore a fixed rule, the same in every
 run on one kind of device: `direct` where the optimizer solves; on the CPU `compiled` where its loops know model and
-optimizer, else `lockstep` for nets of linear layers; on a GPU `lockstep` for all that can be stacked; `single` for the
-rest.
+optimizer and the convolutions are narrow, else `lockstep` for nets of linear layers; on a GPU `lockstep` for all that
+can be stacked; `single` for the rest.
 
 Whether `single` trains in this process or in several changes no bit, so that is timed: a few steps of the very setup,
 times the steps to be expected.
@@ -20,7 +20,7 @@ from emc.executors.base import Executor
 from emc.executors.cores import num_cores
 from emc.executors.processes import has_processes
 from emc.specs import Execution, Probe
-from emc.training.compiled import Training, kernel_obstacle
+from emc.training.compiled import Training, kernel_obstacle, kernel_pays
 from emc.training.lockstep import LockstepTrainer
 from emc.training.obstacles import model_obstacle
 from emc.training.setup import Setup
@@ -81,7 +81,7 @@ def choose(setup: Setup, trainer: str) -> Choice:
         return Choice("direct", "its optimizer solves instead of stepping")
     if trainer != "auto":
         return Choice(trainer, "as asked for")
-    if kernel_obstacle(setup) is None:
+    if kernel_obstacle(setup) is None and kernel_pays(setup):
         return Choice("compiled", "compiled loops know its model and optimizer")
     if not stacking_pays(setup):
         return Choice("single", "on a CPU a stack of its models is no faster")

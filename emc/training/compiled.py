@@ -56,6 +56,12 @@ def kernel_obstacle(setup: Setup) -> str | None:
     return None
 
 
+def kernel_pays(setup: Setup) -> bool:
+    """Whether compiled loops, where there is no `kernel_obstacle`, are the fastest way to train a procedure."""
+    chain = _chain(setup)
+    return chain is not None and chain.pays
+
+
 def _chain(setup: Setup) -> Chain | None:
     return chain_of(setup.make_model(), setup.pool.dataset.facts.shape)
 

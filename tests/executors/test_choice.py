@@ -50,6 +50,7 @@ def test_why_a_model_is_not_stacked_is_said(make_setup: MakeSetup) -> None:
         ({"model": "linear", "optimizer": "gd"}, "compiled", "lockstep"),
         ({"own_model": two_activations}, "lockstep", "lockstep"),
         ({"model": "cnn"}, "compiled", "lockstep"),
+        ({"model": "cnn:width=16"}, "single", "lockstep"),
         ({"own_model": normed_cnn}, "single", "lockstep"),
         ({"own_model": with_dropout}, "single", "single"),
         ({"optimizer": "lbfgs"}, "single", "single"),

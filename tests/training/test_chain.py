@@ -28,6 +28,10 @@ def test_the_form_of_a_net_on_images() -> None:
     assert net.kinds.tolist() == [Layer.CONVOLUTION, Layer.MAX_POOL, Layer.MEAN_POOL, Layer.LINEAR]
     assert net.codes.tolist() == [Activation.LEAKY, *3 * [Activation.IDENTITY]]
     assert 1 <= net.samples_at_once(128) < 128
+    assert net.pays
+    wide = chain_of(nn.Sequential(nn.Conv2d(9, 9, 3, padding=1), nn.Flatten()), (9, 4, 4))
+    assert wide is not None
+    assert not wide.pays
 
 
 def test_both_forms_of_gelu() -> None:
