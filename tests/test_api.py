@@ -39,6 +39,12 @@ RNG = np.random.default_rng(0)
 ARRAYS = (RNG.standard_normal((40, 3)), np.repeat(["no", "yes"], 20))
 
 
+@pytest.fixture(autouse=True)
+def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every verdict is synced and told as it comes, however slow the disk."""
+    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1.0)
+
+
 def tiny(journal: Path | None = None, observer: Any = None, **changes: Any) -> EmcResult:
     """Without asking ahead: what is asked then depends on which thread ends first."""
     return emc.measure(journal=journal, observer=observer, **(TINY | {"speculation": 1} | changes))
