@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,35 +11,16 @@ import torch
 from torch import Tensor, nn
 from toys import normed_cnn
 
-from emc.api import prepare
 from emc.errors import JournalError, SpecError, TrainingError
+from emc.executors.base import Executor
 from emc.executors.choice import stacking_obstacle
 from emc.executors.inline import InlineExecutor
 from emc.results import ProbeResult, Verdict
-from emc.specs import Execution, Measurement, Probe
+from emc.specs import Execution, Probe
 from emc.training.setup import Setup
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def make_setup(own_model: Any = None, **settings: Any) -> Setup:
-    small = {"min_steps": 20, "check_steps": 10, "max_epochs": 1, "labels": "random"}
-    return prepare(Measurement.from_flat(small | settings), model=own_model).setup
-
-
-def finish(executor: InlineExecutor, probes: list[Probe]) -> list[ProbeResult]:
-    for probe in probes:
-        executor.add(probe)
-    results: list[ProbeResult] = []
-    while len(results) < len(probes):
-        results += executor.advance()
-    return results
+MakeSetup = Callable[..., Setup]
+Finish = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +37,16 @@ def finish(executor: InlineExecutor, probes: list[Probe]) -> list[ProbeResult]:
         ({"model": "cnn"}, "lockstep", "lockstep"),
     ],
 )
-def test_the_trainer_is_chosen_by_what_can_be_stacked(settings: dict[str, str], trainer: str, expected: str) -> None:
+def test_the_trainer_is_chosen_by_what_can_be_stacked(
+    make_setup: MakeSetup, finish: Finish, settings: dict[str, str], trainer: str, expected: str
+) -> None:
     executor = InlineExecutor(make_setup(**settings), Execution(trainer=trainer))
     assert executor.name == expected
     results = finish(executor, [Probe("base", n, r) for n in (2, 40) for r in range(2)])
     assert {(r.n, r.replicate) for r in results} == {(2, 0), (2, 1), (40, 0), (40, 1)}
 
 
-def test_each_setup_has_the_trainer_that_suits_it() -> None:
+def test_each_setup_has_the_trainer_that_suits_it(make_setup: MakeSetup, finish: Finish) -> None:
     setups = {"mlp": make_setup(), "cnn": make_setup(normed_cnn), "linear": make_setup(model="linear")}
     executor = InlineExecutor(setups, Execution())
     assert executor.name == "compiled and single"
@@ -93,7 +76,9 @@ def with_dropout(_shape: tuple[int, ...], classes: int) -> nn.Module:
         (with_dropout, {}, "it draws random numbers in training mode, as dropout does"),
     ],
 )
-def test_lockstep_is_refused_where_it_cannot_be(own_model: Any, settings: dict[str, str], reason: str) -> None:
+def test_lockstep_is_refused_where_it_cannot_be(
+    make_setup: MakeSetup, own_model: Any, settings: dict[str, str], reason: str
+) -> None:
     setup = make_setup(own_model, **settings)
     assert stacking_obstacle(setup) == reason
     with pytest.raises(
@@ -102,7 +87,7 @@ def test_lockstep_is_refused_where_it_cannot_be(own_model: Any, settings: dict[s
         InlineExecutor(setup, Execution(trainer="lockstep"))
 
 
-def test_the_stack_is_limited() -> None:
+def test_the_stack_is_limited(make_setup: MakeSetup) -> None:
     executor = InlineExecutor(make_setup(min_steps=100), Execution(trainer="lockstep", stack=3))
     for replicate in range(5):
         executor.add(Probe("base", 200, replicate))
@@ -113,7 +98,7 @@ def test_the_stack_is_limited() -> None:
     assert [probe.replicate for probe in executor.running()] == [0, 2, 3]
 
 
-def test_there_is_room_where_no_trainer_is_at_work() -> None:
+def test_there_is_room_where_no_trainer_is_at_work(make_setup: MakeSetup) -> None:
     """The trainers take turns, so that a probe for an idle one slows those of the others."""
     executor = InlineExecutor({"mlp": make_setup(), "cnn": make_setup(normed_cnn)}, Execution())
     assert executor.room() == 1
@@ -149,7 +134,7 @@ class Failing(nn.Module):
         (torch.cuda.OutOfMemoryError("no room"), "got OutOfMemoryError: no room; mend the model"),
     ],
 )
-def test_an_exception_in_a_model_is_a_training_error(error: Exception, told: str) -> None:
+def test_an_exception_in_a_model_is_a_training_error(make_setup: MakeSetup, error: Exception, told: str) -> None:
     executor = InlineExecutor(make_setup(own_model=lambda _shape, _classes: Failing(error)), Execution())
     executor.add(Probe("base", 20, 0))
     with pytest.raises(TrainingError, match=f"^a training must run without errors, {told}") as caught:
@@ -158,7 +143,7 @@ def test_an_exception_in_a_model_is_a_training_error(error: Exception, told: str
     assert "\n" not in str(caught.value)
 
 
-def test_named_errors_and_interrupts_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_errors_and_interrupts_pass_through(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = InlineExecutor(make_setup(), Execution(trainer="lockstep"))
     for error in (JournalError("as it is"), KeyboardInterrupt("as it is")):
 
@@ -170,7 +155,7 @@ def test_named_errors_and_interrupts_pass_through(monkeypatch: pytest.MonkeyPatc
             executor.advance()
 
 
-def test_frozen_parameters_of_a_users_model_are_not_trained() -> None:
+def test_frozen_parameters_of_a_users_model_are_not_trained(make_setup: MakeSetup, finish: Finish) -> None:
     """Random features: only the last layer learns, whatever trainer is chosen, so 3 features fit few of 40 labels."""
 
     def random_features(_shape: tuple[int, ...], classes: int) -> nn.Module:
