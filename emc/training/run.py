@@ -106,7 +106,12 @@ class ProbeRun:
     @property
     def due(self) -> bool:
         """Whether the exact count is due."""
-        return self.steps % self.check_every == 0 or self.steps >= self.budget
+        return self.due_after(0)
+
+    def due_after(self, steps: int) -> bool:
+        """Whether the exact count is due after some more steps."""
+        after = self.steps + steps
+        return after % self.check_every == 0 or after >= self.budget
 
     def did(self, steps: int) -> None:
         """Record optimizer steps."""

@@ -187,7 +187,7 @@ class Stack:
             self._tick = self._draw()
         self._train(self._tick)
         steps = self._tick.steps
-        due = [i for i, run in enumerate(self.runs) if _is_due(run, steps)]
+        due = [i for i, run in enumerate(self.runs) if run.due_after(steps)]
         counted = self._count(due)
         self._tick = None
         for run in self.runs:
@@ -298,9 +298,3 @@ def _gather_into(out: Tensor, stores: list[Tensor], rows: Tensor) -> Tensor:
         for own, store, row in zip(out, stores, rows, strict=True):
             torch.index_select(store, 0, row, out=own)
     return out
-
-
-def _is_due(run: ProbeRun, steps: int) -> bool:
-    """Whether a probe's exact count is due after some more steps."""
-    after = run.steps + steps
-    return after % run.check_every == 0 or after >= run.budget
