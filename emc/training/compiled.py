@@ -10,9 +10,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -283,7 +283,7 @@ class Training:
         self._trained_at_once = chain.samples_at_once(self.run.batch_size)
         self._counted_at_once = chain.samples_at_once(CHUNK)
         self._update = int(update.kind), np.array(update.numbers)
-        self._kernels = _kernels()
+        self._kernels = _kernels(self._flat.dtype)
         self._most_steps_a_call = self._steps_a_call = setup.procedure.check_steps
 
     def train(self, turn_is_over: Callable[[], bool]) -> None:
@@ -325,10 +325,21 @@ class Training:
         return result
 
 
-def _kernels() -> ModuleType:
-    """The compiled functions; importing numba takes half a second, so they are imported when needed."""
-    from emc.training import kernels
+@cache
+def _kernels(dtype: np.dtype[Any]) -> ModuleType:
+    """The compiled functions, with machine code for a type of numbers at hand before the clock of any training runs.
 
+    It is made once a machine, which may take half a minute, and read from disk after that.
+    """
+    from emc.training import kernels  # importing numba takes half a second
+
+    chain = chain_of(nn.Sequential(nn.Linear(1, 1)), (1,))
+    assert chain is not None
+    one = np.zeros((1, 1), dtype), np.zeros(1, np.int64), np.zeros(1, np.int64)
+    flat, state = np.zeros(2, dtype), np.zeros((2, 2), dtype)
+    update = 0, np.zeros(2), 0.0
+    kernels.train(*one, np.zeros((1, 1), np.int64), False, 0, 1, flat, state, 0, chain.form, 0, *update)
+    kernels.count(*one, 1, flat, chain.form, 0)
     return kernels
 
 

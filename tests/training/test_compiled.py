@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -174,3 +175,14 @@ def test_a_saddle_is_left(make_prepared: MakePrepared, train: Train) -> None:
     (mine,) = run(CompiledTrainer(setup, 1, 32), train, [probe])
     assert len(mine.detail["escapes"]) == len(single.detail["escapes"]) > 0
     assert mine.verdict is single.verdict
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "gd", "inputs": "gaussian", "precision": "float64"}])
+def test_no_machine_code_is_made_on_a_trainings_clock(
+    make_prepared: MakePrepared, train: Train, settings: dict[str, str]
+) -> None:
+    setup = make_prepared(**settings).setup
+    module = compiled._kernels(np.dtype(setup.procedure.precision))
+    known = len(module.train.signatures), len(module.count.signatures)
+    run(CompiledTrainer(setup, 1, 32), train, [Probe("base", 40, 0), Probe("base", 5, 0)])
+    assert (len(module.train.signatures), len(module.count.signatures)) == known
