@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 import time
@@ -17,6 +16,7 @@ import click
 import torch
 
 from emc.api import Prepared, prepare
+from emc.executors.cores import num_cores
 from emc.executors.inline import InlineExecutor
 from emc.results import ProbeResult
 from emc.search.fixed import FixedSizes
@@ -43,11 +43,6 @@ def machine() -> dict[str, Any]:
     """Processor, cores, device and versions."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {"processor": _processor(), "cores": num_cores(), "device": device, **versions()}
-
-
-def num_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _processor() -> str:

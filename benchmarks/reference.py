@@ -23,11 +23,12 @@ from typing import Any
 import click
 import torch
 from cases import CASES, load_case
-from common import Report, Spread, json_option, num_cores, paired, quick_option, synchronise, threads
+from common import Report, Spread, json_option, paired, quick_option, synchronise, threads
 from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from emc.api import Prepared
+from emc.executors.cores import num_cores
 from emc.results import Verdict
 from emc.search.path import Bracket, Shown, search_path
 from emc.seeds import batch_seed
