@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 
 from emc.executors.base import Executor
 from emc.journal import Journal
-from emc.results import ProbeResult, Progress, RunningProbe, Status
+from emc.results import ProbeFailure, ProbeResult, Progress, RunningProbe, Status
 from emc.search.base import Ask, AskTell
 from emc.specs import Probe
 
@@ -121,7 +121,7 @@ class Engine:
             self._go_on(self._lines)
             while self._out:
                 self._fill_room()
-                results = self._executor.advance()
+                results = _verdicts(self._executor.advance())
                 self._take(results)
                 if not results:
                     self._journal.sync()
@@ -288,3 +288,17 @@ class Engine:
         brackets = tuple(line.bracket() for line in self._lines)
         steps = self._steps + sum(probe.steps for probe in running)
         observer(Progress(brackets, running, len(self._verdicts), steps, now - started))
+
+
+def _verdicts(outcomes: Iterable[ProbeResult | ProbeFailure]) -> list[ProbeResult]:
+    """The verdicts among what an executor gave.
+
+    Raises:
+        EmcError: what a training raised.
+    """
+    results = []
+    for outcome in outcomes:
+        if isinstance(outcome, ProbeFailure):
+            raise outcome.error
+        results.append(outcome)
+    return results

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from emc.errors import EmcError
+from emc.specs import Probe
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -456,7 +459,15 @@ def unused_text(unused: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True)
 class RunningProbe:
-    """One training under way, as a live view shows it, or what became of it when it was broken off."""
+    """One training under way, as a live view shows it, or what became of it when it was broken off.
+
+    Attributes:
+        n, replicate, attempt, base: which probe it is (`emc.specs.Probe`).
+        correct: samples of the n that were right at the last exact count.
+        steps, budget: optimizer steps done, and after which it ends.
+        sample_steps: samples seen in those steps.
+        seconds: wall time charged to it.
+    """
 
     n: int
     replicate: int
@@ -466,6 +477,22 @@ class RunningProbe:
     budget: int
     sample_steps: int = 0
     seconds: float = 0.0
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class ProbeFailure:
+    """A training that came to no verdict: it raised, its process died, or it took too long.
+
+    Attributes:
+        probe: which one.
+        error: what a user is told.
+        trace: where it came from, as text.
+    """
+
+    probe: Probe
+    error: EmcError
+    trace: str = ""
 
 
 @dataclass(frozen=True)

@@ -478,5 +478,15 @@ class Execution(Spec):
         "processes where that pays",
         low=1,
     )
+    cluster: str | None = setting(
+        None,
+        "train on a cluster: auto (Ray, found or started here), ray://host:port, or slurm:partition=NAME",
+    )
+    probe_timeout: float | None = setting(
+        None, "seconds after which a training is broken off and its measurement fails; default: never", low=0.001
+    )
+    checkpoint_every: float | None = setting(
+        None, "seconds between checkpoints of a training, kept beside the journal; default: none", low=0
+    )
     journal: str | None = setting(None, "file that keeps every verdict")
     fresh: bool = setting(False, "train anew, whatever the journal holds")

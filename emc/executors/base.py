@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from emc.errors import EmcError, TrainingError
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
 
 
@@ -36,8 +37,16 @@ class Executor(Protocol):
         """Probes that could start now without slowing those under way."""
         ...
 
-    def advance(self) -> list[ProbeResult]:
-        """Go on for a moment; the verdicts that came."""
+    def wants(self) -> int:
+        """Needed probes that it would take in now so as not to run short of work; the engine keeps the others."""
+        ...
+
+    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
+        """Go on for a moment; the verdicts that came, and the trainings that came to none.
+
+        Raises:
+            EmcError: nothing more can be trained here at all; what a single training raises is its `ProbeFailure`.
+        """
         ...
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emc.errors import EmcError
 from emc.executors.base import Executor, as_training_error
 from emc.executors.choice import choose
 from emc.executors.cores import num_cores
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.compiled import WAIT_S, CompiledTrainer
 from emc.training.direct import DirectTrainer
@@ -56,12 +58,16 @@ class InlineExecutor:
         """Probes that could start now, whichever trainer they are for: the trainers take turns on one thread."""
         return min((trainer.room() for trainer in self._trainers), default=0)
 
+    def wants(self) -> int:
+        """What the hungriest trainer wants, since the next probe may be for it; see `Executor.wants`."""
+        return max((trainer.wants() for trainer in self._trainers), default=0)
+
     def close(self) -> None:
         """Let go of all probes."""
         for trainer in self._trainers:
             trainer.close()
 
-    def advance(self) -> list[ProbeResult]:
+    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
         """Train up to the next exact count, each trainer in its turn.
 
         Raises:

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from emc.errors import TrainingError
 from emc.executors.payload import pack
 from emc.executors.worker import Message, Raised, work
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.setup import Setups, setup_of
 from emc.training.waiting import Waiting
@@ -92,13 +92,17 @@ class ProcessExecutor:
         if worker.status is not None:
             return worker.status
         budget = setup_of(self._setups, probe).budget(probe.n)
-        return RunningProbe(probe.n, probe.replicate, probe.attempt, 0, 0, budget)
+        return RunningProbe(probe.n, probe.replicate, probe.attempt, 0, 0, budget, base=probe.base)
 
     def room(self) -> int:
         """Workers that have nothing to do."""
         return max(0, self._limit - len(self.running()) - len(self._waiting))
 
-    def advance(self) -> list[ProbeResult]:
+    def wants(self) -> int:
+        """As many as there are workers may wait; see `Executor.wants`."""
+        return max(0, 2 * self._limit - len(self.running()) - len(self._waiting))
+
+    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
         """Hand probes to idle workers, then wait a moment for news; the verdicts that came.
 
         Raises:

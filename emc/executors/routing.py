@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.choice import Choice, Place, choose, place, predictions
 from emc.executors.inline import InlineExecutor
 from emc.executors.processes import WAIT_S, ProcessExecutor
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.setup import Setup
 
@@ -103,7 +103,11 @@ class Routed:
         """Probes that could start now, whichever trainer they are for."""
         return min(self._inline.room(), self._processes.room())
 
-    def advance(self) -> list[ProbeResult]:
+    def wants(self) -> int:
+        """What the hungrier of both wants, since the next probe may be for it; see `Executor.wants`."""
+        return max(self._inline.wants(), self._processes.wants())
+
+    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
         """Keep the workers busy, train here up to the next exact count, or wait for news if there is nothing to train.
 
         Raises:
@@ -112,7 +116,7 @@ class Routed:
         self._processes.start()
         results = self._inline.advance()
         idle = not results and not self._inline.running()
-        return results + self._processes.collect(WAIT_S if idle else 0.0)
+        return [*results, *self._processes.collect(WAIT_S if idle else 0.0)]
 
     def close(self) -> None:
         """End the workers, let go of all probes."""

@@ -125,6 +125,10 @@ class CompiledTrainer:
         """Threads that have nothing to do."""
         return max(0, self._workers - len(self._members) - len(self._waiting))
 
+    def wants(self) -> int:
+        """As many as may be under way; see `Executor.wants`."""
+        return max(0, self._limit - len(self._members) - len(self._waiting))
+
     def advance(self) -> list[ProbeResult]:
         """Wait a moment for a training to stop; the verdicts."""
         results = self._fill()

@@ -51,6 +51,10 @@ class DirectTrainer:
         """One probe, if none waits."""
         return 0 if self._waiting else 1
 
+    def wants(self) -> int:
+        """One to solve and one that waits; see `Executor.wants`."""
+        return max(0, 2 - len(self._waiting))
+
     def close(self) -> None:
         """Let go of all probes."""
         self._waiting.clear()

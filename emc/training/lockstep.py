@@ -79,6 +79,10 @@ class LockstepTrainer:
         limit = self._limit if all(setup.pool.device.type == "cuda" for setup in setups) else 1
         return max(0, limit - len(self._waiting) - sum(len(stack.runs) for stack in self._stacks))
 
+    def wants(self) -> int:
+        """As many as may be under way, and as many that wait, so that finished ones are replaced at once."""
+        return max(0, 2 * self._limit - self._under_way - len(self._waiting))
+
     def close(self) -> None:
         """Let go of all probes."""
         self._waiting.clear()

@@ -158,5 +158,5 @@ class ProbeRun:
 
     def status(self) -> RunningProbe:
         """What a live view shows."""
-        probe, spent = self.probe, (self.sample_steps, self.seconds)
-        return RunningProbe(self.n, probe.replicate, probe.attempt, self.correct, self.steps, self.budget, *spent)
+        probe, done = self.probe, (self.correct, self.steps, self.budget, self.sample_steps, self.seconds)
+        return RunningProbe(self.n, probe.replicate, probe.attempt, *done, probe.base)

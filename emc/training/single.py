@@ -61,6 +61,10 @@ class SingleTrainer:
         """One probe, if nothing is under way or waits."""
         return 0 if self._current is not None or self._waiting else 1
 
+    def wants(self) -> int:
+        """One to train and one that waits; see `Executor.wants`."""
+        return max(0, 2 - len(self.running()) - len(self._waiting))
+
     def close(self) -> None:
         """Let go of all probes."""
         self._waiting.clear()
