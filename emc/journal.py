@@ -12,9 +12,9 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from emc.errors import JournalError
 from emc.results import ProbeResult
@@ -68,7 +68,30 @@ class Journal:
         """Whether every verdict survives the machine."""
         return self._synced
 
-    def append(self, results: Iterable[ProbeResult], *, grow: bool = False) -> None:
+    def claim(self, key: str) -> bool:  # noqa: ARG002
+        """Whether this process may train a probe."""
+        return True
+
+    def release(self, key: str) -> None:
+        """Let others train a probe."""
+
+    def refresh(self) -> list[ProbeResult]:
+        """Verdicts of others."""
+        return []
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Write another record."""
+
+    def show(self, status: Mapping[str, Any]) -> None:
+        """State what runs."""
+
+    def append(
+        self,
+        results: Iterable[ProbeResult],
+        *,
+        bases: Mapping[str, str] | None = None,  # noqa: ARG002
+        grow: bool = False,
+    ) -> None:
         """Write verdicts and sync them; when this returns they survive the machine.
 
         Args:
