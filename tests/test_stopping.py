@@ -29,10 +29,10 @@ def test_the_first_signal_only_asks(number: signal.Signals, caplog: pytest.LogCa
 
 
 def test_a_second_ctrl_c_interrupts_wherever_the_run_is() -> None:
-    with stoppable(), pytest.raises(KeyboardInterrupt, match="^$"):
+    with stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_second_sigterm_asks_no_more_than_the_first() -> None:
@@ -78,7 +78,7 @@ def test_a_real_process_stops_and_the_first_time_shows_what_it_knows_and_how_to_
     assert process.returncode == 130
     assert "Traceback" not in err
     assert f"stopping ({signals[0].name})" in err
-    assert {line["schema"] for line in read(journal)} == {2}
+    assert list(read(journal, "probe"))
     if len(signals) > 1:  # wherever it was just then
         return
     assert "the same command continues" in err
