@@ -65,9 +65,11 @@ def encode(record: Mapping[str, Any]) -> bytes:
 
 def encode_probe(result: ProbeResult, base: str | None) -> bytes:
     """The line of a verdict, with what its probe shares with others of its measurement where that is known."""
-    names = {"schema": SCHEMA, "kind": "probe", "key": result.key}
-    shared = {} if base is None else {"base": base}
-    return _ENCODER.encode({**names, **shared, **result.to_dict()}).encode() + b"\n"
+    values: dict[str, Any] = {"schema": SCHEMA, "kind": "probe", "key": result.key}
+    if base is not None:
+        values["base"] = base
+    values.update(result.to_dict())
+    return _ENCODER.encode(values).encode() + b"\n"
 
 
 def decode(raw: bytes, path: object) -> dict[str, Any]:
