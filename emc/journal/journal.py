@@ -15,8 +15,8 @@ from typing import Any
 
 from emc.errors import JournalError
 from emc.journal.lines import cannot, encode, encode_probe
+from emc.journal.live import Sign, side_folder
 from emc.journal.locks import Claims
-from emc.journal.running import Sign, side_folder
 from emc.journal.shared_file import SharedFile
 from emc.results import ProbeResult
 
@@ -132,6 +132,8 @@ class Journal:
 
     def refresh(self) -> list[ProbeResult]:
         """The verdicts that other processes appended since this was last asked, or since the file was opened.
+
+        They may not be synced yet: `sync` before anybody outside is told. Cheap where there are none.
 
         Raises:
             JournalError: the file cannot be read any more.

@@ -122,16 +122,21 @@ class SharedFile:
 
     def look(self) -> None:
         """Learn what others appended; cheap where that is nothing."""
-        seen = os.stat(self._name)
-        if (seen.st_dev, seen.st_ino, seen.st_size) == (*self._identity, self._end):
-            return
+        seen = self._stat()
+        if (seen.st_dev, seen.st_ino, seen.st_size) != (*self._identity, self._end):
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         size = self._lock(fcntl.LOCK_SH)
         self._unlock()
         # What a file holds while nobody writes stays: a writer cuts off again only what it wrote within its lock.
         self._learn(size)
 
     def news(self) -> list[ProbeResult]:
-        """The verdicts that others appended since this was last asked, or since the file was opened."""
+        """The verdicts that others appended since this was last asked, or since the file was opened.
+
+        Where the file was compacted meanwhile, those of probes that had a verdict before are left out.
+        """
         parts, self._unseen = self._unseen, []
         found = []
         for start, end in parts:
@@ -156,7 +161,7 @@ class SharedFile:
         self._identity = found.st_dev, found.st_ino
         self.index, self.bases, self._end = Index(), set(), 0
         self._unseen, self._kept = [], []
-        self.look()
+        self._catch_up()
 
     def _reopen(self) -> None:
         """Go over to the file that is at the path by now; what that holds and the one before did not is new."""
@@ -211,17 +216,19 @@ class SharedFile:
 
     def _current_size(self) -> int | None:
         """The size of the locked file; None where another is at the path by now, or where it was cut."""
-        own = os.fstat(self._descriptor)
+        own, there = os.fstat(self._descriptor), self._stat()
+        # Over NFS the path may be remembered for a while, but the links of a locked file are asked for anew.
+        current = own.st_nlink > 0 and own.st_size >= self._end and (there.st_dev, there.st_ino) == self._identity
+        return own.st_size if current else None
+
+    def _stat(self) -> os.stat_result:
         try:
-            there = os.stat(self._name)
+            return os.stat(self._name)
         except FileNotFoundError as error:
             raise JournalError(
                 f"the journal must stay where it is while emc works with it, got no file {self.path} any more; "
                 "put it back and run the same command again"
             ) from error
-        # Over NFS the path may be remembered for a while, but the links of a locked file are asked for anew.
-        current = own.st_nlink > 0 and own.st_size >= self._end and (there.st_dev, there.st_ino) == self._identity
-        return own.st_size if current else None
 
     def _learn(self, end: int) -> None:
         """Take in the whole lines up to a place."""
