@@ -104,7 +104,7 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 def _compact(path: str | os.PathLike[str], target: Path, temporary: Path) -> Compaction:
-    with target.open("r+b") as source, temporary.open("wb") as copy:
+    with open(path, "r+b") as source, temporary.open("wb") as copy:
         lock(source.fileno(), fcntl.LOCK_SH, path)
         size = os.fstat(source.fileno()).st_size
         lock(source.fileno(), fcntl.LOCK_UN, path)

@@ -252,13 +252,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+def _fill(journal: Journal, batch: int) -> None:
+    for first in range(0, 10_000, batch):
+        journal.append([make(first + more) for more in range(batch)])
+
+
 @pytest.mark.parametrize("batch", [1, 7])
 def test_a_disk_that_is_full_loses_nothing_acknowledged(small_disk: Path, batch: int) -> None:
     path = small_disk / "journal.jsonl"
     with Journal(path) as journal:
         with pytest.raises(JournalError) as caught:
-            for start in range(0, 10_000, batch):
-                journal.append([make(start + more) for more in range(batch)])
+            _fill(journal, batch)
         number = len(journal)
         assert str(caught.value) == (
             f"the journal {path} cannot be written: {os.strerror(errno.ENOSPC)}; free the way or choose another with "
