@@ -25,6 +25,9 @@ from emc.training.single import SingleTrainer
 #: Seconds between two reports of how far a training is, at least.
 STATUS_EVERY_S = 0.2
 
+#: Seconds from SIGTERM to the end.
+TERM_S = 10.0
+
 
 @dataclass(frozen=True)
 class Raised:
@@ -84,6 +87,7 @@ def work(
         timeout_s: seconds charged after which a training is broken off.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, _end_soon)
     Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
@@ -101,6 +105,16 @@ def work(
         _serve(connection, trainer)
     except (EOFError, OSError):
         return  # the parent is gone
+
+
+def _end_soon(*_: object) -> None:
+    """SIGTERM may have reached the parent too, which then asks for a checkpoint first."""
+
+    def end() -> None:
+        time.sleep(TERM_S)
+        os._exit(1)
+
+    Thread(target=end, daemon=True).start()
 
 
 def _end_with_parent(folder: str) -> None:

@@ -364,6 +364,7 @@ class Training:
         self.run = ProbeRun(setup, probe)
         self.file = None if checkpoints is None else checkpoints.of(self.run, CompiledTrainer.name)
         self._timeout_s = timeout_s
+        self._at_rest = True
         self.needed, self.dropped = True, False
         self.error: Exception | None = None
         samples = setup.samples(probe)
@@ -402,8 +403,9 @@ class Training:
         check_time(self.run.probe, self.run.seconds, self._timeout_s)
 
     def save(self) -> None:
-        """Keep where it is, between two calls."""
-        if self.file is not None and self.run.stop is None and self.error is None and self.run.steps > 0:
+        """Keep where it is, between two calls; one that ended or was interrupted while it was examined is not kept."""
+        whole = self._at_rest and self.error is None and self.run.stop is None
+        if self.file is not None and whole and self.run.steps > 0:
             self.file.save(self._kept)
 
     def _kept(self) -> State:
@@ -430,6 +432,7 @@ class Training:
 
     def conclude(self) -> ProbeResult | None:
         """The verdict; None where it stays, its parameters moved off a saddle."""
+        self._at_rest = False
         run = self.run
         started = time.perf_counter()
         module = run.setup.fresh_model(run.probe)
@@ -438,6 +441,7 @@ class Training:
         if result is None:
             self._flat[:] = _row(module).numpy()
             run.seconds += time.perf_counter() - started
+            self._at_rest = True
         return result
 
 

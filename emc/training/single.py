@@ -131,12 +131,13 @@ class _Training:
         self._module = setup.fresh_model(probe).train()
         self._optimizer = self._make_optimizer()
         self._generators: list[Tensor] | None = None
+        self._at_rest = True
         self.file = None if checkpoints is None else checkpoints.of(self.run, SingleTrainer.name)
         self._beside = None if self.file is None else held_beside(self._module)
 
     def save(self) -> None:
-        """Keep where it is, between two counts."""
-        if self.file is not None and self.run.steps > 0:
+        """Keep where it is, between two counts; a training that was interrupted between them is not kept."""
+        if self.file is not None and self._at_rest and self.run.steps > 0:
             self.file.save(self._state)
 
     def _state(self) -> State:
@@ -182,6 +183,12 @@ class _Training:
         return self._setup.plan.build(trainable)
 
     def advance(self) -> ProbeResult | None:
+        self._at_rest = False
+        result = self._advance()
+        self._at_rest = result is None
+        return result
+
+    def _advance(self) -> ProbeResult | None:
         started = time.perf_counter()
         run = self.run
         before = run.loss

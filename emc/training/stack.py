@@ -96,7 +96,7 @@ class Stack:
         if setup.plan.rule is None:
             raise RuntimeError("the optimizer has no stacked rule")
         self.runs: list[ProbeRun] = []
-        self.torn = False
+        self.torn = self._under_way = False
         self._rule: StackedRule = setup.plan.rule
         self._setup, self._kind, self._batch_size = setup, _kind(setup), batch_size
         self._check_steps, self._loss = setup.procedure.check_steps, setup.procedure.loss
@@ -118,8 +118,8 @@ class Stack:
 
     @property
     def at_rest(self) -> bool:
-        """Whether no tick is half done, so that the members' states belong to their steps."""
-        return self._tick is None and not self.torn
+        """Whether no tick is half done, whatever interrupted it, so that the members' states belong to their steps."""
+        return self._tick is None and not self.torn and not self._under_way
 
     def state(self, member: int) -> dict[str, Any]:
         """All that `enter` needs for a member to go on to the bit."""
@@ -208,9 +208,12 @@ class Stack:
         Raises:
             Exception: whatever a member's training does, where it is not known which one's.
         """
+        self._under_way = True
         if not any(map(self._ended, self.runs)):  # else memory ran out while verdicts were examined
             self._advance()
-        return self._take_out()
+        outcomes = self._take_out()
+        self._under_way = False
+        return outcomes
 
     def _ended(self, run: ProbeRun) -> bool:
         return run.stop is not None or run in self._failures

@@ -255,6 +255,7 @@ def test_a_training_goes_on_in_another_process_to_the_same_verdict(
     with contextlib.closing(ProcessExecutor(setup, 1, checkpoints=Checkpoints(str(tmp_path), 1e9))) as executor:
         executor.add(probe)
         until(lambda: bool(executor.running()) and executor.running()[0].steps > 20, executor)
+        os.kill(executor._workers[0].process.pid or 0, signal.SIGTERM)  # as where it reaches the whole group
         executor.save()
         (path,) = tmp_path.iterdir()
         kept = checkpoints._unpack(path.read_bytes())["state"]["run"]["steps"]

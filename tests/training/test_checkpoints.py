@@ -99,8 +99,7 @@ def test_resumed_trainings_end_as_undisturbed_ones(
     setup = make_prepared(batch_size=16, check_steps=20, certify="none", **settings).setup
     probes = PROBES[:1] if "own_model" in settings else PROBES  # torch.func sums in the order of the company
     expected = train(make(setup, None), probes)
-    assert with_interruptions(make, setup, probes, tmp_path, seed=0) == expected
-    assert with_interruptions(make, setup, probes, tmp_path / "other", seed=1) == expected
+    assert with_interruptions(make, setup, probes, tmp_path, seed=1) == expected
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_generators_statistics_and_curvature_are_kept(
     setup = make_prepared(batch_size=16, check_steps=20, certify="none", **settings).setup
     expected = train(single(setup), PROBES[:2])
     torch.manual_seed(1)
-    for seed in range(3):
+    for seed in range(2):
         assert with_interruptions(single, setup, PROBES[:2], tmp_path / str(seed), seed) == expected
 
 
@@ -161,7 +160,7 @@ def test_compiled_trainings_resume_between_any_two_calls(
 def test_a_compiled_trainer_keeps_what_its_threads_train(
     make_prepared: MakePrepared, train: Train, tmp_path: Path
 ) -> None:
-    setup = make_prepared(min_steps=30_000, stall_share=1.0, certify="none").setup
+    setup = make_prepared(min_steps=20_000, stall_share=1.0, polish_steps=1, certify="none").setup
     probes = [Probe("base", 200, r) for r in range(3)]
     whole = CompiledTrainer(setup, 2, 32)
     expected = train(whole, probes)
@@ -451,3 +450,28 @@ def test_a_training_past_its_time_fails_and_a_verdict_stays(
     told = "a training must end within --probe-timeout 1e-09 s, got n=60 of replicate 1 after "
     assert failures[probes[0]].startswith(told)
     assert failures[probes[0]].endswith(" s; raise it, or lower --min-steps and --max-epochs")
+
+
+@pytest.mark.parametrize("make", [single, lockstep])
+def test_a_training_interrupted_between_two_counts_is_not_kept(
+    make_prepared: MakePrepared, train: Train, tmp_path: Path, make: MakeTrainer
+) -> None:
+    """Its model is ahead of its steps then; the checkpoint before stays, and goes on to the same verdict."""
+    setup = make_prepared(check_steps=20, batch_size=16, certify="none").setup
+    expected = train(make(setup, None), PROBES[:1])
+    before = interrupted(setup, tmp_path, make).read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    trainer = make(setup, Checkpoints(str(tmp_path), 1e9))
+    trainer.add(PROBES[0])
+    trainer.advance()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emc.training.run.ProbeRun.did", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.advance()
+    trainer.save()
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes() == before
+    assert train(make(setup, Checkpoints(str(tmp_path), 1e9)), PROBES[:1]) == expected
