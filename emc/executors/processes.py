@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, cast
 
 from emc.errors import TrainingError
 from emc.executors.payload import pack
-from emc.executors.worker import Message, Raised, work
+from emc.executors.worker import Message, Raised, Save, Saved, work
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.checkpoints import Checkpoints
+from emc.training.failing import Outcome, TraceError, failure, overdue
 from emc.training.setup import Setups, setup_of
 from emc.training.waiting import Waiting
 
@@ -28,8 +31,17 @@ if TYPE_CHECKING:
 #: Seconds that `advance` waits for news.
 WAIT_S = 0.1
 
-#: Workers that may die on one probe before that is an error.
+#: Seconds that workers have to keep what they train.
+SAVE_S = 5.0
+
+#: Seconds of the clock beyond its time that a training has to say so itself, or to have its failure examined.
+GRACE_S = 10.0
+
+#: Workers that may die on one probe before it has failed.
 MAX_DEATHS = 3
+
+#: Workers that may die one after the other before they could train, before that is an error.
+MAX_STILLBORN = 10
 
 #: The start method: no fork of a process that has threads or a GPU.
 METHOD = "forkserver"
@@ -48,6 +60,9 @@ class ProcessExecutor:
         setups: what trains, on the CPU.
         workers: processes at once.
         threads: of each.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which a training is broken off, between two counts; one that does not come by
+            there is by the clock, some seconds later, with its worker.
 
     Raises:
         SpecError: what trains cannot be handed to another process.
@@ -56,9 +71,17 @@ class ProcessExecutor:
 
     name = "single"
 
-    def __init__(self, setups: Setups, workers: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        setups: Setups,
+        workers: int,
+        threads: int = 1,
+        checkpoints: Checkpoints | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
         self._setups = setups
         self._limit, self._num_threads = workers, threads
+        self._checkpoints, self._timeout_s = checkpoints, timeout_s
         self._folder = tempfile.TemporaryDirectory(prefix="emc-", ignore_cleanup_errors=True)
         try:
             self._content = pack(setups, self._folder.name)
@@ -68,6 +91,8 @@ class ProcessExecutor:
         self._waiting = Waiting()
         self._workers: list[_Worker] = []
         self._deaths: Counter[Probe] = Counter()
+        self._stillborn = 0
+        self._heard: list[Outcome] = []  # while workers saved
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
@@ -102,11 +127,11 @@ class ProcessExecutor:
         """As many as there are workers may wait; see `Executor.wants`."""
         return max(0, 2 * self._limit - len(self.running()) - len(self._waiting))
 
-    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
-        """Hand probes to idle workers, then wait a moment for news; the verdicts that came.
+    def advance(self) -> Sequence[Outcome]:
+        """Hand probes to idle workers, then wait a moment for news; the verdicts and failures that came.
 
         Raises:
-            TrainingError: a training raised, or its workers died.
+            EmcError: workers cannot load what trains, or die before they can.
         """
         self.start()
         return self.collect(WAIT_S)
@@ -121,53 +146,91 @@ class ProcessExecutor:
                 worker = self._new_worker()
             worker.train(self._waiting.take())
 
-    def collect(self, timeout: float) -> list[ProbeResult]:
-        """The verdicts that came, after waiting for news for so many seconds at most.
+    def collect(self, timeout: float) -> list[Outcome]:
+        """The verdicts and failures that came, after waiting for news for so many seconds at most.
 
         Raises:
-            TrainingError: a training raised, or its workers died.
+            EmcError: as `advance` does.
         """
         ready = wait([worker.connection for worker in self._workers], timeout)
         said = [self._hear(worker) for worker in list(self._workers) if worker.connection in ready]
-        return [result for result in said if result is not None]
+        heard, self._heard = [*self._heard, *said, *self._break_off()], []
+        return [outcome for outcome in heard if outcome is not None]
 
-    def _hear(self, worker: _Worker) -> ProbeResult | None:
+    def _break_off(self) -> list[Outcome]:
+        """End the workers whose training is past its time, and does not come by where it would find out itself."""
+        if self._timeout_s is None:
+            return []
+        failures: list[Outcome] = []
+        for worker in list(self._workers):
+            seconds = time.monotonic() - worker.since
+            if worker.probe is not None and worker.loaded and seconds > self._timeout_s + GRACE_S:
+                failures.append(failure(worker.probe, overdue(worker.probe, seconds, self._timeout_s)))
+                self._workers.remove(worker)
+                worker.end()
+        return failures
+
+    def _hear(self, worker: _Worker) -> Outcome | None:
         """Take in what a worker says; what it says of a probe dropped meanwhile is nothing."""
         try:
             probe, said = cast("Message", worker.connection.recv())
         except (EOFError, OSError):
-            self._bury(worker)
+            return self._bury(worker)
+        if isinstance(said, Saved):
+            worker.saved = True
             return None
-        if isinstance(said, Raised) and (probe is None or probe == worker.probe):
-            raise said.error from _TraceError(said.trace)
+        if probe is None:
+            self._meet(worker, said)
+            return None
         if probe != worker.probe:
             return None
         if isinstance(said, RunningProbe):
             worker.status = said
             return None
         worker.probe = worker.status = None
-        return cast("ProbeResult", said)
+        self._deaths.pop(probe, None)
+        return failure(probe, said.error, said.trace) if isinstance(said, Raised) else cast("ProbeResult", said)
 
-    def _bury(self, worker: _Worker) -> None:
-        """Let go of a worker that died; its probe waits again."""
+    def _meet(self, worker: _Worker, said: object) -> None:
+        """Take in whether a worker that started can train."""
+        if isinstance(said, Raised):
+            raise said.error from TraceError(said.trace)
+        worker.loaded, worker.since, self._stillborn = True, time.monotonic(), 0
+
+    def _bury(self, worker: _Worker) -> ProbeFailure | None:
+        """Let go of a worker that died; its probe waits again, or has failed once several died on it."""
         self._workers.remove(worker)
         worker.end()
+        if not worker.loaded:
+            self._mourn(worker)
+        elif worker.probe is not None:
+            self._deaths[worker.probe] += 1
         probe = worker.probe
-        if probe is None:
-            return
-        self._deaths[probe] += 1
-        if self._deaths[probe] >= MAX_DEATHS:
+        if probe is None or self._deaths[probe] < MAX_DEATHS:
+            self._waiting.put_back([] if probe is None else [probe])
+            return None
+        del self._deaths[probe]
+        told = (
+            f"a training must not end its process, but {MAX_DEATHS} workers died {worker.cause} at n={probe.n} of "
+            f"replicate {probe.replicate}; free memory or lower --workers"
+        )
+        return failure(probe, TrainingError(told))
+
+    def _mourn(self, worker: _Worker) -> None:
+        """A worker died before it trained anything, which is no probe's fault."""
+        self._stillborn += 1
+        if self._stillborn >= MAX_STILLBORN:
             raise TrainingError(
-                f"a training must not end its process, but {MAX_DEATHS} workers died {worker.cause} at n={probe.n} of "
-                f"replicate {probe.replicate}; free memory or lower --workers"
+                f"worker processes must be able to start, but {MAX_STILLBORN} in a row died {worker.cause} before they "
+                "could train; free memory or use --workers 1"
             )
-        self._waiting.put_back([probe])
 
     def _new_worker(self) -> _Worker:
         here, there = multiprocessing.Pipe()
         context = cast("ForkServerContext", multiprocessing.get_context(METHOD))
         context.set_forkserver_preload(PRELOAD)
-        args = (there, self._content, self._folder.name, self._num_threads)
+        care = self._checkpoints, self._timeout_s
+        args = (there, self._content, self._folder.name, self._num_threads, *care)
         process = context.Process(target=work, args=args, daemon=True, name="emc-worker")
         with _no_interrupt(), _no_main():
             process.start()
@@ -175,6 +238,17 @@ class ProcessExecutor:
         worker = _Worker(process, here)
         self._workers.append(worker)
         return worker
+
+    def save(self) -> None:
+        """Have every worker keep its training; one between two counts for longer than `SAVE_S` is not waited for."""
+        asked = [worker for worker in self._workers if worker.probe is not None and self._checkpoints is not None]
+        for worker in asked:
+            worker.saved = False
+            with suppress(OSError):
+                worker.connection.send(Save())
+        until = time.monotonic() + SAVE_S
+        while any(not worker.saved and worker in self._workers for worker in asked) and time.monotonic() < until:
+            self._heard = self.collect(WAIT_S)
 
     def close(self) -> None:
         """End all workers at once and remove what they shared."""
@@ -192,10 +266,13 @@ class _Worker:
     connection: Connection
     probe: Probe | None = None
     status: RunningProbe | None = None
+    loaded: bool = False
+    saved: bool = False
+    since: float = 0.0
 
     def train(self, probe: Probe | None) -> None:
         """Send a probe, or the word to train none."""
-        self.probe, self.status = probe, None
+        self.probe, self.status, self.since = probe, None, time.monotonic()
         with suppress(OSError):  # of a dead worker the connection tells
             self.connection.send(probe)
 
@@ -209,13 +286,6 @@ class _Worker:
         """How it died."""
         code = self.process.exitcode or 0
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-class _TraceError(Exception):
-    """Where a training in another process raised, to be shown as the cause."""
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""'
 
 
 @contextmanager
