@@ -185,9 +185,7 @@ class SharedFile:
 
     def _write(self, lines: Sequence[bytes], grow: bool) -> None:
         try:
-            data = b"".join(lines)
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            _write_all(self._descriptor, b"".join(lines))
             self.synced = False
             if not grow or time.monotonic() >= self._next_sync:
                 self.sync()
@@ -274,3 +272,8 @@ class SharedFile:
         except DamagedLineError:
             warn_damaged(self.path, 1, stacklevel=2)
             return None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
