@@ -14,6 +14,7 @@ import platform
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -58,11 +59,11 @@ class Checkpoints:
         """
         return Checkpoint(self, run, trainer) if run.setup.identified else None
 
-    def tell(self, text: str) -> None:
-        """Warn, once of one kind."""
-        if text not in self._told:
-            self._told.add(text)
-            logger.warning(text)
+    def tell(self, error: Exception) -> None:
+        """Warn that trainings cannot be saved, once of one kind of error: there may be thousands."""
+        if type(error).__name__ not in self._told:
+            self._told.add(type(error).__name__)
+            logger.warning("a training could not be saved, so that it would start over: %s", error)
 
 
 class Checkpoint:
@@ -88,12 +89,8 @@ class Checkpoint:
         every = self._all.every
         return counted if every == 0 else time.monotonic() - self._saved >= every
 
-    def save(self, state: Callable[[], State]) -> bool:
-        """Write what a training holds; what hinders it is a warning, since the training itself can go on.
-
-        Returns:
-            Whether it is saved.
-        """
+    def save(self, state: Callable[[], State]) -> None:
+        """Write what a training holds; what hinders it is a warning, since the training itself can go on."""
         folder = Path(self._all.folder)
         try:
             content = _pack({"facts": self._facts, "state": _plain(state())})
@@ -101,11 +98,9 @@ class Checkpoint:
             with replacing(_path(folder, self._run.probe.key)) as temporary:
                 temporary.write_bytes(content)
         except Exception as error:  # such as a full disk, or a user's optimizer whose state cannot be written
-            self._all.tell(f"a training could not be saved, so that it would start over: {error}")
-            return False
+            self._all.tell(error)
         finally:
             self._saved = time.monotonic()
-        return True
 
     def load(self) -> State | None:
         """What was saved of this very training; None where there is nothing, or nothing that can be used."""
@@ -167,8 +162,9 @@ def resumed(make: Callable[[], K]) -> K:
 
 
 def discard(folder: str | Path, key: str) -> None:
-    """Remove a probe's checkpoint, if there is one: once its verdict is in the journal, nothing needs it."""
-    _path(Path(folder), key).unlink(missing_ok=True)
+    """Remove a probe's checkpoint, if there is one and it can be: once its verdict is in the journal, none needs it."""
+    with suppress(OSError):
+        _path(Path(folder), key).unlink()
 
 
 def _path(folder: Path, key: str) -> Path:

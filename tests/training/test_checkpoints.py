@@ -418,8 +418,8 @@ def test_a_full_disk_is_a_warning_and_the_training_goes_on(
     monkeypatch.setattr(Path, "write_bytes", full)
     with caplog.at_level(logging.INFO, "emc"):
         assert train(make(setup, Checkpoints(str(tmp_path), 0.0)), PROBES) == expected
-    assert 1 <= len(caplog.messages) <= len(PROBES)
-    assert "a training could not be saved, so that it would start over: an output file must be" in caplog.text
+    (message,) = caplog.messages
+    assert message.startswith("a training could not be saved, so that it would start over: an output file must be")
     assert list(tmp_path.iterdir()) == []
 
 

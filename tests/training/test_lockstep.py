@@ -429,7 +429,7 @@ def has_bad(runs: Sequence[ProbeRun], step: int = 0) -> bool:
         (Stack, "_draw", lambda stack: has_bad(stack.runs)),
         (Stack, "_count", lambda stack, _members: has_bad(stack.runs)),
         (Stack, "_conclude", lambda stack, member: stack.runs[member].probe in BAD),
-        (Stack, "enter", lambda _stack, runs: has_bad(runs)),
+        (Stack, "enter", lambda _stack, runs, _kept: has_bad(runs)),
         (ProbeRun, "__init__", lambda _run, _setup, probe: probe in BAD),
         (ProbeRun, "count", lambda run, *_: has_bad([run], step=40)),
     ],
@@ -495,7 +495,7 @@ def test_a_step_that_raises_half_way_starts_the_others_over_apart(
     ("owner", "name", "guilty"),
     [
         (ProbeRun, "__init__", lambda _run, _setup, probe: probe in BAD),
-        (Stack, "enter", lambda _stack, runs: has_bad(runs)),
+        (Stack, "enter", lambda _stack, runs, _kept: has_bad(runs)),
         (Stack, "advance", lambda stack: has_bad(stack.runs)),
     ],
 )
