@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from emc.errors import TrainingError
-from emc.executors.payload import pack
+from emc.executors.payload import files_in, pack
 from emc.executors.worker import Message, Raised, work
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
@@ -61,7 +61,7 @@ class ProcessExecutor:
         self._limit, self._num_threads = workers, threads
         self._folder = tempfile.TemporaryDirectory(prefix="emc-", ignore_cleanup_errors=True)
         try:
-            self._content = pack(setups, self._folder.name)
+            self._content = pack(setups, files_in(self._folder.name))
         except BaseException:
             self._folder.cleanup()
             raise
