@@ -1,4 +1,4 @@
-"""What trains, as bytes for another process: closures by cloudpickle, large arrays apart, where processes share them."""
+"""What trains, as bytes for another process: closures by cloudpickle, large arrays apart, where all can share them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.choice import Choice, Place, choose, place, predictions
+from emc.executors.clusters import find_cluster
 from emc.executors.inline import InlineExecutor
 from emc.executors.processes import WAIT_S, ProcessExecutor
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
@@ -27,7 +28,10 @@ def make_executor(setups: Mapping[str, Setup], execution: Execution, searches: i
 
     Raises:
         SpecError: the trainer asked for cannot train a setup, or workers were asked for and cannot be handed it.
+        ClusterError: the cluster cannot be reached.
     """
+    if execution.cluster is not None:
+        return find_cluster(execution.cluster).executor(setups, execution)
     choices = {base: choose(setup, execution.trainer) for base, setup in setups.items()}
     single = {base: setups[base] for base, choice in choices.items() if choice.trainer == "single"}
     where = place(list(single.values()), execution, searches) if single else Place(0, "")

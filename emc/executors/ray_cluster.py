@@ -1,0 +1,520 @@
+"""Training on a Ray cluster: probes are its tasks, and where and when they run is Ray's affair."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+import ray
+from ray.exceptions import (
+    OutOfMemoryError,
+    RayError,
+    RaySystemError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+
+from emc.errors import ClusterError, EmcError, TrainingError
+from emc.executors.bundles import stack_key, take_bundle
+from emc.executors.choice import choose
+from emc.executors.cores import num_cores
+from emc.executors.payload import pack
+from emc.executors.ray_task import Lost, Pack, Started, versions
+from emc.executors.remote import key_of
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
+from emc.specs import Execution, Probe
+from emc.training.setup import Setup
+from emc.training.waiting import Waiting
+
+logger = logging.getLogger("emc")
+
+#: Seconds that `advance` waits for news.
+WAIT_S = 0.1
+
+#: Seconds between two looks at the cluster's nodes.
+POLL_S = 2.0
+
+#: Seconds without an answer from the head after which the cluster is given up; Ray itself ends its driver after 60.
+HEAD_S = 10.0
+
+#: Seconds that a task has to end at the next exact count when it is cancelled, before its worker is killed.
+CANCEL_S = 30.0
+
+#: Seconds past its time limit after which a training's worker is killed: until then it may end by itself.
+OVERTIME_S = 2.0
+
+#: Workers that may die on one probe, and nodes that may be lost with it, before it has failed.
+MAX_DEATHS, MAX_LOSSES = 3, 20
+
+#: Bytes from which an array is an object of its own in Ray's store.
+LARGE = 1 << 14
+
+
+class RayExecutor:
+    """Trains on the Ray cluster that this process is connected to.
+
+    On CPUs a probe is a task. On GPUs a task has one and trains a stack of probes that suit each other. Verdicts come
+    one by one, also from a task that has several. A task is never repeated by Ray but started anew here with the probes
+    that it left, since only here is known which ones those are; a verdict does not depend on how often, where or beside
+    whom it was trained.
+
+    Args:
+        setups: what trains, by `Probe.base`.
+        execution: which trainer, threads of a training, tasks at once (`workers`), probes of a GPU at once (`stack`).
+
+    Raises:
+        SpecError: the trainer asked for cannot train a setup.
+    """
+
+    def __init__(self, setups: Mapping[str, Setup], execution: Execution) -> None:
+        self._setups, self._timeout = setups, execution.probe_timeout
+        trainers = {base: choose(setup, execution.trainer).trainer for base, setup in setups.items()}
+        self.name = " and ".join(dict.fromkeys(trainers.values()))
+        self._stacked = {base for base, trainer in trainers.items() if trainer == "lockstep"}
+        self._threads = execution.threads or 1
+        self._gpu = any(setup.pool.device.type == "cuda" for setup in setups.values())
+        self._stack = execution.stack if self._gpu else 1
+        self._most = math.inf if execution.workers is None else execution.workers
+        there = replace(execution, cluster=None, workers=1)
+        self._submit = _task(self._threads, self._gpu, (there, versions()))
+        self._store = Store(setups)
+        self._waiting = Waiting()
+        self._tasks: dict[Any, Task] = {}
+        self._deaths: Counter[Probe] = Counter()
+        self._losses: Counter[Probe] = Counter()
+        self._machines = 0.0
+        self._seen, self._next_look = time.monotonic(), 0.0
+        self._look()
+
+    def add(self, probe: Probe, *, ahead: bool = False) -> None:
+        """Take a probe in; see `Executor.add`."""
+        if all(probe not in task.left for task in self._tasks.values()):
+            self._waiting.add(probe, ahead=ahead)
+
+    def drop(self, probe: Probe) -> RunningProbe | None:
+        """Forget a probe; how far it was at its last report, if it was under way."""
+        self._waiting.remove(probe)
+        for stream, task in self._tasks.items():
+            if probe in task.left:
+                found = task.left.pop(probe)
+                if not task.left:
+                    self._cancel(stream)
+                return found
+        return None
+
+    def running(self) -> list[RunningProbe]:
+        """The trainings under way, as they were at their last report."""
+        return [status for task in self._tasks.values() for status in task.left.values() if status is not None]
+
+    def room(self) -> int:
+        """What the cluster could take on now, if nobody else used it."""
+        return max(0, self._capacity - self._held)
+
+    def wants(self) -> int:
+        """As many as the cluster can train may wait; see `Executor.wants`."""
+        return max(0, 2 * self._capacity - self._held)
+
+    @property
+    def _slots(self) -> int:
+        """Tasks at once; one where there is no machine yet, so that a cluster that grows on demand has one."""
+        machines = self._machines if self._gpu else self._machines // self._threads
+        return max(1, int(min(machines, self._most)))
+
+    @property
+    def _capacity(self) -> int:
+        return self._slots * self._stack
+
+    @property
+    def _held(self) -> int:
+        return len(self._waiting) + sum(len(task.left) for task in self._tasks.values())
+
+    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
+        """Hand waiting probes to Ray, then wait a moment for news; the verdicts and failures that came.
+
+        Raises:
+            ClusterError: the cluster is gone, or its machines cannot load what trains.
+        """
+        try:
+            self._look()
+            self._start()
+            outcomes = [outcome for stream in self._ready() for outcome in self._hear(stream)]
+            return outcomes + self._overdue()
+        except (RaySystemError, ConnectionError) as error:
+            raise _gone() from error
+
+    def close(self) -> None:
+        """Cancel what is under way; the connection stays for the next drive."""
+        self._waiting.clear()
+        for stream in list(self._tasks):
+            with suppress(Exception):  # of a cluster that is gone nothing is left to cancel
+                ray.cancel(stream, force=False)
+        self._tasks.clear()
+
+    def _look(self) -> None:
+        """Find out whether the cluster is there, and how large it is by now."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + POLL_S
+        if _connection.answers():
+            self._seen, self._machines = now, num_resources("GPU" if self._gpu else "CPU")
+        elif now - self._seen >= HEAD_S:
+            raise _gone()
+
+    def _start(self) -> None:
+        """Hand over what waits: at once on CPUs, where Ray keeps the queue; on GPUs a stack for each that is free."""
+        most = self._slots if self._gpu else self._most
+        while self._waiting and len(self._tasks) < most:
+            free = int(most - len(self._tasks)) if self._gpu else 1
+            probes = take_bundle(self._waiting, free, self._stack, self._key)
+            packs = {base: self._store.pack(base) for base in {probe.base for probe in probes}}
+            self._tasks[self._submit(packs, probes)] = Task(dict.fromkeys(probes), self._store.generation)
+
+    def _key(self, probe: Probe) -> Hashable:
+        """Equal for probes that may share a task: none shares one with a probe on which a worker died."""
+        if probe.base not in self._stacked or self._deaths[probe]:
+            return probe
+        return stack_key(self._setups[probe.base], probe.n)
+
+    def _ready(self) -> list[Any]:
+        """Tasks with news, after waiting for some for a moment."""
+        if not self._tasks:
+            return []
+        streams = list(self._tasks)
+        ready, _ = ray.wait(streams, num_returns=1, timeout=WAIT_S, fetch_local=False)
+        return ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)[0] if ready else []
+
+    def _hear(self, stream: Any) -> Iterable[ProbeResult | ProbeFailure]:
+        """Take in what a task says."""
+        task = self._tasks[stream]
+        try:
+            news = _news(stream)
+            for item in news:
+                yield from self._note(task, item)
+            if not isinstance(stream, ray.ObjectRefGenerator) or (not task.left and not task.cancelled):
+                self._end(stream)
+        except (StopIteration, TaskCancelledError):
+            self._end(stream)
+        except (WorkerCrashedError, OutOfMemoryError) as error:
+            self._end(stream)
+            yield from self._count(task, self._deaths, MAX_DEATHS, error)
+        except RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, EmcError) else None
+            raise cause or _unfit(error) from error
+        except RaySystemError:
+            raise
+        except RayError as error:  # a node, and what was on it
+            self._end(stream)
+            yield from self._count(task, self._losses, MAX_LOSSES, error)
+
+    def _note(self, task: Task, item: Any) -> Iterator[ProbeResult | ProbeFailure]:
+        if isinstance(item, Started):
+            task.started = time.monotonic()
+            if len(task.left) == 1:
+                (probe,) = task.left
+                task.left[probe] = self._fresh(probe)
+        elif isinstance(item, Lost):
+            self._store.put_again(task.generation)
+        elif isinstance(item, tuple):
+            for status in item:
+                probe = Probe(status.base, status.n, status.replicate, status.attempt)
+                if probe in task.left:
+                    task.left[probe] = status
+        else:
+            found = [probe for probe in task.left if probe.key == key_of(item)]
+            for probe in found:
+                del task.left[probe]
+                yield item
+
+    def _fresh(self, probe: Probe) -> RunningProbe:
+        budget = self._setups[probe.base].budget(probe.n)
+        return RunningProbe(probe.n, probe.replicate, probe.attempt, 0, 0, budget, base=probe.base)
+
+    def _end(self, stream: Any) -> None:
+        """A task is over; what it left waits again."""
+        self._waiting.put_back(self._tasks.pop(stream).left)
+
+    def _count(
+        self, task: Task, count: Counter[Probe], most: int, error: RayError
+    ) -> Iterator[ProbeResult | ProbeFailure]:
+        """Count what befell a task against the probes it left; those that it befell too often have failed."""
+        for probe in task.left:
+            count[probe] += 1
+            if count[probe] >= most:
+                del count[probe]
+                self._waiting.remove(probe)
+                yield ProbeFailure(probe, _died(probe, most, error), str(error))
+
+    def _overdue(self) -> list[ProbeResult | ProbeFailure]:
+        """Kill workers that would not end: what their trainings were is a failure."""
+        now = time.monotonic()
+        failures: list[ProbeResult | ProbeFailure] = []
+        for stream, task in list(self._tasks.items()):
+            if task.cancelled is not None:
+                if now - task.cancelled >= CANCEL_S:
+                    task.cancelled = now
+                    ray.cancel(stream, force=True)
+            elif self._timeout is not None and task.is_overdue(now, self._timeout + OVERTIME_S):
+                (probe,) = task.left
+                task.left.clear()
+                self._cancel(stream, force=True)
+                failures.append(ProbeFailure(probe, _too_long(probe, self._timeout)))
+        return failures
+
+    def _cancel(self, stream: Any, *, force: bool = False) -> None:
+        self._tasks[stream].cancelled = time.monotonic()
+        ray.cancel(stream, force=force)
+
+
+@dataclass(eq=False)
+class Task:
+    """A task of Ray.
+
+    Attributes:
+        left: its probes that have no verdict yet, with how far they were at the last report.
+        generation: of the objects that it was given.
+        started: when it began to train.
+        cancelled: when it was told to end.
+    """
+
+    left: dict[Probe, RunningProbe | None]
+    generation: int
+    started: float | None = None
+    cancelled: float | None = None
+
+    def is_overdue(self, now: float, limit: float) -> bool:
+        """Whether its one training should have ended; in a stack each one's own time counts, and ends it there."""
+        return self.started is not None and len(self.left) == 1 and now - self.started > limit
+
+
+class Store:
+    """Setups in Ray's object store: each is put there once, its arrays once for all, and nodes fetch them once.
+
+    Args:
+        setups: by `Probe.base`; packed when first asked for.
+
+    Attributes:
+        generation: how often everything was put anew.
+    """
+
+    def __init__(self, setups: Mapping[str, Setup]) -> None:
+        self._setups = setups
+        self._name = uuid.uuid4().hex
+        self.generation = 0
+        self._packs: dict[str, Pack] = {}
+        self._arrays: dict[Hashable, tuple[int, npt.NDArray[Any], Any]] = {}
+
+    def pack(self, base: str) -> Pack:
+        """A setup as workers find it.
+
+        Raises:
+            SpecError: it cannot be pickled.
+        """
+        if base not in self._packs:
+            used: dict[int, Any] = {}
+
+            def save(array: npt.NDArray[Any]) -> int:
+                place = (array.__array_interface__["data"][0], array.dtype.str, array.shape, array.strides)
+                if place not in self._arrays:
+                    self._arrays[place] = len(self._arrays), array, put(array)  # kept: its place is nobody else's
+                key, _, reference = self._arrays[place]
+                used[key] = reference
+                return key
+
+            content = pack(self._setups[base], save, LARGE)
+            self._packs[base] = Pack(f"{self._name}-{base}", put(content), used)
+        return self._packs[base]
+
+    def put_again(self, generation: int) -> None:
+        """Forget the objects of a generation, of which some were lost; a later one is there already."""
+        if generation == self.generation:
+            logger.warning("a node is gone that held the data; they are put into the cluster again")
+            self.generation += 1
+            self._packs.clear()
+            self._arrays.clear()
+
+
+def put(value: Any) -> Any:
+    """A reference to a value in Ray's object store."""
+    return ray.put(value)
+
+
+def _task(threads: int, gpu: bool, common: tuple[Any, ...]) -> Callable[..., Any]:
+    """What starts a task: (packs, probes) -> its stream of news."""
+    direct = not _connection.client
+    mkl = os.environ.get("MKL_CBWR", "")
+
+    # A function of its own, which a worker unpickles without importing torch: until it notes SIGINT, by which Ray
+    # cancels, that could hit an import and leave the worker with half a package.
+    def stream(packs: Any, probes: Any, given: Any) -> Any:
+        import os
+        import signal
+
+        cancelled: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: cancelled.append(number))
+        os.environ["MKL_CBWR"] = mkl
+        from emc.executors.ray_task import run
+
+        execution, expected = given
+        yield from run(packs, probes, execution, expected, lambda: bool(cancelled))
+
+    def whole(packs: Any, probes: Any, given: Any) -> Any:
+        return list(stream(packs, probes, given))
+
+    resources = {"num_gpus": 1, "num_cpus": threads} if gpu else {"num_cpus": threads}
+    form = {"num_returns": "streaming"} if direct else {"num_returns": 1}
+    remote = ray.remote(stream if direct else whole).options(max_retries=0, **form, **resources)
+    return lambda packs, probes: remote.remote(packs, probes, common)
+
+
+def _news(stream: Any) -> list[Any]:
+    """What a task says: the next word, or all of it where its connection has no streams.
+
+    Raises:
+        StopIteration: it has ended.
+        RayError: it, its worker or its node is gone.
+    """
+    if isinstance(stream, ray.ObjectRefGenerator):
+        return [ray.get(next(stream))]
+    said: list[Any] = ray.get(stream)
+    return said
+
+
+def _died(probe: Probe, most: int, error: RayError) -> TrainingError:
+    short = isinstance(error, OutOfMemoryError)
+    cause = "as their nodes ran out of memory" if short else f"({type(error).__name__})"
+    return TrainingError(
+        f"a training must not end its process, but {most} workers died {cause} at n={probe.n} of replicate "
+        f"{probe.replicate}; take nodes with more memory or mend the model"
+    )
+
+
+def _too_long(probe: Probe, limit: float) -> TrainingError:
+    return TrainingError(
+        f"a training must end within --probe-timeout {limit:g} s, which that of n={probe.n}, replicate "
+        f"{probe.replicate}, did not; raise it or mend the model"
+    )
+
+
+def _unfit(error: RayTaskError) -> ClusterError:
+    cause = error.cause
+    message = str(cause).split("\n")[0]
+    return ClusterError(
+        f"every machine of the cluster must be able to load what trains, got {type(cause).__name__}: {message}; "
+        "install emc and the packages of the model there"
+    )
+
+
+def _gone() -> ClusterError:
+    """The cluster is no more: let go of it, so that this process can use another one."""
+    place = _connection.place
+    with suppress(Exception):
+        ray.shutdown()
+    return ClusterError(
+        f"the Ray cluster must stay up while it trains, but its head at {place} does not answer any more; start it "
+        "again and run the same command: what was journaled is not trained again"
+    )
+
+
+@dataclass
+class Connection:
+    """The cluster that this process is connected to.
+
+    Attributes:
+        place: of its head or client server, host:port; empty while there is none.
+        client: whether by a client server, which has no streams.
+    """
+
+    place: str = ""
+    client: bool = False
+
+    def answers(self) -> bool:
+        """Whether the head can be reached, as it must before anything is asked of it: Ray would wait for a minute."""
+        host, _, port = self.place.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+        except OSError:
+            return False
+        return True
+
+
+_connection = Connection()
+
+
+def connect(address: str) -> None:
+    """Connect this process to a Ray cluster; it stays so until it ends.
+
+    Args:
+        address: "auto", host:port of the head or ray://host:port of its client server.
+
+    Raises:
+        ClusterError: it does not answer, or the process is connected to another one.
+    """
+    place = address.removeprefix("ray://")
+    if ray.is_initialized():
+        if not _connection.place:
+            _connection.place = ray.get_runtime_context().gcs_address
+        if address != "auto" and place != _connection.place:
+            raise ClusterError(
+                f"a process uses one Ray cluster, got {place} after {_connection.place}; take another process"
+            )
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address == "auto":
+        _connect_at_hand()
+        return
+    found = Connection(place, address != place)
+    if not found.answers():
+        raise ClusterError(f"a Ray cluster must answer at {place}, got none; run ray start --head there")
+    _init(address)
+    _connection.place, _connection.client = place, found.client
+
+
+def _connect_at_hand() -> None:
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named not in ("", "auto", "local"):
+        return connect(named)
+    try:
+        if named == "local":
+            raise ConnectionError
+        _init("auto")
+    except ConnectionError:
+        logger.info("no Ray cluster runs here: one is started on this machine")
+        _init("local", num_cpus=num_cores(), include_dashboard=False)
+    _connection.place, _connection.client = ray.get_runtime_context().gcs_address, False
+    return None
+
+
+def _init(address: str, **settings: Any) -> None:
+    """Connect, without Ray's own output: a result goes to stdout.
+
+    Raises:
+        ConnectionError: none runs, where the one at hand was asked for.
+        ClusterError: it cannot be used.
+    """
+    with suppress(AttributeError):
+        ray._private.worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data.get("lines"))
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **settings)
+    except Exception as error:  # of many kinds, such as RuntimeError where versions differ
+        if address == "auto" and isinstance(error, ConnectionError):
+            raise
+        message = str(error).split("\n")[0]
+        raise ClusterError(f"the Ray cluster at {address} must take this process in, got: {message}") from error
+
+
+def num_resources(kind: str) -> float:
+    """How many of a resource the nodes have that are alive, such as "CPU" or "GPU"."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return float(sum(node["Resources"].get(kind, 0) for node in nodes if node["Alive"]))
