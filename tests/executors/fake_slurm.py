@@ -32,7 +32,8 @@ def changing(job: str) -> Iterator[dict[str, Any]]:
         path = ROOT / f"{job}.json"
         facts = json.loads(path.read_text()) if path.exists() else {}
         yield facts
-        path.write_text(json.dumps(facts))
+        path.with_suffix(".new").write_text(json.dumps(facts))
+        path.with_suffix(".new").replace(path)
 
 
 def jobs() -> dict[str, dict[str, Any]]:
@@ -79,7 +80,7 @@ def run(job: str) -> None:
     process = subprocess.Popen(["bash", facts["script"]], env=os.environ | given, start_new_session=True)
     with changing(job) as facts:
         facts.update(state="RUNNING", group=process.pid, starts=facts["starts"] + 1, requeue=False)
-    ended = watch(job, process, facts["limit"], facts["delay"])
+    ended = watch(process, facts["limit"], facts["delay"])
     with changing(job) as facts:
         if facts["state"] == "RUNNING":
             facts["state"] = "PENDING" if facts["requeue"] else ended
@@ -87,7 +88,7 @@ def run(job: str) -> None:
         run(job)
 
 
-def watch(job: str, process: subprocess.Popen[bytes], limit: float, delay: float) -> str:
+def watch(process: subprocess.Popen[bytes], limit: float, delay: float) -> str:
     """Warn at the limit, then kill; the state that it ended in."""
     started, warned = time.monotonic(), False
     while process.poll() is None:

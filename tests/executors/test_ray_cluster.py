@@ -132,7 +132,7 @@ def test_verdicts_have_the_bits_of_this_process(
 
 
 def test_running_and_dropping(executor: RayExecutor) -> None:
-    first, second, third = (Probe("long", 100, r) for r in range(3))
+    first, second, third = (Probe("long", 1000, r) for r in range(3))
     for probe in (first, second, third):
         executor.add(probe)
     executor.add(first)  # is there already
@@ -140,8 +140,8 @@ def test_running_and_dropping(executor: RayExecutor) -> None:
     until(lambda: len(executor.running()) == 2 and all(run.steps > 0 for run in executor.running()), executor)
     (waits,) = {0, 1, 2} - {run.replicate for run in executor.running()}
     assert executor.running()[0].budget == 10_000_000
-    assert executor.drop(Probe("long", 100, waits)) is None
-    for probe in {first, second, third} - {Probe("long", 100, waits)}:
+    assert executor.drop(Probe("long", 1000, waits)) is None
+    for probe in {first, second, third} - {Probe("long", 1000, waits)}:
         dropped = executor.drop(probe)
         assert isinstance(dropped, RunningProbe)
         assert dropped.steps % 10 == 0
@@ -209,11 +209,11 @@ def test_new_nodes_are_used(cluster: Any, executor: RayExecutor, monkeypatch: py
     monkeypatch.setattr(ray_cluster, "POLL_S", 0.0)
     added = cluster.add_node(num_cpus=2)
     for r in range(4):
-        executor.add(Probe("long", 100, r))
+        executor.add(Probe("long", 1000, r))
     until(lambda: len(executor.running()) == 4, executor)
     assert executor.wants() == 4
     for r in range(4):
-        executor.drop(Probe("long", 100, r))
+        executor.drop(Probe("long", 1000, r))
     cluster.remove_node(added)
     assert num_resources("CPU") == 2
 

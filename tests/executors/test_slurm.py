@@ -219,10 +219,10 @@ def test_a_probe_longer_than_the_time_limit_fails(
 
 def test_what_slurm_refuses_is_told(commands: Path, setup: Setup, tmp_path: Path) -> None:
     assert commands.exists()
-    executor = executor_of(setup, tmp_path, ",partition=nowhere".replace(",partition", ",account"))
+    executor = executor_of(setup, tmp_path)
     executor._slurm.update_parameters(partition="nowhere")
     executor.add(Probe("own", 10, 0))
-    with pytest.raises(ClusterError, match="^Slurm must take the jobs, got: .*invalid partition specified: nowhere"):
+    with pytest.raises(ClusterError, match=r"^Slurm must take the jobs, got: .*invalid partition specified: nowhere"):
         executor.advance()
     executor.close()
 
