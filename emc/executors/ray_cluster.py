@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +36,7 @@ from emc.executors.ray_task import Lost, Pack, Started, versions
 from emc.executors.remote import key_of
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.failing import failure
 from emc.training.setup import Setup
 from emc.training.waiting import Waiting
 
@@ -232,10 +235,9 @@ class RayExecutor:
                 if probe in task.left:
                     task.left[probe] = status
         else:
-            found = [probe for probe in task.left if probe.key == key_of(item)]
-            for probe in found:
+            for probe in [probe for probe in task.left if probe.key == key_of(item)]:
                 del task.left[probe]
-                yield item
+                yield failure(probe, item.error, item.trace) if isinstance(item, ProbeFailure) else item
 
     def _fresh(self, probe: Probe) -> RunningProbe:
         budget = self._setups[probe.base].budget(probe.n)
@@ -254,7 +256,7 @@ class RayExecutor:
             if count[probe] >= most:
                 del count[probe]
                 self._waiting.remove(probe)
-                yield ProbeFailure(probe, _died(probe, most, error), str(error))
+                yield failure(probe, _died(probe, most, error), str(error))
 
     def _overdue(self) -> list[ProbeResult | ProbeFailure]:
         """Kill workers that would not end: what their trainings were is a failure."""
@@ -506,12 +508,22 @@ def _init(address: str, **settings: Any) -> None:
     with suppress(AttributeError):
         ray._private.worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data.get("lines"))
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **settings)
+        with _own_signals():
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **settings)
     except Exception as error:  # of many kinds, such as RuntimeError where versions differ
         if address == "auto" and isinstance(error, ConnectionError):
             raise
         message = str(error).split("\n")[0]
         raise ClusterError(f"the Ray cluster at {address} must take this process in, got: {message}") from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """SIGTERM means what it meant before: Ray would end this process by it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def num_resources(kind: str) -> float:

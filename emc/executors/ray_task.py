@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,8 +88,13 @@ def run(
         yield Lost()
         return
     prepare_process(setups.values(), execution.threads or 1)
+    executor = InlineExecutor(setups, execution)
     yield Started()
-    yield from train(lambda: InlineExecutor(setups, execution), probes, stopped)
+    try:
+        yield from train(executor, probes, stopped)
+    except Exception:  # such as a GPU that works no more: another worker may do better
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _unpack(pack: Pack) -> Setup:

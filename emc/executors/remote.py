@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from emc.executors.base import Executor, as_training_error
+from emc.executors.base import Executor
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.setup import Setup
@@ -32,37 +31,24 @@ def prepare_process(setups: Iterable[Setup], threads: int) -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
-def train(make: Callable[[], Executor], probes: Sequence[Probe], stopped: Callable[[], bool]) -> Iterator[News]:
-    """Train probes to their end.
+def train(executor: Executor, probes: Sequence[Probe], stopped: Callable[[], bool]) -> Iterator[News]:
+    """Train probes to their end, or until told to stop, which is asked between two exact counts.
 
-    Args:
-        make: makes what trains; anew for each probe where it raised with several, to find out which one it was.
-        probes: to be trained.
-        stopped: whether to stop, asked between two exact counts.
+    Raises:
+        EmcError: nothing can be trained here.
     """
-    left = {probe.key: probe for probe in probes}
+    left = {probe.key for probe in probes}
     told = time.monotonic()
-    with closing(make()) as executor:
+    with closing(executor):
         for probe in probes:
             executor.add(probe)
         while left and not stopped():
-            try:
-                outcomes = executor.advance()
-            except Exception as error:  # whatever a user's own module may raise
-                if len(left) > 1:
-                    break
-                (probe,) = left.values()
-                yield ProbeFailure(probe, as_training_error(error), "".join(traceback.format_exception(error)))
-                return
-            for outcome in outcomes:
-                if left.pop(key_of(outcome), None) is not None:
-                    yield outcome
+            for outcome in executor.advance():
+                left.remove(key_of(outcome))
+                yield outcome
             if left and time.monotonic() - told >= STATUS_EVERY_S:
                 told = time.monotonic()
                 yield tuple(executor.running())
-    for probe in left.values():
-        if not stopped():
-            yield from train(make, [probe], stopped)
 
 
 def key_of(outcome: ProbeResult | ProbeFailure) -> str:

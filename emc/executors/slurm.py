@@ -21,8 +21,10 @@ from emc.executors.choice import choose
 from emc.executors.clusters import SlurmCluster
 from emc.executors.remote import key_of
 from emc.executors.slurm_job import Folder, Job, Reader, earlier_verdicts
+from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.failing import failure
 from emc.training.setup import Setup
 from emc.training.waiting import Waiting
 
@@ -224,7 +226,7 @@ class SlurmExecutor:
                 if self._ends[probe] >= MAX_ENDS:
                     self._waiting.remove(probe)
                     self._failed = True
-                    yield ProbeFailure(probe, _ended(probe, live.state), live.log())
+                    yield failure(probe, _ended(probe, live.state), live.log())
 
     def _cancel(self, name: str) -> None:
         self._jobs.pop(name).job.cancel(check=False)
@@ -284,7 +286,7 @@ def _root(execution: Execution, cluster: SlurmCluster) -> Path:
             "--cluster slurm needs a folder that all its machines see, got none; name a --journal on a shared file "
             "system, or write slurm:folder=DIR"
         )
-    return Path(f"{execution.journal}.d").absolute() / "cluster"
+    return side_folder(execution.journal).absolute() / "cluster"
 
 
 def _submitter(folder: Folder, cluster: SlurmCluster) -> Any:

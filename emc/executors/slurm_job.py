@@ -22,6 +22,7 @@ from emc.executors.remote import key_of, prepare_process, train
 from emc.executors.routing import make_executor
 from emc.results import ProbeFailure, ProbeResult
 from emc.specs import Execution, Probe
+from emc.training.failing import failure
 from emc.training.setup import Setup
 
 #: Bytes from which an array is a file of its own.
@@ -121,10 +122,12 @@ class Job:
             self._train(left, file)
 
     def _train(self, probes: Sequence[Probe], file: IO[bytes]) -> None:
+        if not probes:
+            return
         setups = {base: self.folder.get(base) for base in dict.fromkeys(probe.base for probe in probes)}
         execution = replace(self.execution, cluster=None, workers=self.cpus)
         prepare_process(setups.values(), execution.threads or 1)
-        for news in train(lambda: make_executor(setups, execution, len(probes)), probes, lambda: False):
+        for news in train(make_executor(setups, execution, len(probes)), probes, lambda: False):
             if not isinstance(news, tuple):
                 write(file, news)
 
@@ -194,7 +197,7 @@ def _outcome(record: Mapping[str, Any], probes: Mapping[str, Probe]) -> ProbeRes
     if probe is None:
         return None
     name, message = record["error"]
-    return ProbeFailure(probe, getattr(errors, name, errors.TrainingError)(message), record["trace"])
+    return failure(probe, getattr(errors, name, errors.TrainingError)(message), record["trace"])
 
 
 def write(file: IO[bytes], outcome: ProbeResult | ProbeFailure) -> None:
