@@ -87,46 +87,54 @@ class RayExecutor:
         self._stacked = {base for base, trainer in trainers.items() if trainer == "lockstep"}
         self._threads = execution.threads or 1
         self._gpu = any(setup.pool.device.type == "cuda" for setup in setups.values())
-        self._stack = execution.stack if self._gpu else 1
+        self._kind = "GPU" if self._gpu else "CPU"
+        self._stack = execution.stack if self._gpu and self._stacked else 1
         self._most = math.inf if execution.workers is None else execution.workers
         there = replace(execution, cluster=None, workers=1)
         self._submit = _task(self._threads, self._gpu, (there, versions()))
         self._store = Store(setups)
         self._waiting = Waiting()
         self._tasks: dict[Any, Task] = {}
+        self._of: dict[Probe, Any] = {}  # the task of each probe that has one
         self._deaths: Counter[Probe] = Counter()
         self._losses: Counter[Probe] = Counter()
         self._machines = 0.0
         self._seen, self._next_look = time.monotonic(), 0.0
         self._look()
+        if self._machines == 0:
+            logger.warning("no machine of the cluster has a %s by now: trainings wait for one", self._kind)
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
-        if all(probe not in task.left for task in self._tasks.values()):
+        if probe not in self._of:
             self._waiting.add(probe, ahead=ahead)
 
     def drop(self, probe: Probe) -> RunningProbe | None:
         """Forget a probe; how far it was at its last report, if it was under way."""
         self._waiting.remove(probe)
-        for stream, task in self._tasks.items():
-            if probe in task.left:
-                found = task.left.pop(probe)
-                if not task.left:
-                    self._cancel(stream)
-                return found
-        return None
+        if probe not in self._of:
+            return None
+        stream, found = self._of[probe], self._leave(probe)
+        if not self._tasks[stream].left:
+            self._cancel(stream)
+        return found
+
+    def _leave(self, probe: Probe) -> RunningProbe | None:
+        """A probe is its task's no more; how far it was."""
+        return self._tasks[self._of.pop(probe)].left.pop(probe)
 
     def running(self) -> list[RunningProbe]:
         """The trainings under way, as they were at their last report."""
         return [status for task in self._tasks.values() for status in task.left.values() if status is not None]
 
     def room(self) -> int:
-        """What the cluster could take on now, if nobody else used it."""
-        return max(0, self._capacity - self._held)
+        """What the cluster could take on now, if nobody else used it, whichever trainer it is for."""
+        each = self._stack if len(self._stacked) == len(self._setups) else 1
+        return max(0, self._slots * each - self._held)
 
     def wants(self) -> int:
         """As many as the cluster can train may wait; see `Executor.wants`."""
-        return max(0, 2 * self._capacity - self._held)
+        return max(0, 2 * self._slots * self._stack - self._held)
 
     @property
     def _slots(self) -> int:
@@ -135,12 +143,8 @@ class RayExecutor:
         return max(1, int(min(machines, self._most)))
 
     @property
-    def _capacity(self) -> int:
-        return self._slots * self._stack
-
-    @property
     def _held(self) -> int:
-        return len(self._waiting) + sum(len(task.left) for task in self._tasks.values())
+        return len(self._waiting) + len(self._of)
 
     def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
         """Hand waiting probes to Ray, then wait a moment for news; the verdicts and failures that came.
@@ -153,8 +157,8 @@ class RayExecutor:
             self._start()
             outcomes = [outcome for stream in self._ready() for outcome in self._hear(stream)]
             return outcomes + self._overdue()
-        except (RaySystemError, ConnectionError) as error:
-            raise _gone() from error
+        except (RayError, ConnectionError) as error:
+            raise _gone() if not _connection.answers() else _unusable(error) from error
 
     def close(self) -> None:
         """Cancel what is under way; the connection stays for the next drive."""
@@ -163,6 +167,7 @@ class RayExecutor:
             with suppress(Exception):  # of a cluster that is gone nothing is left to cancel
                 ray.cancel(stream, force=False)
         self._tasks.clear()
+        self._of.clear()
 
     def _look(self) -> None:
         """Find out whether the cluster is there, and how large it is by now."""
@@ -171,7 +176,7 @@ class RayExecutor:
             return
         self._next_look = now + POLL_S
         if _connection.answers():
-            self._seen, self._machines = now, num_resources("GPU" if self._gpu else "CPU")
+            self._seen, self._machines = now, num_resources(self._kind)
         elif now - self._seen >= HEAD_S:
             raise _gone()
 
@@ -182,7 +187,9 @@ class RayExecutor:
             free = int(most - len(self._tasks)) if self._gpu else 1
             probes = take_bundle(self._waiting, free, self._stack, self._key)
             packs = {base: self._store.pack(base) for base in {probe.base for probe in probes}}
-            self._tasks[self._submit(packs, probes)] = Task(dict.fromkeys(probes), self._store.generation)
+            stream = self._submit(packs, probes)
+            self._tasks[stream] = Task(dict.fromkeys(probes), self._store.generation)
+            self._of |= dict.fromkeys(probes, stream)
 
     def _key(self, probe: Probe) -> Hashable:
         """Equal for probes that may share a task: none shares one with a probe on which a worker died."""
@@ -236,7 +243,7 @@ class RayExecutor:
                     task.left[probe] = status
         else:
             for probe in [probe for probe in task.left if probe.key == key_of(item)]:
-                del task.left[probe]
+                self._leave(probe)
                 yield failure(probe, item.error, item.trace) if isinstance(item, ProbeFailure) else item
 
     def _fresh(self, probe: Probe) -> RunningProbe:
@@ -245,7 +252,10 @@ class RayExecutor:
 
     def _end(self, stream: Any) -> None:
         """A task is over; what it left waits again."""
-        self._waiting.put_back(self._tasks.pop(stream).left)
+        left = self._tasks.pop(stream).left
+        for probe in left:
+            del self._of[probe]
+        self._waiting.put_back(left)
 
     def _count(
         self, task: Task, count: Counter[Probe], most: int, error: RayError
@@ -269,7 +279,7 @@ class RayExecutor:
                     ray.cancel(stream, force=True)
             elif self._timeout is not None and task.is_overdue(now, self._timeout + OVERTIME_S):
                 (probe,) = task.left
-                task.left.clear()
+                self._leave(probe)
                 self._cancel(stream, force=True)
                 failures.append(ProbeFailure(probe, _too_long(probe, self._timeout)))
         return failures
@@ -426,6 +436,14 @@ def _gone() -> ClusterError:
     return ClusterError(
         f"the Ray cluster must stay up while it trains, but its head at {place} does not answer any more; start it "
         "again and run the same command: what was journaled is not trained again"
+    )
+
+
+def _unusable(error: Exception) -> ClusterError:
+    message = str(error).split("\n")[0]
+    return ClusterError(
+        f"the Ray cluster must train what it is given, got {type(error).__name__}: {message}; run the same command to "
+        "continue"
     )
 
 

@@ -84,6 +84,29 @@ def test_arrays_and_tensors_of_a_users_own(make_setup: MakeSetup, tmp_path: Path
     assert given[2].requires_grad
 
 
+def test_read_only_memory_is_shared_by_datasets_alone(make_setup: MakeSetup) -> None:
+    """A cluster's store gives out memory that nobody may write to; a user's own tensor may be written to."""
+    own, kept = torch.arange(LARGE).float(), []
+
+    def save(array: np.ndarray[Any, Any]) -> int:
+        kept.append(array.copy())
+        kept[-1].flags.writeable = False
+        return len(kept) - 1
+
+    def model(_shape: tuple[int, ...], classes: int) -> nn.Module:
+        own[0] += 1
+        return nn.Sequential(nn.Flatten(), nn.Linear(128, classes))
+
+    setup = make_setup(model, data="gaussian:dim=128,size=4000")
+    copy = unpack(pack(setup, save, large=1 << 14), kept.__getitem__)
+    assert isinstance(copy, Setup)
+    copy.make_model()  # writes
+    places = {array.__array_interface__["data"][0] for array in kept}
+    dataset = copy.pool.dataset
+    assert {dataset.X.data_ptr(), dataset.y.data_ptr(), dataset.group.data_ptr()} < places
+    assert torch.equal(dataset.X, setup.pool.dataset.X)
+
+
 def _closures(function: Any) -> list[Any]:
     cells = list(getattr(function, "__closure__", None) or ())
     return cells + [cell for held in cells if callable(held.cell_contents) for cell in _closures(held.cell_contents)]

@@ -29,6 +29,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from emc.executors import ray_cluster  # noqa: E402
 from emc.executors.ray_cluster import RayExecutor, connect, num_resources  # noqa: E402
+from emc.executors.ray_task import run  # noqa: E402
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -79,7 +80,7 @@ def own() -> Callable[..., nn.Module]:
 @pytest.fixture
 def setups(make_setup: MakeSetup, own: Callable[..., nn.Module]) -> dict[str, Setup]:
     return {
-        "mlp": make_setup(data="gaussian:dim=32,size=400"),
+        "mlp": make_setup(data="gaussian:dim=32,size=2000"),
         "cnn": make_setup(normed_cnn, inputs="permuted"),
         "own": make_setup(own),
         "long": make_setup(own, min_steps=10_000_000, stall_share=1),
@@ -216,3 +217,8 @@ def test_a_process_uses_one_cluster(cluster: Any) -> None:
     connect(cluster.address)
     with pytest.raises(ClusterError, match=r"a process uses one Ray cluster, got 127\.0\.0\.1:1 after "):
         connect("127.0.0.1:1")
+
+
+def test_a_worker_of_other_versions_is_refused() -> None:
+    with pytest.raises(ClusterError, match=r"must have the same versions of results, torch and numpy, got \(\d+, "):
+        list(run({}, [], Execution(), (1, "0.4", "1.0"), lambda: False))

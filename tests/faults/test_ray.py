@@ -35,7 +35,7 @@ Ledger = Callable[[int, int], None]
 
 SETTINGS: dict[str, Any] = {
     "model": "mlp:width=3",
-    "data": "gaussian:dim=16,size=400",
+    "data": "gaussian:dim=32,size=2000",  # large enough not to be handed over beside the object store
     "labels": "random",
     "min_steps": 200,
     "max_epochs": 10,
