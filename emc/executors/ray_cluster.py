@@ -163,8 +163,8 @@ class RayExecutor:
     def close(self) -> None:
         """Cancel what is under way; the connection stays for the next drive."""
         self._waiting.clear()
-        for stream in list(self._tasks):
-            with suppress(Exception):  # of a cluster that is gone nothing is left to cancel
+        for stream in self._tasks if ray.is_initialized() else ():  # else Ray would connect anew
+            with suppress(RayError):  # of a node that is gone nothing is left to cancel
                 ray.cancel(stream, force=False)
         self._tasks.clear()
         self._of.clear()

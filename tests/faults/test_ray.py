@@ -66,7 +66,7 @@ def test_killed_workers_and_nodes_of_ray(
 ) -> None:
     """A measurement a trial; the data's one copy is on a random worker node, and may be on the one that is killed."""
     chance = random.Random(trials)
-    hold = ray.remote(lambda value: value).options(num_cpus=0, max_retries=0)
+    hold = ray.remote(num_cpus=0, max_retries=0)(lambda value: value)
 
     def put_on_a_worker(value: Any) -> Any:
         place = NodeAffinitySchedulingStrategy(chance.choice(list(cluster.worker_nodes)).node_id, soft=False)
