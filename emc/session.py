@@ -95,9 +95,26 @@ def drive(
             engine = Engine(
                 executor, journal, fresh=execution.fresh, speculation=execution.speculation, lenient=lenient
             )
+            for base, setup in setups.items():
+                journal.note(_description(base, setup))
             told = None if ended is None else lambda number, error: ended(number, error, facts)
             interrupted = engine.run(searches, observer, ended=told, stopping=stopping)
         return Driven(interrupted, facts, engine.trained, engine.unfinished, engine.failures)
+
+
+def _description(base: str, setup: Setup) -> dict[str, Any]:
+    """What a base stands for, to be journaled: what all its probes share."""
+    pool = setup.pool
+    return {
+        "kind": "base",
+        "base": base,
+        "task": pool.task.to_dict(),
+        "procedure": setup.procedure.to_dict(),
+        "seed": setup.seed,
+        "device": pool.device.type,
+        "dataset": pool.dataset.facts.to_dict(),
+        "results_version": RESULTS_VERSION,
+    }
 
 
 @contextmanager
