@@ -65,7 +65,7 @@ class RayCluster:
     def has_gpus(self) -> bool:
         """Whether a node that is there has a GPU; see `Cluster.has_gpus`."""
         _require("ray", "ray")
-        from emc.executors.ray_cluster import connect, num_resources
+        from emc.executors.ray_connection import connect, num_resources
 
         connect(self._address)
         return num_resources("GPU") > 0
@@ -73,7 +73,8 @@ class RayCluster:
     def executor(self, setups: Mapping[str, Setup], execution: Execution) -> Executor:
         """What trains there; see `Cluster.executor`."""
         _require("ray", "ray")
-        from emc.executors.ray_cluster import RayExecutor, connect
+        from emc.executors.ray_cluster import RayExecutor
+        from emc.executors.ray_connection import connect
 
         connect(self._address)
         return RayExecutor(setups, execution)

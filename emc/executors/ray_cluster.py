@@ -6,17 +6,13 @@ import logging
 import math
 import os
 import signal
-import socket
-import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy.typing as npt
 import ray
 from ray.exceptions import (
     OutOfMemoryError,
@@ -30,9 +26,9 @@ from ray.exceptions import (
 from emc.errors import ClusterError, EmcError, TrainingError
 from emc.executors.bundles import stack_key, take_bundle
 from emc.executors.choice import choose
-from emc.executors.cores import num_cores
-from emc.executors.payload import pack
-from emc.executors.ray_task import Lost, Pack, Started, versions
+from emc.executors.ray_connection import connection, gone, num_resources
+from emc.executors.ray_store import Store
+from emc.executors.ray_task import Lost, Started, versions
 from emc.executors.remote import key_of
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
@@ -59,9 +55,6 @@ OVERTIME_S = 2.0
 
 #: Workers that may die on one probe, and nodes that may be lost with it, before it has failed.
 MAX_DEATHS, MAX_LOSSES = 3, 20
-
-#: Bytes from which an array is an object of its own in Ray's store.
-LARGE = 1 << 14
 
 
 class RayExecutor:
@@ -158,7 +151,7 @@ class RayExecutor:
             outcomes = [outcome for stream in self._ready() for outcome in self._hear(stream)]
             return outcomes + self._overdue()
         except (RayError, ConnectionError) as error:
-            raise _gone() if not _connection.answers() else _unusable(error) from error
+            raise gone() if not connection.answers() else _unusable(error) from error
 
     def close(self) -> None:
         """Cancel what is under way; the connection stays for the next drive."""
@@ -175,10 +168,10 @@ class RayExecutor:
         if now < self._next_look:
             return
         self._next_look = now + POLL_S
-        if _connection.answers():
+        if connection.answers():
             self._seen, self._machines = now, num_resources(self._kind)
         elif now - self._seen >= HEAD_S:
-            raise _gone()
+            raise gone()
 
     def _start(self) -> None:
         """Hand over what waits: at once on CPUs, where Ray keeps the queue; on GPUs a stack for each that is free."""
@@ -310,68 +303,15 @@ class Task:
         return self.started is not None and len(self.left) == 1 and now - self.started > limit
 
 
-class Store:
-    """Setups in Ray's object store: each is put there once, its arrays once for all, and nodes fetch them once.
-
-    Args:
-        setups: by `Probe.base`; packed when first asked for.
-
-    Attributes:
-        generation: how often everything was put anew.
-    """
-
-    def __init__(self, setups: Mapping[str, Setup]) -> None:
-        self._setups = setups
-        self._name = uuid.uuid4().hex
-        self.generation = 0
-        self._packs: dict[str, Pack] = {}
-        self._arrays: dict[Hashable, tuple[int, npt.NDArray[Any], Any]] = {}
-
-    def pack(self, base: str) -> Pack:
-        """A setup as workers find it.
-
-        Raises:
-            SpecError: it cannot be pickled.
-        """
-        if base not in self._packs:
-            used: dict[int, Any] = {}
-
-            def save(array: npt.NDArray[Any]) -> int:
-                place = (array.__array_interface__["data"][0], array.dtype.str, array.shape, array.strides)
-                if place not in self._arrays:
-                    self._arrays[place] = len(self._arrays), array, put(array)  # kept: its place is nobody else's
-                key, _, reference = self._arrays[place]
-                used[key] = reference
-                return key
-
-            content = pack(self._setups[base], save, LARGE)
-            self._packs[base] = Pack(f"{self._name}-{base}", put(content), used)
-        return self._packs[base]
-
-    def put_again(self, generation: int) -> None:
-        """Forget the objects of a generation, of which some were lost; a later one is there already."""
-        if generation == self.generation:
-            logger.warning("a node is gone that held the data; they are put into the cluster again")
-            self.generation += 1
-            self._packs.clear()
-            self._arrays.clear()
-
-
-def put(value: Any) -> Any:
-    """A reference to a value in Ray's object store."""
-    return ray.put(value)
-
-
 def _task(threads: int, gpu: bool, common: tuple[Any, ...]) -> Callable[..., Any]:
     """What starts a task: (packs, probes) -> its stream of news."""
-    direct = not _connection.client
+    direct = not connection.client
     mkl = os.environ.get("MKL_CBWR", "")
 
     # A function of its own, which a worker unpickles without importing torch: until it notes SIGINT, by which Ray
     # cancels, that could hit an import and leave the worker with half a package.
     def stream(packs: Any, probes: Any, given: Any) -> Any:
         import os
-        import signal
 
         cancelled: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: cancelled.append(number))
@@ -428,123 +368,9 @@ def _unfit(error: RayTaskError) -> ClusterError:
     )
 
 
-def _gone() -> ClusterError:
-    """The cluster is no more: let go of it, so that this process can use another one."""
-    place = _connection.place
-    with suppress(Exception):
-        ray.shutdown()
-    return ClusterError(
-        f"the Ray cluster must stay up while it trains, but its head at {place} does not answer any more; start it "
-        "again and run the same command: what was journaled is not trained again"
-    )
-
-
 def _unusable(error: Exception) -> ClusterError:
     message = str(error).split("\n")[0]
     return ClusterError(
         f"the Ray cluster must train what it is given, got {type(error).__name__}: {message}; run the same command to "
         "continue"
     )
-
-
-@dataclass
-class Connection:
-    """The cluster that this process is connected to.
-
-    Attributes:
-        place: of its head or client server, host:port; empty while there is none.
-        client: whether by a client server, which has no streams.
-    """
-
-    place: str = ""
-    client: bool = False
-
-    def answers(self) -> bool:
-        """Whether the head can be reached, as it must before anything is asked of it: Ray would wait for a minute."""
-        host, _, port = self.place.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-        except OSError:
-            return False
-        return True
-
-
-_connection = Connection()
-
-
-def connect(address: str) -> None:
-    """Connect this process to a Ray cluster; it stays so until it ends.
-
-    Args:
-        address: "auto", host:port of the head or ray://host:port of its client server.
-
-    Raises:
-        ClusterError: it does not answer, or the process is connected to another one.
-    """
-    place = address.removeprefix("ray://")
-    if ray.is_initialized():
-        if not _connection.place:
-            _connection.place = ray.get_runtime_context().gcs_address
-        if address != "auto" and place != _connection.place:
-            raise ClusterError(
-                f"a process uses one Ray cluster, got {place} after {_connection.place}; take another process"
-            )
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address == "auto":
-        _connect_at_hand()
-        return
-    found = Connection(place, address != place)
-    if not found.answers():
-        raise ClusterError(f"a Ray cluster must answer at {place}, got none; run ray start --head there")
-    _init(address)
-    _connection.place, _connection.client = place, found.client
-
-
-def _connect_at_hand() -> None:
-    named = os.environ.get("RAY_ADDRESS", "")
-    if named not in ("", "auto", "local"):
-        return connect(named)
-    try:
-        if named == "local":
-            raise ConnectionError
-        _init("auto")
-    except ConnectionError:
-        logger.info("no Ray cluster runs here: one is started on this machine")
-        _init("local", num_cpus=num_cores(), include_dashboard=False)
-    _connection.place, _connection.client = ray.get_runtime_context().gcs_address, False
-    return None
-
-
-def _init(address: str, **settings: Any) -> None:
-    """Connect, without Ray's own output: a result goes to stdout.
-
-    Raises:
-        ConnectionError: none runs, where the one at hand was asked for.
-        ClusterError: it cannot be used.
-    """
-    with suppress(AttributeError):
-        ray._private.worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data.get("lines"))
-    try:
-        with _own_signals():
-            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **settings)
-    except Exception as error:  # of many kinds, such as RuntimeError where versions differ
-        if address == "auto" and isinstance(error, ConnectionError):
-            raise
-        message = str(error).split("\n")[0]
-        raise ClusterError(f"the Ray cluster at {address} must take this process in, got: {message}") from error
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """SIGTERM means what it meant before: Ray would end this process by it."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
-
-
-def num_resources(kind: str) -> float:
-    """How many of a resource the nodes have that are alive, such as "CPU" or "GPU"."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return float(sum(node["Resources"].get(kind, 0) for node in nodes if node["Alive"]))

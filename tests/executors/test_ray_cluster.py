@@ -27,8 +27,9 @@ ray = pytest.importorskip("ray", reason="needs ray: pip install 'emc[ray]'")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from emc.executors import ray_cluster  # noqa: E402
-from emc.executors.ray_cluster import RayExecutor, connect, num_resources  # noqa: E402
+from emc.executors import ray_cluster, ray_store  # noqa: E402
+from emc.executors.ray_cluster import RayExecutor  # noqa: E402
+from emc.executors.ray_connection import connect, connection, num_resources  # noqa: E402
 from emc.executors.ray_task import run  # noqa: E402
 
 pytestmark = [
@@ -179,7 +180,7 @@ def test_a_lost_node_takes_its_probes_and_the_data_but_no_verdict(
         ray.wait(puts[-1:], fetch_local=False)
         return puts[-1]
 
-    monkeypatch.setattr(ray_cluster, "put", put_there)
+    monkeypatch.setattr(ray_store, "put", put_there)
     with contextlib.closing(RayExecutor({"mlp": setups["mlp"]}, Execution())) as executor:
         executor._store.pack("mlp")
         kill_node(doomed)
@@ -204,7 +205,7 @@ def test_new_nodes_are_used(cluster: Any, executor: RayExecutor, monkeypatch: py
 
 
 def test_a_head_that_is_gone_is_one_sentence(executor: RayExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_cluster._connection, "place", "127.0.0.1:1")
+    monkeypatch.setattr(connection, "place", "127.0.0.1:1")
     monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_cluster, "HEAD_S", 0.0)
     executor._next_look = 0.0

@@ -23,7 +23,7 @@ ray = pytest.importorskip("ray", reason="needs ray: pip install 'emc[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
-from emc.executors import ray_cluster  # noqa: E402
+from emc.executors import ray_store  # noqa: E402
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -74,7 +74,7 @@ def test_killed_workers_and_nodes_of_ray(
         ray.wait([reference], fetch_local=False)
         return reference
 
-    monkeypatch.setattr(ray_cluster, "put", put_on_a_worker)
+    monkeypatch.setattr(ray_store, "put", put_on_a_worker)
     losses = 0
     for trial in range(trials):
         moment, killed = chance.randrange(1, 25), []
