@@ -205,13 +205,17 @@ class RayExecutor:
             news = _news(stream)
             for item in news:
                 yield from self._note(task, item)
-            if not isinstance(stream, ray.ObjectRefGenerator) or (not task.left and not task.cancelled):
+            lost = Lost() in news
+            if lost or not isinstance(stream, ray.ObjectRefGenerator) or (not task.left and not task.cancelled):
                 self._end(stream)
+            if lost:
+                self._store.put_again(task.generation)
+                yield from self._count(task, self._losses, MAX_LOSSES, "with the data")
         except (StopIteration, TaskCancelledError):
             self._end(stream)
         except (WorkerCrashedError, OutOfMemoryError) as error:
             self._end(stream)
-            yield from self._count(task, self._deaths, MAX_DEATHS, error)
+            yield from self._count(task, self._deaths, MAX_DEATHS, _cause(error))
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, EmcError) else None
             raise cause or _unfit(error) from error
@@ -219,7 +223,7 @@ class RayExecutor:
             raise
         except RayError as error:  # a node, and what was on it
             self._end(stream)
-            yield from self._count(task, self._losses, MAX_LOSSES, error)
+            yield from self._count(task, self._losses, MAX_LOSSES, _cause(error))
 
     def _note(self, task: Task, item: Any) -> Iterator[ProbeResult | ProbeFailure]:
         if isinstance(item, Started):
@@ -227,14 +231,12 @@ class RayExecutor:
             if len(task.left) == 1:
                 (probe,) = task.left
                 task.left[probe] = self._fresh(probe)
-        elif isinstance(item, Lost):
-            self._store.put_again(task.generation)
         elif isinstance(item, tuple):
             for status in item:
                 probe = Probe(status.base, status.n, status.replicate, status.attempt)
                 if probe in task.left:
                     task.left[probe] = status
-        else:
+        elif not isinstance(item, Lost):
             for probe in [probe for probe in task.left if probe.key == key_of(item)]:
                 self._leave(probe)
                 yield failure(probe, item.error, item.trace) if isinstance(item, ProbeFailure) else item
@@ -250,16 +252,14 @@ class RayExecutor:
             del self._of[probe]
         self._waiting.put_back(left)
 
-    def _count(
-        self, task: Task, count: Counter[Probe], most: int, error: RayError
-    ) -> Iterator[ProbeResult | ProbeFailure]:
+    def _count(self, task: Task, count: Counter[Probe], most: int, cause: str) -> Iterator[ProbeResult | ProbeFailure]:
         """Count what befell a task against the probes it left; those that it befell too often have failed."""
         for probe in task.left:
             count[probe] += 1
             if count[probe] >= most:
                 del count[probe]
                 self._waiting.remove(probe)
-                yield failure(probe, _died(probe, most, error), str(error))
+                yield failure(probe, _died(probe, most, cause))
 
     def _overdue(self) -> list[ProbeResult | ProbeFailure]:
         """Kill workers that would not end: what their trainings were is a failure."""
@@ -343,9 +343,13 @@ def _news(stream: Any) -> list[Any]:
     return said
 
 
-def _died(probe: Probe, most: int, error: RayError) -> TrainingError:
-    short = isinstance(error, OutOfMemoryError)
-    cause = "as their nodes ran out of memory" if short else f"({type(error).__name__})"
+def _cause(error: RayError) -> str:
+    if isinstance(error, OutOfMemoryError):
+        return "as their nodes ran out of memory"
+    return f"({type(error).__name__})"
+
+
+def _died(probe: Probe, most: int, cause: str) -> TrainingError:
     return TrainingError(
         f"a training must not end its process, but {most} workers died {cause} at n={probe.n} of replicate "
         f"{probe.replicate}; take nodes with more memory or mend the model"

@@ -223,3 +223,9 @@ def test_a_process_uses_one_cluster(cluster: Any) -> None:
 def test_a_worker_of_other_versions_is_refused() -> None:
     with pytest.raises(ClusterError, match=r"must have the same versions of results, torch and numpy, got \(\d+, "):
         list(run({}, [], Execution(), (1, "0.4", "1.0"), lambda: False))
+
+
+def test_memory_that_ran_out_is_named() -> None:
+    """Ray's monitor ends workers of a node that runs out of it."""
+    assert ray_cluster._cause(ray.exceptions.OutOfMemoryError("a node")) == "as their nodes ran out of memory"
+    assert ray_cluster._cause(ray.exceptions.WorkerCrashedError()) == "(WorkerCrashedError)"
