@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import ray
 import torch
-from ray.exceptions import ObjectLostError
+from ray.exceptions import RayError
 
 from emc.errors import ClusterError
 from emc.executors.inline import InlineExecutor
@@ -84,7 +84,7 @@ def run(
         )
     try:
         setups = {base: _unpack(pack) for base, pack in packs.items()}
-    except ObjectLostError:
+    except RayError:  # whichever way the objects cannot be had
         yield Lost()
         return
     prepare_process(setups.values(), execution.threads or 1)
