@@ -14,6 +14,7 @@ from emc.specs import Execution
 
 if TYPE_CHECKING:
     from emc.executors.base import Executor
+    from emc.training.checkpoints import Checkpoints
     from emc.training.setup import Setup
 
 #: Of a Ray cluster: ray://host:port of its client server, or host:port of its head.
@@ -31,8 +32,10 @@ class Cluster(Protocol):
         """
         ...
 
-    def executor(self, setups: Mapping[str, Setup], execution: Execution) -> Executor:
-        """What trains there.
+    def executor(
+        self, setups: Mapping[str, Setup], execution: Execution, checkpoints: Checkpoints | None = None
+    ) -> Executor:
+        """What trains there, and keeps checkpoints in a folder that all machines must see.
 
         Raises:
             ClusterError: it cannot be reached.
@@ -70,14 +73,16 @@ class RayCluster:
         connect(self._address)
         return num_resources("GPU") > 0
 
-    def executor(self, setups: Mapping[str, Setup], execution: Execution) -> Executor:
+    def executor(
+        self, setups: Mapping[str, Setup], execution: Execution, checkpoints: Checkpoints | None = None
+    ) -> Executor:
         """What trains there; see `Cluster.executor`."""
         _require("ray", "ray")
         from emc.executors.ray_cluster import RayExecutor
         from emc.executors.ray_connection import connect
 
         connect(self._address)
-        return RayExecutor(setups, execution)
+        return RayExecutor(setups, execution, checkpoints)
 
 
 @dataclass(frozen=True)
@@ -107,12 +112,14 @@ class SlurmCluster:
         """Whether its jobs ask for a GPU; see `Cluster.has_gpus`."""
         return self.gpus > 0
 
-    def executor(self, setups: Mapping[str, Setup], execution: Execution) -> Executor:
+    def executor(
+        self, setups: Mapping[str, Setup], execution: Execution, checkpoints: Checkpoints | None = None
+    ) -> Executor:
         """What trains there; see `Cluster.executor`."""
         _require("submitit", "slurm")
         from emc.executors.slurm import SlurmExecutor
 
-        return SlurmExecutor(setups, execution, self)
+        return SlurmExecutor(setups, execution, self, checkpoints)
 
 
 @CLUSTERS.register("auto")

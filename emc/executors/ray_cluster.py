@@ -32,7 +32,8 @@ from emc.executors.ray_task import Lost, Started, versions
 from emc.executors.remote import key_of
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
-from emc.training.failing import failure
+from emc.training.checkpoints import Checkpoints
+from emc.training.failing import failure, overdue
 from emc.training.setup import Setup
 from emc.training.waiting import Waiting
 
@@ -68,12 +69,15 @@ class RayExecutor:
     Args:
         setups: what trains, by `Probe.base`.
         execution: which trainer, threads of a training, tasks at once (`workers`), probes of a GPU at once (`stack`).
+        checkpoints: where trainings are kept, in a folder that all machines see; None keeps none.
 
     Raises:
         SpecError: the trainer asked for cannot train a setup.
     """
 
-    def __init__(self, setups: Mapping[str, Setup], execution: Execution) -> None:
+    def __init__(
+        self, setups: Mapping[str, Setup], execution: Execution, checkpoints: Checkpoints | None = None
+    ) -> None:
         self._setups, self._timeout = setups, execution.probe_timeout
         trainers = {base: choose(setup, execution.trainer).trainer for base, setup in setups.items()}
         self.name = " and ".join(dict.fromkeys(trainers.values()))
@@ -84,7 +88,9 @@ class RayExecutor:
         self._stack = execution.stack if self._gpu and self._stacked else 1
         self._most = math.inf if execution.workers is None else execution.workers
         there = replace(execution, cluster=None, workers=1)
-        self._submit = _task(self._threads, self._gpu, (there, versions()))
+        if checkpoints is not None:
+            checkpoints = replace(checkpoints, folder=os.path.abspath(checkpoints.folder))
+        self._submit = _task(self._threads, self._gpu, (there, checkpoints, versions()))
         self._store = Store(setups)
         self._waiting = Waiting()
         self._tasks: dict[Any, Task] = {}
@@ -152,6 +158,9 @@ class RayExecutor:
             return outcomes + self._overdue()
         except (RayError, ConnectionError) as error:
             raise gone() if not connection.answers() else _unusable(error) from error
+
+    def save(self) -> None:
+        """Nothing: a task saves its checkpoints when they are due, and what came after the last one is lost."""
 
     def close(self) -> None:
         """Cancel what is under way; the connection stays for the next drive."""
@@ -274,7 +283,7 @@ class RayExecutor:
                 (probe,) = task.left
                 self._leave(probe)
                 self._cancel(stream, force=True)
-                failures.append(ProbeFailure(probe, _too_long(probe, self._timeout)))
+                failures.append(ProbeFailure(probe, overdue(probe, now - (task.started or now), self._timeout)))
         return failures
 
     def _cancel(self, stream: Any, *, force: bool = False) -> None:
@@ -318,8 +327,8 @@ def _task(threads: int, gpu: bool, common: tuple[Any, ...]) -> Callable[..., Any
         os.environ["MKL_CBWR"] = mkl
         from emc.executors.ray_task import run
 
-        execution, expected = given
-        yield from run(packs, probes, execution, expected, lambda: bool(cancelled))
+        execution, checkpoints, expected = given
+        yield from run(packs, probes, execution, checkpoints, expected, lambda: bool(cancelled))
 
     def whole(packs: Any, probes: Any, given: Any) -> Any:
         return list(stream(packs, probes, given))
@@ -353,13 +362,6 @@ def _died(probe: Probe, most: int, cause: str) -> TrainingError:
     return TrainingError(
         f"a training must not end its process, but {most} workers died {cause} at n={probe.n} of replicate "
         f"{probe.replicate}; take nodes with more memory or mend the model"
-    )
-
-
-def _too_long(probe: Probe, limit: float) -> TrainingError:
-    return TrainingError(
-        f"a training must end within --probe-timeout {limit:g} s, which that of n={probe.n}, replicate "
-        f"{probe.replicate}, did not; raise it or mend the model"
     )
 
 

@@ -19,6 +19,7 @@ from emc.executors.inline import InlineExecutor
 from emc.executors.payload import unpack
 from emc.executors.remote import News, prepare_process, train
 from emc.specs import RESULTS_VERSION, Execution, Probe
+from emc.training.checkpoints import Checkpoints
 from emc.training.setup import Setup
 
 #: Setups that a worker keeps for further tasks.
@@ -62,6 +63,7 @@ def run(
     packs: Mapping[str, Pack],
     probes: Sequence[Probe],
     execution: Execution,
+    checkpoints: Checkpoints | None,
     expected: tuple[Any, ...],
     stopped: Callable[[], bool],
 ) -> Iterator[Started | Lost | News]:
@@ -71,6 +73,7 @@ def run(
         packs: what trains, by `Probe.base`.
         probes: to be trained.
         execution: of this task.
+        checkpoints: where trainings are kept; None keeps none.
         expected: `versions` of the driver.
         stopped: whether to stop, asked between two exact counts.
 
@@ -88,7 +91,7 @@ def run(
         yield Lost()
         return
     prepare_process(setups.values(), execution.threads or 1)
-    executor = InlineExecutor(setups, execution)
+    executor = InlineExecutor(setups, execution, checkpoints)
     yield Started()
     try:
         yield from train(executor, probes, stopped)

@@ -24,6 +24,7 @@ from emc.executors.slurm_job import Folder, Job, Reader, earlier_verdicts
 from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.checkpoints import Checkpoints
 from emc.training.failing import failure
 from emc.training.setup import Setup
 from emc.training.waiting import Waiting
@@ -56,13 +57,21 @@ class SlurmExecutor:
         setups: what trains, by `Probe.base`.
         execution: which trainer; the journal, beside which the folder is unless the cluster names one.
         cluster: jobs at once, their limits, probes a job.
+        checkpoints: where trainings are kept, in a folder that all machines see; None keeps none.
 
     Raises:
         SpecError: there is no folder, or the trainer asked for cannot train a setup.
         ClusterError: this machine cannot submit jobs.
     """
 
-    def __init__(self, setups: Mapping[str, Setup], execution: Execution, cluster: SlurmCluster) -> None:
+    def __init__(
+        self,
+        setups: Mapping[str, Setup],
+        execution: Execution,
+        cluster: SlurmCluster,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        self._checkpoints = None if checkpoints is None else str(Path(checkpoints.folder).absolute())
         self._setups, self._cluster = setups, cluster
         trainers = {base: choose(setup, execution.trainer).trainer for base, setup in setups.items()}
         self.name = " and ".join(dict.fromkeys(trainers.values()))
@@ -139,6 +148,9 @@ class SlurmExecutor:
             time.sleep(POLL_S)
         return outcomes
 
+    def save(self) -> None:
+        """Nothing: a job saves its checkpoints when they are due, and what came after the last one is lost."""
+
     def close(self) -> None:
         """Cancel the jobs that are left; the folder goes, unless its logs may tell why something failed."""
         self._waiting.clear()
@@ -181,7 +193,7 @@ class SlurmExecutor:
             self._folder.put(base, self._setups[base])
             self._shared.add(base)
         cluster, name = self._cluster, uuid.uuid4().hex
-        return Job(name, self._folder, tuple(probes), self._execution, cluster.cpus, cluster.minutes)
+        return Job(name, self._folder, tuple(probes), self._execution, cluster.cpus, cluster.minutes, self._checkpoints)
 
     def _key(self, probe: Probe) -> Hashable:
         """Equal for probes that may share a job: none shares one with a probe on which a job ended."""

@@ -94,6 +94,7 @@ class Job:
         probes: to be trained.
         execution: of the driver.
         cpus, minutes: that the job has.
+        checkpoints: folder of checkpoints.
         started: when it was last started.
     """
 
@@ -103,6 +104,7 @@ class Job:
     execution: Execution
     cpus: int
     minutes: int
+    checkpoints: str | None = None
     started: float = 0.0
 
     def __call__(self) -> None:
@@ -127,7 +129,8 @@ class Job:
         setups = {base: self.folder.get(base) for base in dict.fromkeys(probe.base for probe in probes)}
         execution = replace(self.execution, cluster=None, workers=self.cpus)
         prepare_process(setups.values(), execution.threads or 1)
-        for news in train(make_executor(setups, execution, len(probes)), probes, lambda: False):
+        executor = make_executor(setups, execution, len(probes), self.checkpoints)
+        for news in train(executor, probes, lambda: False):
             if not isinstance(news, tuple):
                 write(file, news)
 

@@ -162,7 +162,7 @@ def test_a_training_that_never_ends_is_killed(setups: dict[str, Setup], monkeypa
     monkeypatch.setattr(ray_cluster, "OVERTIME_S", 0.0)
     with contextlib.closing(RayExecutor(setups, Execution(probe_timeout=1.0))) as executor:
         failure = fails(executor, Probe("own", 97, 0))
-        assert "must end within --probe-timeout 1 s, which that of n=97, replicate 0, did not" in str(failure.error)
+        assert "must end within --probe-timeout 1 s, got n=97 of replicate 0 after" in str(failure.error)
         until(lambda: not executor._tasks, executor)
         assert executor.room() == 2
 
@@ -222,7 +222,7 @@ def test_a_process_uses_one_cluster(cluster: Any) -> None:
 
 def test_a_worker_of_other_versions_is_refused() -> None:
     with pytest.raises(ClusterError, match=r"must have the same versions of results, torch and numpy, got \(\d+, "):
-        list(run({}, [], Execution(), (1, "0.4", "1.0"), lambda: False))
+        list(run({}, [], Execution(), None, (1, "0.4", "1.0"), lambda: False))
 
 
 def test_memory_that_ran_out_is_named() -> None:
