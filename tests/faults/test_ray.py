@@ -119,6 +119,7 @@ def kill_head(journal: Path, seed: int) -> int:
         arguments = [*command, str(journal.with_suffix(".json")), "--cluster", made.address]
         with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as driver:
             while not last and len(verdicts(journal)) < 10:
+                assert driver.poll() is None
                 time.sleep(0.01)
             if not last:
                 kill(*processes(made.head_node))
