@@ -13,7 +13,7 @@ measure: .venv/.installed
 
 # Two processes of one thread each: on nets as tiny as the tests' a second thread only spins.
 test: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 # Lint, format, types and import contracts: what CI runs before the tests.
 check: .venv/.installed-dev

@@ -116,7 +116,7 @@ def prepare(
     """
     execution = Execution() if execution is None else execution
     measurement = resolve_names(measurement, own_model=model is not None, own_data=dataset is not None)
-    device = pick_device(execution.device)
+    device = pick_device(execution.device, execution.cluster)
     pool = load_data(measurement.task, dataset)
     K = check_classes(len(pool.facts.classes), measurement.task.labels, measurement.task.classes)
     measurement = replace(measurement, search=resolve_sizes(measurement.search, K, pool.facts.rows))

@@ -34,6 +34,10 @@ class TrainingError(EmcError):
     """A training failed for a reason that is no evidence about the procedure, such as an exception in the model."""
 
 
+class ClusterError(EmcError):
+    """A cluster cannot be reached, used, or is gone."""
+
+
 class OutputError(EmcError):
     """A result or picture cannot be read or written."""
 

@@ -16,6 +16,7 @@ from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.data.regimes import INPUTS, LABELS
 from emc.data.split import hold_out
 from emc.errors import DataError, EmcError, SpecError
+from emc.executors.clusters import find_cluster
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
 from emc.optimizers import OPTIMIZERS
@@ -143,17 +144,25 @@ def resolve_sizes(search: Search, num_classes: int, rows: int) -> Search:
     return replace(search, n_start=n_start, n_max=n_max)
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, cluster: str | None = None) -> torch.device:
     """The device to train on; `auto` takes CUDA where there is one.
 
+    Args:
+        name: as asked for.
+        cluster: where to train; None is this machine.
+
     Raises:
-        SpecError: CUDA was asked for and is not there.
+        UnknownNameError, SpecError: there is no such cluster, or CUDA was asked for and is not there.
+        ClusterError: the cluster cannot be reached.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SpecError("--device cuda needs a CUDA device, but PyTorch sees none; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    found = None if cluster is None else find_cluster(cluster)  # a wrong name is told before anything is loaded
+    if name == "cpu":
+        return torch.device(name)
+    there = torch.cuda.is_available() if found is None else found.has_gpus()
+    if name == "cuda" and not there:
+        seen = "PyTorch sees none" if cluster is None else f"the cluster {cluster} has none"
+        raise SpecError(f"--device cuda needs a CUDA device, but {seen}; use --device cpu")
+    return torch.device("cuda" if there else "cpu")
 
 
 def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
@@ -259,8 +268,9 @@ def _try_model(
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            module = make_model().to(device).eval()
-            logits = module(torch.zeros(2, *shape, device=device))
+            here = device if device.type != "cuda" or torch.cuda.is_available() else torch.device("cpu")  # a cluster's
+            module = make_model().to(here).eval()
+            logits = module(torch.zeros(2, *shape, device=here))
             given = tuple(logits.shape)
         except EmcError:
             raise

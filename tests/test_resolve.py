@@ -277,6 +277,13 @@ def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_device("cpu").type == "cpu"
 
 
+def test_a_clusters_device_is_its_own() -> None:
+    assert pick_device("auto", "slurm:gpus=1").type == "cuda"
+    assert pick_device("auto", "slurm").type == "cpu"
+    with pytest.raises(SpecError, match="--device cuda needs a CUDA device, but the cluster slurm has none"):
+        pick_device("cuda", "slurm")
+
+
 def test_resolving_leaves_the_global_generator() -> None:
     torch.manual_seed(4)
     before = torch.get_rng_state()

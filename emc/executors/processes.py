@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
 from emc.errors import TrainingError
-from emc.executors.payload import pack
+from emc.executors.payload import files_in, pack
 from emc.executors.worker import Message, Raised, Save, Saved, work
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
@@ -84,7 +84,7 @@ class ProcessExecutor:
         self._checkpoints, self._timeout_s = checkpoints, timeout_s
         self._folder = tempfile.TemporaryDirectory(prefix="emc-", ignore_cleanup_errors=True)
         try:
-            self._content = pack(setups, self._folder.name)
+            self._content = pack(setups, files_in(self._folder.name))
         except BaseException:
             self._folder.cleanup()
             raise

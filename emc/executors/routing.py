@@ -9,6 +9,7 @@ from pathlib import Path
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.choice import Choice, Place, choose, place, predictions
+from emc.executors.clusters import find_cluster
 from emc.executors.inline import InlineExecutor
 from emc.executors.processes import WAIT_S, ProcessExecutor
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
@@ -33,8 +34,11 @@ def make_executor(
     Raises:
         SpecError: the trainer asked for cannot train a setup, workers were asked for and cannot be handed it, or
             checkpoints were asked for without a folder.
+        ClusterError: the cluster cannot be reached.
     """
     checkpoints = _checkpoints(execution, folder)
+    if execution.cluster is not None:
+        return find_cluster(execution.cluster).executor(setups, execution, checkpoints)
     choices = {base: choose(setup, execution.trainer) for base, setup in setups.items()}
     single = {base: setups[base] for base, choice in choices.items() if choice.trainer == "single"}
     where = place(list(single.values()), execution, searches) if single else Place(0, "")

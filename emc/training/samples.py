@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 #: Replicates whose samples are kept though nothing is trained on them.
 KEPT = 64
 
+#: What a pool makes of its dataset.
+MADE = ("X", "test_X", "_samples", "_recent")
+
 
 class Pool:
     """A dataset as whole tensors on one device, shared by all replicates.
@@ -31,23 +35,32 @@ class Pool:
         dataset: the pool.
         task: its regimes.
         seed: of the measurement.
-        device, dtype: where and how inputs are held.
+        device, dtype: where and how inputs are held, from when they are first used: a cluster's device may be one that
+            this machine does not have.
     """
 
     def __init__(self, dataset: Dataset, task: Task, seed: int, device: torch.device, dtype: torch.dtype) -> None:
         self.dataset, self.task, self.seed = dataset, task, seed
         self.device, self.dtype = device, dtype
         self.natural = INPUTS.get(task.inputs.name).factory is INPUTS.get("natural").factory
-        self.X: Tensor | None = dataset.X.to(device, dtype) if self.natural else None
-        held = dataset.test
-        self.test_X: Tensor | None = held.X.to(device, dtype) if self.natural and held is not None else None
         self._statistics: PoolStatistics | None = None
         self._samples: WeakValueDictionary[int, Samples] = WeakValueDictionary()
         self._recent: deque[Samples] = deque(maxlen=KEPT)
 
+    @cached_property
+    def X(self) -> Tensor | None:  # noqa: N802
+        """Natural inputs, on the device; None where a regime makes them."""
+        return self.dataset.X.to(self.device, self.dtype) if self.natural else None
+
+    @cached_property
+    def test_X(self) -> Tensor | None:  # noqa: N802
+        """Natural inputs of the rows held out, on the device; None where there are none, or a regime makes them."""
+        held = self.dataset.test
+        return held.X.to(self.device, self.dtype) if self.natural and held is not None else None
+
     def __getstate__(self) -> dict[str, Any]:
-        """All but the samples made so far: another process makes its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("_samples", "_recent")}
+        """All but what was made of the dataset so far: another process makes its own."""
+        return {name: value for name, value in vars(self).items() if name not in MADE}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from emc.specs import Probe
 
@@ -24,6 +24,10 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._needed) + len(self._ahead)
+
+    def __iter__(self) -> Iterator[Probe]:
+        """The probes in the order of their turns."""
+        return iter([*self._needed, *self._ahead])
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; one that waits as asked ahead becomes needed if it comes again without."""
