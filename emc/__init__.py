@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
+    from emc.sweeping import SweepResult, sweep
 
 __version__ = "0.1.0"
 
@@ -46,7 +47,9 @@ _HOMES = {
     "Measurement": "emc.specs",
     "Procedure": "emc.specs",
     "Search": "emc.specs",
+    "SweepResult": "emc.sweeping",
     "Task": "emc.specs",
+    "sweep": "emc.sweeping",
 }
 
 __all__ = [
@@ -60,6 +63,7 @@ __all__ = [
     "Prepared",
     "Procedure",
     "Search",
+    "SweepResult",
     "Task",
     "compare",
     "correlate",
@@ -67,6 +71,7 @@ __all__ = [
     "estimate",
     "measure",
     "prepare",
+    "sweep",
 ]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,15 @@ from threadpoolctl import threadpool_limits
 
 import emc
 from emc.engine import Engine, Observer
+from emc.errors import EmcError
 from emc.executors.routing import make_executor
 from emc.journal import Journal
 from emc.results import ProbeResult, RunningProbe, unused
 from emc.search.base import AskTell
 from emc.specs import RESULTS_VERSION, Execution
 from emc.training.setup import Setup
+
+Ended = Callable[[int], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Driven:
     versions: Mapping[str, Any]
     trained: Sequence[ProbeResult] = ()
     unfinished: Sequence[RunningProbe] = ()
+    failures: Mapping[int, EmcError] = field(default_factory=dict)
 
     def after(self, earlier: Driven | None) -> Driven:
         """The same, with what an earlier drive trained."""
@@ -57,6 +61,8 @@ def drive(
     execution: Execution,
     searches: Sequence[tuple[str, AskTell]],
     observer: Observer | None = None,
+    ended: Ended | None = None,
+    lenient: bool = False,
 ) -> Driven:
     """Drive searches to their end; Ctrl-C stops asking, and they then know what was known by then.
 
@@ -79,6 +85,10 @@ def drive(
         with Journal(path) as journal:  # after the executor, which may refuse: then there shall be no journal
             engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
             interrupted = engine.run(searches, observer)
+            for number, (_, search) in enumerate(searches):  # SHIM
+                record = ended(number) if ended is not None and search.status() is not None else None
+                if record is not None and hasattr(journal, "note"):
+                    journal.note(record)
         device = ", ".join({setup.pool.device.type: None for setup in setups.values()})
         facts = {"device": device, "trainer": executor.name}
         return Driven(interrupted, {**versions(), **facts}, engine.trained, engine.unfinished)
