@@ -169,7 +169,8 @@ def _print_plan(sweep: Sweep, cells: Sequence[Cell], execution: Execution, json_
     work = f"{mark}{total['probes']:,} probes and {total['steps']:,} steps"
     time = "time not known" if total["seconds"] is None else f"{mark}{duration_text(total['seconds'])} of training"
     where = f"journal {execution.journal}" if execution.journal else "no journal"
-    click.echo(f"\n{len(plans):,} cells: {states} ({where})\nleft: {work}; {time}, one probe at a time")
+    left = f"{work}; {time}, one probe at a time" if total["probes"] else "nothing"
+    click.echo(f"\n{len(plans):,} cells: {states} ({where})\nleft: {left}")
 
 
 def _plan_row(plan: CellPlan, varying: Sequence[str]) -> list[str]:
