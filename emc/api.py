@@ -12,11 +12,10 @@ import numpy as np
 
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
-from emc.engine import Observer
-from emc.errors import UnknownNameError, did_you_mean
+from emc.engine import Observer, Sought
+from emc.errors import EmcError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
-from emc.executors.choice import choose as choose_trainer
 from emc.registry import PluginSpec
 from emc.resolve import (
     ARRAYS,
@@ -30,9 +29,9 @@ from emc.resolve import (
     shared_key,
     with_procedure,
 )
-from emc.results import EmcResult, cost, measurement_record
+from emc.results import EmcResult, cost, failed_record, measurement_record
 from emc.search.base import AskTell
-from emc.session import Driven, Ended, drive, versions
+from emc.session import Driven, Ended, drive
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.training.setup import Setup
 from emc.tuning import Tuning, choose, tune
@@ -231,11 +230,6 @@ class Prepared:
         measurement, setup = with_procedure(replace(self.measurement, tune=None), self.setup, procedure)
         return replace(self, measurement=measurement, setup=setup, tuning=tuning, untuned=self.fingerprint)
 
-    def _place(self) -> dict[str, str]:
-        """What trains it, and on which kind of device."""
-        trainer = choose_trainer(self.setup, self.execution.trainer).trainer
-        return {"device": self.setup.pool.device.type, "trainer": trainer}
-
     def drive(
         self, searches: Sequence[AskTell], observer: Observer | None = None, ended: Ended | None = None
     ) -> Driven:
@@ -251,7 +245,8 @@ class Prepared:
             if self.tuning is None:
                 raise RuntimeError("a measurement with a tuner is tuned before its searches are driven")
             return replace(drive(setups, self.execution, []), interrupted=True)
-        return drive(setups, self.execution, [(self.base, search) for search in searches], observer, ended)
+        sought = [Sought(self.base, search) for search in searches]
+        return drive(setups, self.execution, sought, observer, ended=ended)
 
     def run(self, observer: Observer | None = None) -> EmcResult:
         """Run the measurement, its tuning first; Ctrl-C returns what is known by then.
@@ -264,11 +259,12 @@ class Prepared:
 
     def _measure(self, observer: Observer | None) -> EmcResult:
         group = Group([self])
-        driven = self.drive([search for _, search in group.searches], observer, group.ended)
-        return replace(group.result(0), versions=driven.versions, unused=driven.unused(group.result(0).probes))
+        driven = self.drive([sought.search for sought in group.searches], observer, group.ended)
+        result = group.result(0, driven.versions)
+        return replace(result, unused=driven.unused(result.probes))
 
-    def conclude(self, estimator: Estimator) -> EmcResult:
-        """What the searches of its estimator know by now."""
+    def conclude(self, estimator: Estimator, versions: Mapping[str, Any]) -> EmcResult:
+        """What the searches of its estimator know by now; `versions` say what that was made with."""
         found = estimator.conclude()
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
         known = uniform and self.measurement.search.goal.kind == "fit"  # else labels are missed
@@ -294,7 +290,7 @@ class Prepared:
             fingerprint=self.fingerprint,
             probes=found.probes,
             cost=cost(found.probes),
-            versions={**versions(), **self._place()},
+            versions=versions,
             detail=found.detail,
             warnings=found.warnings,
             tuning=None if self.tuning is None else self.tuning.to_dict(),
@@ -308,40 +304,41 @@ class Group:
         measurements: tuned where they have a tuner; one that is not, since its tuning was interrupted, has no searches.
 
     Attributes:
-        searches: of all of them, with the base of their probes, for `drive`.
+        searches: of all of them, for `drive`.
         members: the searches of each, as places in `searches`.
         concluded: results of those that have ended, by place among the measurements.
+        failures: why others came to no end, by place.
     """
 
     def __init__(self, measurements: Sequence[Prepared]) -> None:
         self._measurements = measurements
         self._estimators = [make_estimator(prepared.measurement) for prepared in measurements]
-        self.searches: list[tuple[str, AskTell]] = []
+        self.searches: list[Sought] = []
         self.members: list[range] = []
-        self._owners: list[int] = []
         for place, (prepared, estimator) in enumerate(zip(measurements, self._estimators, strict=True)):
             own = [] if prepared.measurement.tune is not None else estimator.searches
             self.members.append(range(len(self.searches), len(self.searches) + len(own)))
-            self.searches += [(prepared.base, search) for search in own]
-            self._owners += [place] * len(own)
+            self.searches += [Sought(prepared.base, search, place) for search in own]
         self._left = [len(members) for members in self.members]
         self.concluded: dict[int, EmcResult] = {}
+        self.failures: dict[int, EmcError] = {}
 
-    def owner(self, search: int) -> int:
-        """The measurement of a search."""
-        return self._owners[search]
-
-    def ended(self, search: int) -> dict[str, Any] | None:
-        """Take note that a search has ended; with the last of a measurement's its record for the journal."""
-        place = self.owner(search)
+    def ended(self, search: int, error: EmcError | None, versions: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Take note that a search has ended (`Ended`); with the last of a measurement's its record for the journal."""
+        place = self.searches[search].cell
+        prepared = self._measurements[place]
         self._left[place] -= 1
+        if place in self.failures:
+            return None
+        if error is not None:
+            self.failures[place] = error
+            return failed_record(prepared.fingerprint, prepared.cell, error)
         if self._left[place] > 0:
             return None
-        prepared = self._measurements[place]
-        result = self.concluded[place] = prepared.conclude(self._estimators[place])
+        result = self.concluded[place] = prepared.conclude(self._estimators[place], versions)
         return measurement_record(result, prepared.cell, prepared.untuned)
 
-    def result(self, place: int) -> EmcResult:
+    def result(self, place: int, versions: Mapping[str, Any]) -> EmcResult:
         """The result of a measurement, or what is known of it by now."""
         found = self.concluded.get(place)
-        return self._measurements[place].conclude(self._estimators[place]) if found is None else found
+        return self._measurements[place].conclude(self._estimators[place], versions) if found is None else found

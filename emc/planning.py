@@ -85,7 +85,7 @@ def plan_cells(
     found: list[_Known] = []
     path = execution.journal
     there = path is not None and Path(path).exists() and not execution.fresh
-    with Journal(path if there else None) as journal:
+    with Journal(path if there else None, read_only=True) as journal:
         for cell in cells:
             if cell.number in bench.failures:
                 found.append(_Known(CellPlan(cell, "failed", note=_sentence(bench.failures[cell.number]))))
@@ -203,9 +203,7 @@ def totals(plans: Sequence[CellPlan]) -> Mapping[str, Any]:
     states = Counter(plan.state for plan in plans)
     return {
         "cells": len(plans),
-        "states": {
-            state: sum(plan.state == state for plan in plans) for state in dict.fromkeys(p.state for p in plans)
-        },
+        "states": dict(states),
         "probes": sum(plan.left_probes for plan in plans),
         "steps": sum(plan.left_steps for plan in plans),
         "seconds": None if None in seconds else sum(each for each in seconds if each is not None),

@@ -12,9 +12,8 @@ from typing import Any
 
 from emc.api import Group, Prepared, prepare
 from emc.errors import EmcError, SpecError
-from emc.journal import Journal
 from emc.resolve import Stock
-from emc.results import EmcResult, Progress, Status, Tabular, cost, cost_text, failed_record, unused_text
+from emc.results import EmcResult, Progress, Status, Tabular, cost, cost_text, unused_text
 from emc.session import Driven, drive
 from emc.specs import Execution
 from emc.sweeps import Cell, Sweep, read_sweep
@@ -290,17 +289,13 @@ def run_cells(
     watch = _Watch(cells, observer)
     bench = prepare_cells(cells, execution, watch.prepared)
     interrupted = _tune(bench, watch)
-    numbers = list(bench.prepared)
     group = Group(list(bench.prepared.values()))
     watch.measure(bench, group)
     if interrupted:
         driven = Driven(True, {})
     else:
         setups = {prepared.base: prepared.setup for prepared in bench.prepared.values()}
-        driven = drive(setups, execution, group.searches, watch.observer, watch.ended, lenient=True)
-    for search, error in driven.failures.items():
-        bench.failures.setdefault(numbers[group.owner(search)], error)
-    _note_failures(bench, execution)
+        driven = drive(setups, execution, group.searches, watch.observer, ended=watch.ended, lenient=True)
     return _conclude(sweep, cells, bench, group, driven, time.perf_counter() - started)
 
 
@@ -320,25 +315,16 @@ def _tune(bench: Bench, watch: _Watch) -> bool:
     return False
 
 
-def _note_failures(bench: Bench, execution: Execution) -> None:
-    """Journal why measurements failed; a cell that could not even be prepared is none."""
-    failed = {number: error for number, error in bench.failures.items() if number in bench.prepared}
-    if not failed or execution.journal is None:
-        return
-    with Journal(execution.journal) as journal:
-        for number, error in failed.items():
-            prepared = bench.prepared[number]
-            journal.note(failed_record(prepared.fingerprint, prepared.cell, error))
-
-
 def _conclude(
     sweep: Sweep, cells: Sequence[Cell], bench: Bench, group: Group, driven: Driven, seconds: float
 ) -> SweepResult:
     results: dict[int, EmcResult] = {}
     unfinished: dict[int, EmcResult] = {}
     for place, number in enumerate(bench.prepared):
-        if number not in bench.failures:
-            (results if place in group.concluded else unfinished)[number] = group.result(place)
+        if place in group.failures:
+            bench.failures[number] = group.failures[place]
+        else:
+            (results if place in group.concluded else unfinished)[number] = group.result(place, driven.versions)
     used = [probe for result in (*results.values(), *unfinished.values()) for probe in result.probes]
     for number, first in bench.same.items():
         for found in (results, unfinished, bench.failures):
@@ -408,11 +394,13 @@ class _Watch:
         for place, prepared in enumerate(bench.prepared.values()):
             self._by_base.setdefault(prepared.base, []).append(place)
 
-    def ended(self, search: int) -> dict[str, Any] | None:
+    def ended(self, search: int, error: EmcError | None, versions: Mapping[str, Any]) -> dict[str, Any] | None:
         """A search has ended; the record of its cell if that was the last one."""
-        record = self._group.ended(search)
-        place = self._group.owner(search)
-        if record is not None:
+        record = self._group.ended(search, error, versions)
+        place = self._group.searches[search].cell
+        if place in self._group.failures:
+            self._ended[place] = CellState.FAILED
+        elif place in self._group.concluded:
             censored = self._group.concluded[place].censored
             self._ended[place] = CellState.CENSORED if censored else CellState.DONE
         return record
@@ -443,7 +431,7 @@ class _Watch:
         found = dict.fromkeys(CellState, 0)
         for state in self._ended.values():
             found[state] += 1
-        found[CellState.FAILED] = self._failed
+        found[CellState.FAILED] += self._failed
         found[CellState.RUNNING] = len(self._started - self._ended.keys())
         found[CellState.WAITING] = len(self._cells) - self._same - sum(found.values())
         return found
