@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emc.curves import curve
     from emc.estimate_record import Estimate
     from emc.extrapolation import estimate
+    from emc.frames import load
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
@@ -43,6 +44,7 @@ _HOMES = {
     "correlate": "emc.stats.correlate",
     "Correlation": "emc.stats.correlate",
     "EmcResult": "emc.results",
+    "load": "emc.frames",
     "Execution": "emc.specs",
     "Measurement": "emc.specs",
     "Procedure": "emc.specs",
@@ -69,6 +71,7 @@ __all__ = [
     "correlate",
     "curve",
     "estimate",
+    "load",
     "measure",
     "prepare",
     "sweep",

@@ -396,7 +396,7 @@ def measurement_record(result: EmcResult, cell: Mapping[str, Any], untuned: str 
     """
     record = {"kind": MEASUREMENT_KIND, **result.to_dict(), "cell": dict(cell), "untuned": untuned}
     del record["unused"]  # of the run, not of the measurement
-    return record | {"probes": [probe.key for probe in result.probes]}
+    return record | {"probes": [probe.key for probe in result.probes], "evidence": result.deciding_evidence}
 
 
 def failed_record(fingerprint: str, cell: Mapping[str, Any], error: EmcError) -> dict[str, Any]:
