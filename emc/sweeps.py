@@ -220,7 +220,11 @@ def _read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise SpecError(f'a sweep file must be readable, got "{path}" ({reason}); name a file') from None
     except (ValueError, RecursionError) as error:  # broken or bottomless TOML, or bytes that are no text
         reason = cut(str(error)[:1].lower() + str(error)[1:], 160)
-        hint = ', an option beside its plug-in is quoted, "model.width"' if "overwrite" in reason else ""
+        hint = (
+            ', an option beside its plug-in is quoted, "model.width"'
+            if "overwrite" in reason or "namespace" in reason
+            else ""
+        )
         raise SpecError(f'a sweep file must be valid TOML, got "{path}" ({reason}); mend that line{hint}') from None
 
 
