@@ -107,7 +107,7 @@ class Journal:
 
         Args:
             record: JSON values with `kind`: "measurement" or "failed" with `fingerprint`, "base" with `base`. The
-                latest one of an identity counts; a base is written once a file.
+                latest one of an identity counts; a base is written once a file, and no record anew that is the latest.
 
         Raises:
             ValueError: it has no such kind.
@@ -120,11 +120,9 @@ class Journal:
         if self._file is None or base in self._file.bases:
             return
         with self._writing(self._file) as file:
-            if base in file.bases:  # another process has described it by now
+            if base in file.bases or file.holds(line):  # another process may have written it by now
                 return
             file.append([line], grow=True)
-            if base is not None:
-                file.bases.add(base)
 
     def refresh(self) -> list[ProbeResult]:
         """The verdicts that other processes appended since this was last asked, or since the file was opened.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ class SharedFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         self.synced, self._next_sync = True, 0.0
         self.index, self.bases = Index(), set[str]()
+        self._latest: dict[bytes, int] = {}  # hashes of the latest records of measurements
         self._end = 0  # of the lines that are learned
         self._unseen: list[tuple[int, int]] = []  # parts that others wrote and `news` has not given
         self._kept: list[ProbeResult] = []  # the same of a file that is no more
@@ -102,7 +104,14 @@ class SharedFile:
         for number, line in enumerate(lines):
             if keys:
                 self.index.put(keys[number], self._end)
+            else:
+                self._learn_line(line.rstrip(b"\n"), self._end)
             self._end += len(line)
+
+    def holds(self, line: bytes) -> bool:
+        """Whether a record, with its line break, is the latest one of its identity already."""
+        raw = line.rstrip(b"\n")
+        return self._latest.get(_identity_of(raw)) == hash(raw)
 
     def sync(self) -> None:
         """Let all that is written survive the machine."""
@@ -165,6 +174,7 @@ class SharedFile:
         found = os.fstat(descriptor)
         self._identity = found.st_dev, found.st_ino
         self.index, self.bases, self._end = Index(), set(), 0
+        self._latest.clear()
         self._unseen, self._kept = [], []
         self.look()
 
@@ -217,6 +227,7 @@ class SharedFile:
     def _learn_line(self, raw: bytes, place: int) -> bool:
         """Take in a line that is no verdict at sight; whether it is whole."""
         if kind_at_sight(raw) in ("measurement", "failed"):
+            self._latest[_identity_of(raw)] = hash(raw)
             return True
         try:
             record = decode(raw, self.path)
@@ -245,6 +256,12 @@ class SharedFile:
         except DamagedLineError:
             warn_damaged(self.path, 1, stacklevel=2)
             return None
+
+
+def _identity_of(raw: bytes) -> bytes:
+    """What identifies a record of a measurement: no text in it can hold these bytes, for its quotes are escaped."""
+    found = re.search(rb'"fingerprint":"([^"]*)"', raw)
+    return found[1] if found else b""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
