@@ -68,7 +68,7 @@ def _bash(line: str, wordbreaks: str = " \t\n\"'><=;|&(:") -> list[str]:
 @pytest.mark.parametrize(
     ("line", "answers"),
     [
-        ("emc ", ["measure", "curve", "estimate", "list", "show", "compare", "completion"]),
+        ("emc ", ["measure", "curve", "estimate", "sweep", "results", "list", "show", "compare", "completion"]),
         ("emc me", ["measure"]),
         ("emc list o", ["optimizers"]),
         ("emc completion z", ["zsh"]),
