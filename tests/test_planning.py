@@ -57,6 +57,15 @@ def test_a_cell_in_part_is_reckoned_from_its_own_brackets(tmp_path: Path) -> Non
     assert plan.left_s > 0
 
 
+def test_a_tuned_cell_is_known_to_be_done_by_its_record(tmp_path: Path) -> None:
+    base = BASE | {"replicates": 1, "tune": "halving:rates=2,replicates=1,widen=0,rungs=1"}
+    content, journal = {"base": base, "grid": {"seed": [0, 1]}}, tmp_path / "j.jsonl"
+    result = sweep(content, journal=journal, cells=[1])
+    done, new = plans(content, journal)
+    assert (done.state, done.probes, done.left_probes) == ("done", len(result.results[1].probes), 0)
+    assert (new.state, "tuned first" in new.note) == ("new", True)
+
+
 def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     plans({"base": BASE, "grid": {"seed": [0]}}, tmp_path / "j.jsonl")
     assert not list(tmp_path.iterdir())

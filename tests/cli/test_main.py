@@ -112,7 +112,8 @@ def test_every_command_is_listed_with_its_own_name() -> None:
         (["mesure"], 'emc has no command "mesure"; did you mean "measure"?'),
         (
             ["zzz"],
-            'emc has no command "zzz"; known are compare, completion, curve, estimate, list, measure, results, show, sweep',
+            'emc has no command "zzz"; known are compare, completion, curve, estimate, list, measure, results, show, '
+            "sweep",
         ),
         (["--colour"], 'emc has no option "--colour"; see emc --help'),
         (["measure", "--modle", "mlp"], 'emc measure has no option "--modle"; did you mean "--model"?'),
