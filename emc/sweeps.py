@@ -350,7 +350,9 @@ def _execution(table: Mapping[str, Any]) -> dict[str, Any]:
                 raise SpecError(f"{quoted(name)} says what is measured, got it in [execution]; move it to [base]")
             remedy = did_you_mean(cut(str(name)), Execution.__dataclass_fields__)
             raise UnknownNameError(f"there is no setting {quoted(name)} (in [execution]); {remedy}")
-        found[name] = check_scalar(value, f"[execution] {name}")
+        value = check_scalar(value, f"[execution] {name}")
+        optional = str(Execution.__dataclass_fields__[name].type).endswith("| None")
+        found[name] = None if optional and str(value).lower() == "none" else value
         try:
             Execution.from_dict({name: found[name]})
         except EmcError as error:

@@ -83,6 +83,12 @@ def test_an_option_needs_no_quotes_and_one_zip_no_double_brackets() -> None:
     ]
 
 
+def test_the_text_none_leaves_a_setting_out() -> None:
+    sweep = read_sweep({"grid": {"n_max": [9, "none"]}, "execution": {"journal": "none"}})
+    assert [cell.settings["n_max"] for cell in sweep] == [9, None]
+    assert sweep.execution == {"journal": None}
+
+
 def test_an_axis_of_one_value_does_not_vary() -> None:
     assert read_sweep({"grid": {"seed": [3], "escape": [True, False]}}).varying == ("escape",)
 
