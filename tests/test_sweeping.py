@@ -15,7 +15,8 @@ from emc.journal import read
 from emc.resolve import Stock
 from emc.results import Evidence, ProbeFailure, ProbeResult, RunningProbe, Status, Verdict
 from emc.specs import Execution, Measurement, Probe
-from emc.sweeping import CellState, SweepProgress, prepare_cells, sweep
+from emc.sweep_progress import CellState
+from emc.sweeping import prepare_cells, sweep
 from emc.sweeps import read_sweep
 
 #: A training of a moment.
@@ -233,20 +234,6 @@ def test_a_dataset_that_is_missing_is_looked_for_once(monkeypatch: pytest.Monkey
         with pytest.raises(emc.errors.DataError, match="not there"):
             prepare(Measurement(seed=seed), stock=stock)
     assert len(asked) == 1
-
-
-def test_progress_counts_cells_and_shows_those_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emc.sweeping.REPORT_EVERY_S", 0.0)
-    monkeypatch.setattr("emc.sweeping.REPORT_SHARE", 1e9)
-    seen: list[SweepProgress] = []
-    result = sweep({"base": TINY, "grid": {"seed": [0, 1], "n_start": [4, 9000]}}, observer=seen.append)
-    assert all(sum(progress.counts.values()) == 4 for progress in seen)
-    assert seen[0].what.startswith("preparing, 1 of 4")
-    assert seen[-1].counts == result.counts()
-    assert seen[-1].counts[CellState.FAILED] == 2
-    running = [cell for progress in seen for cell in progress.shown if cell.state is CellState.RUNNING]
-    assert {cell.cell.number for cell in running} <= {1, 3}
-    assert all(len(cell.brackets) == 2 for cell in running)
 
 
 def test_the_record_is_json_and_the_totals_are_said() -> None:

@@ -15,7 +15,8 @@ from emc.cli.live import brackets_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from emc.sweeping import Bench, CellProgress, SweepProgress
+    from emc.sweep_progress import CellProgress, SweepProgress
+    from emc.sweeping import Bench
 
     SweepObserver = Callable[[SweepProgress], None]
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from emc.cli.sweep_live import SweepLines, SweepView, duration_text, throughput_text, watching_sweep
 from emc.results import Progress, RunningProbe, Status
-from emc.sweeping import CellProgress, CellState, SweepProgress
+from emc.sweep_progress import CellProgress, CellState, SweepProgress
 from emc.sweeps import Cell
 
 ENGINE = Progress(((4, None, None),), (RunningProbe(8, 0, 0, 5, 10, 100, base="b"),), 20, 5000, 10.0)
