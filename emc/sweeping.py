@@ -205,8 +205,13 @@ def prepare_cells(cells: Sequence[Cell], execution: Execution, told: Callable[[B
         told: called after each cell.
 
     Raises:
-        EmcError: no cell at all can be prepared.
+        EmcError: no cell at all can be prepared, or some would train with TF32 and others without, which PyTorch knows
+            for the whole process only.
     """
+    if len({bool(cell.settings.get("tf32")) for cell in cells}) > 1:
+        raise SpecError(
+            "all cells of a run train with TF32 or all without, got both; make two sweeps of it, or --cells"
+        )
     bench, stock = Bench(), Stock()
     first: dict[str, int] = {}
     for cell in cells:

@@ -191,6 +191,13 @@ def test_a_tuned_cell_is_tuned_first_and_remembers_what_was_asked(tmp_path: Path
     assert record["untuned"] == prepare(measurement).fingerprint
 
 
+def test_tf32_is_for_all_cells_or_none() -> None:
+    content = {"base": TINY, "grid": {"tf32": [True, False]}}
+    with pytest.raises(SpecError, match="TF32 or all without, got both"):
+        sweep(content)
+    assert list(sweep(content, cells=[2]).results) == [2]
+
+
 def test_some_cells_only_by_number() -> None:
     content = {"base": TINY, "grid": {"seed": [0, 1, 2]}}
     assert list(sweep(content, cells=[3, 1]).results) == [1, 3]
