@@ -210,7 +210,7 @@ def prepare_cells(cells: Sequence[Cell], execution: Execution, told: Callable[[B
     """
     if len({bool(cell.settings.get("tf32")) for cell in cells}) > 1:
         raise SpecError(
-            "all cells of a run train with TF32 or all without, got both; make two sweeps of it, or --cells"
+            "all cells of a run train with TF32 or all without, got both; make two sweeps"
         )
     bench, stock = Bench(), Stock()
     first: dict[str, int] = {}
