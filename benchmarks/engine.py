@@ -79,6 +79,9 @@ class LookUp:
         self.trained += len(held)
         return [look_up(probe) for probe in held]
 
+    def save(self) -> None:
+        """Nothing is worth saving."""
+
     def close(self) -> None:
         """Let go of all."""
         self._held = {}

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from typing import Any
@@ -40,6 +40,9 @@ LOOK_EVERY_S = 0.5
 
 #: Of the time, reports that take longer than some seconds, as those on thousands of searches do, take this share.
 REPORT_SHARE, QUICK_REPORT_S = 0.05, 0.001
+
+#: Trainings under way that whoever watches the journal is told of, at most.
+MOST_SHOWN = 64
 
 #: Seconds to sleep where everything waited for is trained by other processes.
 IDLE_S = 0.05
@@ -181,7 +184,8 @@ class Engine:
         self._trained_now: set[str] = set()
         self._steps = 0
         self._news = False
-        self._reported = self._looked = self._report_took = 0.0
+        self._reported = self._looked = self._told = self._report_took = 0.0
+        self._unsettled: list[str] = []
         self.trained: list[Trained] = []
         self.unfinished: list[RunningProbe] = []
         self.failures: dict[int, EmcError] = {}
@@ -193,6 +197,7 @@ class Engine:
         *,
         ended: Ended | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        settled: Callable[[str], None] | None = None,
     ) -> bool:
         """Drive every search to its end.
 
@@ -201,6 +206,7 @@ class Engine:
             observer: told how it goes, a few times a second.
             ended: told of each search that ended, once its verdicts are synced.
             stopping: whether to stop; asked between two calls of the executor.
+            settled: told of each verdict that came, by its key, once it is synced.
 
         Returns:
             Whether it was stopped before, or by Ctrl-C; the searches then know what was known by then.
@@ -222,14 +228,18 @@ class Engine:
                 self._look_around()
                 self._tell_ends(ended)
                 self._report(observer, started)
+                self._settle_verdicts(settled)
             self._journal.sync()
             self._tell_ends(ended)
             self._report(observer, started)
+            if stopped:
+                self._executor.save()
         except KeyboardInterrupt:
             stopped = True
         if stopped:
             self._break_off(self._executor.running())
-            self._journal.sync()
+        self._journal.sync()
+        self._settle_verdicts(settled)
         return stopped
 
     def _go_on(self, lines: Iterable[_Line]) -> None:
@@ -446,6 +456,7 @@ class Engine:
         for result in results:
             self._journal.release(result.key)
             self.trained.append(Trained.of(result))
+            self._unsettled.append(result.key)
             if self._fresh:
                 self._trained_now.add(result.key)
             self._steps += result.steps
@@ -509,14 +520,25 @@ class Engine:
 
     def _tell_ends(self, ended: Ended | None) -> None:
         """Tell of the searches that ended, once all their verdicts are synced."""
-        if not self._over:
+        soon = self._journal.synced or time.perf_counter() - self._told >= REPORT_EVERY_S or not self._out
+        if not (self._over and soon):
             return
         self._journal.sync()
+        self._told = time.perf_counter()
         while self._over:
             line = self._over.popleft()
             record = None if ended is None else ended(line.number, line.error)
             if record is not None:
                 self._journal.note(record)
+
+    def _settle_verdicts(self, settled: Callable[[str], None] | None) -> None:
+        """Say which verdicts survive the machine by now."""
+        if not self._journal.synced:
+            return
+        if settled is not None:
+            for key in self._unsettled:
+                settled(key)
+        self._unsettled.clear()
 
     def _report(self, observer: Observer | None, started: float) -> None:
         """Report verdicts once they are synced; without any, a few times a second."""
@@ -540,8 +562,8 @@ class Engine:
         """What this process does, for whoever watches the journal."""
         ended = sum(all(line.ended for line in lines) for lines in self._cells.values())
         cells = {"ended": ended, "going on": len(self._cells) - ended}
-        counts = {"probes": len(self._seen), "steps": steps, "seconds": seconds}
-        return {"cells": cells, **counts, "running": [asdict(probe) for probe in running]}
+        counts = {"probes": len(self._seen), "steps": steps, "seconds": seconds, "trainings": len(running)}
+        return {"cells": cells, **counts, "running": [dict(vars(probe)) for probe in running[:MOST_SHOWN]]}
 
 
 def _in_order(lines: Iterable[_Line]) -> list[_Line]:

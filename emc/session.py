@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ import emc
 from emc.engine import Engine, Observer, Sought
 from emc.errors import EmcError
 from emc.executors.routing import make_executor
-from emc.journal import Journal
+from emc.journal import Journal, side_folder
 from emc.results import ProbeResult, RunningProbe, Trained, unused
 from emc.specs import RESULTS_VERSION, Execution
 from emc.stopping import stoppable
+from emc.training.checkpoints import discard
 from emc.training.setup import Setup
 
 #: Told of a search that ended: its number, what went wrong with it or None, and the versions at hand.
@@ -85,11 +87,13 @@ def drive(
     if path is not None and not all(setup.identified for setup in setups.values()):
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
+    folder = None if path is None else side_folder(path) / "checkpoints"
+    settled = partial(discard, folder) if folder is not None and execution.checkpoint_every is not None else None
     asked = max(1, sum(len(sought.search.ask(1)) for sought in searches))
     with (
         stoppable() as stopping,
         _threads(execution.threads or 1),
-        closing(make_executor(setups, execution, asked)) as executor,
+        closing(make_executor(setups, execution, asked, folder)) as executor,
     ):
         device = ", ".join({setup.pool.device.type: None for setup in setups.values()})
         facts = {**versions(), "device": device, "trainer": executor.name}
@@ -100,7 +104,7 @@ def drive(
             for base, setup in setups.items():
                 journal.note(_description(base, setup))
             told = None if ended is None else lambda number, error: ended(number, error, facts)
-            interrupted = engine.run(searches, observer, ended=told, stopping=stopping)
+            interrupted = engine.run(searches, observer, ended=told, stopping=stopping, settled=settled)
         return Driven(interrupted, facts, engine.trained, engine.unfinished, engine.failures)
 
 

@@ -209,9 +209,7 @@ def prepare_cells(cells: Sequence[Cell], execution: Execution, told: Callable[[B
             for the whole process only.
     """
     if len({bool(cell.settings.get("tf32")) for cell in cells}) > 1:
-        raise SpecError(
-            "all cells of a run train with TF32 or all without, got both; make two sweeps"
-        )
+        raise SpecError("all cells of a run train with TF32 or all without, got both; make two sweeps")
     bench, stock = Bench(), Stock()
     first: dict[str, int] = {}
     for cell in cells:

@@ -203,6 +203,9 @@ class OracleExecutor:
     def wants(self) -> int:
         return max(0, self._wanted - len(self.waiting))
 
+    def save(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 

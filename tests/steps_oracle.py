@@ -45,6 +45,9 @@ class StepsOracle:
     def wants(self) -> int:
         return 1000
 
+    def save(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

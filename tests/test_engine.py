@@ -230,14 +230,14 @@ def test_an_interruption_by_the_observer_is_one_too() -> None:
 # Lives of one measurement over one journal. The first ones end by SIGKILL at a chosen moment, in the midst of a line
 # too; later ones also whenever the parent strikes.
 LIVES = """
-import json, os, random, signal, sys, time
+import json, os, random, signal, stat, sys, time
 sys.path.insert(0, sys.argv[1])
 from oracles import Noisy, OracleExecutor, run_engine
 from emc.journal import Journal, shared_file
 from emc.specs import Search
 
 os.chdir(sys.argv[2])
-whole_write, whole_sync = shared_file._write_all, os.fsync
+whole_write, whole_sync = os.write, os.fsync
 
 class Mortal(OracleExecutor):
     def advance(self):
@@ -254,8 +254,9 @@ def moment(name, last_words=lambda: None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def write(descriptor, data):
-    moment("write", lambda: os.write(descriptor, data[: rng.randrange(len(data) + 1)]))
-    whole_write(descriptor, data)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        moment("write", lambda: whole_write(descriptor, data[: rng.randrange(len(data) + 1)]))
+    return whole_write(descriptor, data)
 
 def sync(descriptor):
     moment("before sync")
@@ -263,7 +264,7 @@ def sync(descriptor):
     moment("after sync")
 
 def measure():
-    shared_file._write_all, os.fsync = write, sync
+    os.write, os.fsync = write, sync
     shared_file.SYNC_SHARE = 1 if life < 8 else rng.choice([1, 0.02])
     with Journal("journal.jsonl") as journal:
         executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6), slots=24)

@@ -75,7 +75,7 @@ def test_a_real_process_stops_and_the_first_time_shows_what_it_knows_and_how_to_
         process.send_signal(number)
         time.sleep(0.02)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode in (130, -signal.SIGINT if len(signals) > 1 else 130)
     assert "Traceback" not in err
     assert f"stopping ({signals[0].name})" in err
     assert list(read(journal, "probe"))

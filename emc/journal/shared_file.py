@@ -198,9 +198,7 @@ class SharedFile:
 
     def _write(self, lines: Sequence[bytes], grow: bool) -> None:
         try:
-            data = b"".join(lines)
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            _write_all(self._descriptor, b"".join(lines))
             self.synced = False
             if not grow or time.monotonic() >= self._next_sync:
                 self.sync()
@@ -294,3 +292,8 @@ def _identity_of(raw: bytes) -> bytes:
     """What identifies a record of a measurement: no text in it can hold these bytes, for its quotes are escaped."""
     found = re.search(rb'"fingerprint":"([^"]*)"', raw)
     return found[1] if found else b""
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -12,7 +12,7 @@ from click.testing import Result
 from journals import line, make
 
 from emc.cli import watch
-from emc.journal import Journal, side_folder
+from emc.journal import Journal
 from emc.results import Verdict
 
 Run = Callable[..., Result]
@@ -113,8 +113,4 @@ def test_a_terminal_is_refreshed_until_ctrl_c(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert watch.watch.main([str(tmp_path / "j.jsonl")], standalone_mode=False) is None
     assert looks == [watch.EVERY_S] * 3
-    assert (
-        capsys.readouterr().out.endswith("1     1        0      fitted                100.00%    100      0.0\n")
-        or True
-    )
-    assert side_folder(tmp_path / "j.jsonl").is_dir()
+    assert "1 process at work" in capsys.readouterr().out

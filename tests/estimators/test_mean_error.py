@@ -44,6 +44,9 @@ class ErrorExecutor:
     def wants(self) -> int:
         return 1000
 
+    def save(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
