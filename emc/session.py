@@ -26,6 +26,9 @@ from emc.stopping import stoppable
 from emc.training.checkpoints import discard
 from emc.training.setup import Setup
 
+#: Told of a search that ended: its number, what went wrong with it or None, and the versions at hand.
+Ended = Callable[[int, EmcError | None, Mapping[str, Any]], Mapping[str, Any] | None]
+
 
 @dataclass(frozen=True)
 class Driven:
@@ -63,7 +66,7 @@ def drive(
     searches: Sequence[Sought],
     observer: Observer | None = None,
     *,
-    ended: Callable[[int, EmcError | None, Mapping[str, Any]], Mapping[str, Any] | None] | None = None,
+    ended: Ended | None = None,
     lenient: bool = False,
 ) -> Driven:
     """Drive searches to their end; Ctrl-C or SIGTERM stops asking, and they then know what was known by then.
@@ -73,8 +76,7 @@ def drive(
         execution: where and how.
         searches: each with the base of its probes; the first ones are driven first.
         observer: told how it goes, a few times a second.
-        ended: told of each search that ended, by its number, what went wrong with it or None, and the versions at hand,
-            once all its verdicts are synced; a record it returns is journaled.
+        ended: told of each search that ended, once all its verdicts are synced; a record it returns is journaled.
         lenient: whether a training that comes to no verdict ends its own measurement (`Sought.cell`) alone.
 
     Raises:

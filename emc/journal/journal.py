@@ -112,7 +112,7 @@ class Journal:
 
         Args:
             record: JSON values with `kind`: "measurement" or "failed" with `fingerprint`, "base" with `base`. The
-                latest one of an identity counts; a base is written once a file.
+                latest one of an identity counts; a base is written once a file, and no record anew that is the latest.
 
         Raises:
             ValueError: it has no such kind.
@@ -125,10 +125,8 @@ class Journal:
             return
         self._require_writable()
         with self._telling("be written"):
-            if record["kind"] != "base":
-                self._file.append([line], grow=True)
-            elif record["base"] not in self._file.bases:
-                self._file.describe(record["base"], line)
+            if record["kind"] != "base" or record["base"] not in self._file.bases:
+                self._file.note(line)
 
     def refresh(self) -> list[ProbeResult]:
         """The verdicts that other processes appended since this was last asked, or since the file was opened.

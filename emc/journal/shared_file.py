@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ class SharedFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         self.synced, self._next_sync = True, 0.0
         self.index, self.bases = Index(), set[str]()
+        self._latest: dict[bytes, int] = {}  # hashes of the latest records of measurements
         self._end = 0  # of the lines that are learned
         self._unseen: list[tuple[int, int]] = []  # parts that others wrote and `news` has not given
         self._kept: list[ProbeResult] = []  # the same of a file that is no more
@@ -100,16 +102,26 @@ class SharedFile:
         finally:
             self._unlock()
 
-    def describe(self, base: str, line: bytes) -> None:
-        """Write what a base stands for, unless that is in the file; synced later."""
+    def note(self, line: bytes) -> None:
+        """Write a record, unless it is the latest of its identity already; synced later.
+
+        What a base stands for never changes, so that the first record of it is the latest.
+        """
+        raw = line.rstrip(b"\n")
         self._lock_whole()
         try:
-            if base not in self.bases:
+            if not self._holds(raw):
                 self._write([line], grow=True)
+                self._learn_line(raw, self._end)
                 self._end += len(line)
-                self.bases.add(base)
         finally:
             self._unlock()
+
+    def _holds(self, raw: bytes) -> bool:
+        record = decode(raw, self.path)
+        if record["kind"] == "base":
+            return record["base"] in self.bases
+        return self._latest.get(_identity_of(raw)) == hash(raw)
 
     def sync(self) -> None:
         """Let all that is written survive the machine."""
@@ -160,6 +172,7 @@ class SharedFile:
         found = os.fstat(descriptor)
         self._identity = found.st_dev, found.st_ino
         self.index, self.bases, self._end = Index(), set(), 0
+        self._latest.clear()
         self._unseen, self._kept = [], []
         self._catch_up()
 
@@ -244,6 +257,7 @@ class SharedFile:
     def _learn_line(self, raw: bytes, place: int) -> bool:
         """Take in a line that is no verdict at sight; whether it is whole."""
         if kind_at_sight(raw) in ("measurement", "failed"):
+            self._latest[_identity_of(raw)] = hash(raw)
             return True
         try:
             record = decode(raw, self.path)
@@ -272,6 +286,12 @@ class SharedFile:
         except DamagedLineError:
             warn_damaged(self.path, 1, stacklevel=2)
             return None
+
+
+def _identity_of(raw: bytes) -> bytes:
+    """What identifies a record of a measurement: no text in it can hold these bytes, for its quotes are escaped."""
+    found = re.search(rb'"fingerprint":"([^"]*)"', raw)
+    return found[1] if found else b""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

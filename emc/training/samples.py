@@ -37,24 +37,39 @@ class Pool:
         seed: of the measurement.
         device, dtype: where and how inputs are held, from when they are first used: a cluster's device may be one that
             this machine does not have.
+        like: a pool of the same dataset, device and dtype, whose inputs are shared where they can be; both together
+            then keep `KEPT` replicates.
     """
 
-    def __init__(self, dataset: Dataset, task: Task, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        task: Task,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        like: Pool | None = None,
+    ) -> None:
         self.dataset, self.task, self.seed = dataset, task, seed
         self.device, self.dtype = device, dtype
         self.natural = INPUTS.get(task.inputs.name).factory is INPUTS.get("natural").factory
-        self._statistics: PoolStatistics | None = None
+        self._like = like if like is not None and like.natural else None
+        self._statistics: list[PoolStatistics] = [] if like is None else like._statistics
         self._samples: WeakValueDictionary[int, Samples] = WeakValueDictionary()
-        self._recent: deque[Samples] = deque(maxlen=KEPT)
+        self._recent: deque[Samples] = deque(maxlen=KEPT) if like is None else like._recent
 
     @cached_property
     def X(self) -> Tensor | None:  # noqa: N802
         """Natural inputs, on the device; None where a regime makes them."""
+        if self.natural and self._like is not None:
+            return self._like.X
         return self.dataset.X.to(self.device, self.dtype) if self.natural else None
 
     @cached_property
     def test_X(self) -> Tensor | None:  # noqa: N802
         """Natural inputs of the rows held out, on the device; None where there are none, or a regime makes them."""
+        if self.natural and self._like is not None:
+            return self._like.test_X
         held = self.dataset.test
         return held.X.to(self.device, self.dtype) if self.natural and held is not None else None
 
@@ -69,9 +84,9 @@ class Pool:
     @property
     def statistics(self) -> PoolStatistics:
         """Mean and spread of the natural inputs, computed once."""
-        if self._statistics is None:
-            self._statistics = PoolStatistics(self.dataset.X.numpy())
-        return self._statistics
+        if not self._statistics:
+            self._statistics.append(PoolStatistics(self.dataset.X.numpy()))
+        return self._statistics[0]
 
     def samples(self, replicate: int) -> Samples:
         """The replicate's samples, made anew once nobody holds them and `KEPT` others came after."""
