@@ -69,6 +69,10 @@ class LookUp:
         """Slots left."""
         return max(0, self._slots - len(self._held))
 
+    def wants(self) -> int:
+        """Slots left, whatever for."""
+        return self.room()
+
     def advance(self) -> list[ProbeResult]:
         """The verdicts of all it holds."""
         held, self._held = self._held, {}

@@ -17,6 +17,27 @@ from emc.stats.fitted import FittedCurve
 MakeResult = Callable[..., EmcResult]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often each fault is injected."""
+    parser.addoption("--trials", help="a number for each fault, or full; default: a few (tests/faults)")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table of `make faults`: trials and losses of each fault."""
+    if config.getoption("--trials") is None:
+        return
+    rows = [
+        (*facts, report.outcome, report.duration)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, facts in report.user_properties
+        if name == "fault" and report.when == "call"
+    ]
+    terminalreporter.write_line("| fault | trials | losses | outcome | seconds |\n|---|---|---|---|---|")
+    for fault, trials, losses, outcome, seconds in rows:
+        terminalreporter.write_line(f"| {fault} | {trials:,} | {losses} | {outcome} | {seconds:,.0f} |")
+
+
 def _probe(n: int, replicate: int, verdict: Verdict, evidence: Evidence | None = None, missed: int = 0) -> ProbeResult:
     return ProbeResult(
         key=digest([n, replicate, verdict.value]),

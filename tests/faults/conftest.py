@@ -1,0 +1,41 @@
+"""Faults are injected for real; how often is asked by `--trials`, and each test's losses end in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+#: `ledger(trials, losses)`: enters what a fault's test did into the table.
+Ledger = Callable[[int, int], None]
+
+
+@pytest.fixture
+def trials(request: pytest.FixtureRequest) -> int:
+    """How often to inject the fault of a test marked `faults(quick, full)`: `quick` times, unless `--trials` says."""
+    asked = request.config.getoption("--trials")
+    facts = request.node.get_closest_marker("faults").kwargs
+    return int(facts["full"]) if asked == "full" else facts["quick"] if asked is None else int(asked)
+
+
+@pytest.fixture
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    """Enter the number of trials and of losses: acknowledged verdicts gone, results that differ, trainings repeated."""
+
+    def enter(trials: int, losses: int) -> None:
+        request.node.user_properties.append(("fault", [_title(request), trials, losses]))
+
+    return enter
+
+
+def _title(request: pytest.FixtureRequest) -> str:
+    return request.node.name.removeprefix("test_").replace("_", " ")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache, data or journal but those below the test's own folder."""
+    monkeypatch.setenv("EMC_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("EMC_JOURNAL", raising=False)
