@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     special = _is_special(target)
-    temporary = target if special else target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target if special else target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         if not special:

@@ -80,6 +80,8 @@ def _coerce(value: Any, item: Field[Any]) -> Any:
     kind = declared.removesuffix(" | None")
     if value is None and kind != declared:
         return None
+    if isinstance(value, str) and "\0" in value:
+        raise SpecError(f"{option_name(item.name)} takes text without NUL characters, got {shown(value)}")
     wrong = SpecError(f"{option_name(item.name)} takes {_describe(kind)}, got {shown(value)}")
     if kind == "PluginSpec":
         if isinstance(value, PluginSpec):

@@ -83,12 +83,19 @@ def _report(error: Exception) -> int:
     if isinstance(error, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    if isinstance(error, MemoryError):
+        click.echo(f"error: {sentence(_out_of_memory(error))}", err=True)
+        return USER_ERROR
     if isinstance(error, EmcError | OSError | click.ClickException):
         click.echo(f"error: {sentence(_sentence(error))}", err=True)
         return USER_ERROR
     what = sentence(f"{type(error).__name__}: {error}")
     click.echo(f"error: unexpected {what}; run again with --debug to see where, and please report it", err=True)
     return BUG
+
+
+def _out_of_memory(error: MemoryError) -> str:
+    return f"data and model must fit into memory, and more was asked for ({error or 'it ran out'}); use smaller ones"
 
 
 def _sentence(error: EmcError | OSError | click.ClickException) -> str:
