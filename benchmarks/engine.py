@@ -24,7 +24,7 @@ from typing import Any
 import click
 from common import Report, Spread, json_option, quick_option
 
-from emc.engine import Engine
+from emc.engine import Engine, Sought
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, RunningProbe, Status, Verdict
@@ -70,7 +70,7 @@ class LookUp:
         return max(0, self._slots - len(self._held))
 
     def wants(self) -> int:
-        """Slots left, whatever for."""
+        """As many as it has slots; see `Executor.wants`."""
         return self.room()
 
     def advance(self) -> list[ProbeResult]:
@@ -153,7 +153,7 @@ class Case:
             started = time.perf_counter(), time.process_time()
             with Journal(Path(folder) / "journal.jsonl" if self.journal else None) as journal:
                 engine = Engine(executor, journal, speculation=None if self.ahead else 1)
-                engine.run([("b" * 24, search) for search in searches], _ignore if self.observed else None)
+                engine.run([Sought("b" * 24, search) for search in searches], _ignore if self.observed else None)
             return executor.trained, time.perf_counter() - started[0], time.process_time() - started[1]
 
 

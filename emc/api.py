@@ -11,7 +11,7 @@ import numpy as np
 
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
-from emc.engine import Observer
+from emc.engine import Observer, Sought
 from emc.errors import UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.resolve import (
@@ -214,7 +214,8 @@ class Prepared:
             if self.tuning is None:
                 raise RuntimeError("a measurement with a tuner is tuned before its searches are driven")
             return replace(drive({self.base: self.setup}, self.execution, []), interrupted=True)
-        return drive({self.base: self.setup}, self.execution, [(self.base, search) for search in searches], observer)
+        sought = [Sought(self.base, search) for search in searches]
+        return drive({self.base: self.setup}, self.execution, sought, observer)
 
     def run(self, observer: Observer | None = None) -> EmcResult:
         """Run the measurement, its tuning first; Ctrl-C returns what is known by then.

@@ -1,8 +1,12 @@
-"""The loop: asks every live search, runs the probes they want, journals the verdicts, tells.
+"""The loop: asks every live search, hands out the probes they want, journals the verdicts, tells.
 
-Idle room of the executor is filled with probes asked ahead of need, along each search's own path. What a search
-concludes cannot depend on them: its path uses the verdicts of the probes on it and no others, in whatever order they
-come.
+Probes that are needed wait here and are handed out as the executor can use them, those of earlier searches first, so
+that measurements end one after the other. Idle room of the executor is filled with probes asked ahead of need, along
+each search's own path. What a search concludes cannot depend on them: its path uses the verdicts of the probes on it
+and no others, in whatever order they come.
+
+Other processes may work on the same journal. A probe is claimed before it is handed out; one that another process has
+claimed waits until its verdict is in the journal, or the claim is free because that process died.
 """
 
 from __future__ import annotations
@@ -10,20 +14,52 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from heapq import heappop, heappush
+from typing import Any
 
+from emc.errors import EmcError
 from emc.executors.base import Executor
 from emc.journal import Journal
-from emc.results import ProbeFailure, ProbeResult, Progress, RunningProbe, Status
+from emc.results import ProbeFailure, ProbeResult, Progress, RunningProbe, Status, Trained
 from emc.search.base import Ask, AskTell
 from emc.specs import Probe
 
 Observer = Callable[[Progress], None]
 
+#: Told of a search that ended, by its number: what went wrong with it, or None. A record it returns is journaled.
+Ended = Callable[[int, EmcError | None], Mapping[str, Any] | None]
+
 #: Seconds between two reports to the observer.
 REPORT_EVERY_S = 0.2
+
+#: Seconds between two looks at what other processes wrote to the journal.
+LOOK_EVERY_S = 0.5
+
+#: Of the time, reports that take longer than some seconds, as those on thousands of searches do, take this share.
+REPORT_SHARE, QUICK_REPORT_S = 0.05, 0.001
+
+#: Seconds between two statements of what runs, for whoever watches the journal.
+SHOW_EVERY_S = 1.0
+
+#: Seconds to sleep where everything waited for is trained by other processes.
+IDLE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A search to be driven.
+
+    Attributes:
+        base: what its probes share (`Probe.base`).
+        search: asks for probes.
+        cell: its measurement: a training that comes to no verdict ends all searches of the measurement.
+    """
+
+    base: str
+    search: AskTell
+    cell: int = 0
 
 
 @dataclass(eq=False)
@@ -32,41 +68,75 @@ class _Line:
 
     Attributes:
         number: its place among the searches.
-        base: what its probes share.
+        sought: the search.
         needed, ahead: probes that are out for it.
         guesses: the next ones to be asked ahead, the likeliest first.
+        refused: those that cannot be, for now.
         breadth: of what was asked of the search last, guesses included.
         exhausted: whether it has no more guesses.
         offered: probes ahead when it was last offered for more; -1 once it was taken up.
         shown: its bracket as the observer sees it; None where it is to be made anew.
+        ended: whether it asks for nothing more.
+        error: why it came to no end of its own.
     """
 
     number: int
-    base: str
-    search: AskTell
+    sought: Sought
     needed: dict[str, Ask] = field(default_factory=dict)
     ahead: dict[str, Ask] = field(default_factory=dict)
     guesses: deque[tuple[Probe, Ask]] = field(default_factory=deque)
+    refused: set[str] = field(default_factory=set)
     breadth: int = 1
     exhausted: bool = False
     offered: int = -1
     shown: tuple[int, int | None, Status | None] | None = None
+    ended: bool = False
+    error: EmcError | None = None
 
     def probe(self, ask: Ask) -> Probe:
-        return Probe(self.base, ask.n, ask.replicate, ask.attempt)
+        return Probe(self.sought.base, ask.n, ask.replicate, ask.attempt)
 
     def bracket(self) -> tuple[int, int | None, Status | None]:
         if self.shown is None:
-            self.shown = (*self.search.bounds(), self.search.status())
+            status = self.sought.search.status() if self.error is None else Status.FAILED
+            self.shown = (*self.sought.search.bounds(), status)
         return self.shown
 
 
 @dataclass(eq=False)
 class _Out:
-    """A probe in training, and the searches that wait for it."""
+    """A probe that searches wait for, and whether it was handed to the executor."""
 
     probe: Probe
     lines: dict[_Line, Ask] = field(default_factory=dict)
+    handed: bool = False
+
+
+class _Queue:
+    """Probes that wait to be handed out, those of earlier searches first."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Out] = {}
+        self._order: list[tuple[int, int, str]] = []  # heap, some of it outdated
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, out: _Out) -> None:
+        self._waiting[out.probe.key] = out
+        self._count += 1
+        heappush(self._order, (min(line.number for line in out.lines), self._count, out.probe.key))
+
+    def remove(self, key: str) -> None:
+        self._waiting.pop(key, None)
+
+    def take(self, most: int) -> list[_Out]:
+        taken: list[_Out] = []
+        while self._waiting and len(taken) < most:
+            out = self._waiting.pop(heappop(self._order)[2], None)
+            taken += [] if out is None else [out]
+        return taken
 
 
 class Engine:
@@ -77,76 +147,109 @@ class Engine:
     Args:
         executor: trains.
         journal: keeps verdicts; what it holds already is not trained again.
-        fresh: train anew, whatever the journal held before.
+        fresh: train anew, whatever the journal held before or other processes add.
         speculation: sizes a search may ask at once, at most, those ahead of need within the executor's idle room only;
             None bounds them by that room alone.
+        lenient: whether a training that comes to no verdict ends its own measurement alone, instead of the run.
 
     Attributes:
-        trained: verdicts that were trained for, whether a search used them or not.
+        trained: what was trained to a verdict, whether a search used it or not.
         unfinished: trainings that were broken off.
+        failures: by the number of each search that came to no end, why.
     """
 
     def __init__(
-        self, executor: Executor, journal: Journal, *, fresh: bool = False, speculation: int | None = None
+        self,
+        executor: Executor,
+        journal: Journal,
+        *,
+        fresh: bool = False,
+        speculation: int | None = None,
+        lenient: bool = False,
     ) -> None:
         self._executor, self._journal = executor, journal
-        self._fresh = fresh
+        self._fresh, self._lenient = fresh, lenient
         self._broadest = sys.maxsize if speculation is None else speculation
         self._lines: list[_Line] = []
+        self._cells: dict[int, list[_Line]] = {}
         self._out: dict[str, _Out] = {}
+        self._queue = _Queue()
+        self._elsewhere: dict[str, _Out] = {}  # those out that other processes have claimed
         self._guessed: dict[str, _Out] = {}  # those out that nobody needs yet, in the order they were sent
         self._open: list[tuple[int, int]] = []  # heap of (probes ahead, line) for lines that may guess, some outdated
-        self._verdicts: dict[str, ProbeResult] = {}
+        self._failed: dict[str, ProbeFailure] = {}
+        self._over: deque[_Line] = deque()  # lines that ended and whose end is not told yet
+        self._seen: set[str] = set()
+        self._trained_now: set[str] = set()
         self._steps = 0
-        self._news, self._reported = False, 0.0
-        self.trained: list[ProbeResult] = []
+        self._news = False
+        self._reported = self._looked = self._showed = self._report_took = 0.0
+        self.trained: list[Trained] = []
         self.unfinished: list[RunningProbe] = []
+        self.failures: dict[int, EmcError] = {}
 
-    def run(self, searches: Sequence[tuple[str, AskTell]], observer: Observer | None = None) -> bool:
+    def run(
+        self,
+        searches: Sequence[Sought],
+        observer: Observer | None = None,
+        *,
+        ended: Ended | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Drive every search to its end.
 
         Args:
-            searches: each with what its probes share (`Probe.base`).
+            searches: what to drive, the first ones first.
             observer: told how it goes, a few times a second.
+            ended: told of each search that ended, once its verdicts are synced.
+            stopping: whether to stop; asked between two calls of the executor.
 
         Returns:
-            Whether Ctrl-C stopped it before; the searches then know what was known by then.
+            Whether it was stopped before, or by Ctrl-C; the searches then know what was known by then.
 
         Raises:
-            TrainingError, JournalError: see there; verdicts so far are in the journal.
+            EmcError: what a training raised, unless the engine is lenient; the journal or the executor is of no more
+                use. Verdicts so far are in the journal.
         """
         started = time.perf_counter()
-        self._lines = [_Line(number, base, search) for number, (base, search) in enumerate(searches)]
+        self._lines = [_Line(number, sought) for number, sought in enumerate(searches)]
+        for line in self._lines:
+            self._cells.setdefault(line.sought.cell, []).append(line)
+        stopped = False
         try:
             self._go_on(self._lines)
-            while self._out:
+            while self._out and not (stopped := stopping()):
                 self._fill_room()
-                results = _verdicts(self._executor.advance())
-                self._take(results)
-                if not results:
-                    self._journal.sync()
+                self._advance()
+                self._look_around()
+                self._tell_ends(ended)
                 self._report(observer, started)
             self._journal.sync()
+            self._tell_ends(ended)
             self._report(observer, started)
         except KeyboardInterrupt:
+            stopped = True
+        if stopped:
             self._break_off(self._executor.running())
             self._journal.sync()
-            return True
-        return False
+        return stopped
 
-    def _go_on(self, lines: Sequence[_Line]) -> None:
-        """Find out what searches that were told something want now, and send out what they need."""
-        needed = [(line, *each) for line in lines for each in self._settle(line)]
-        new = [each for each in needed if not self._join(*each)]
-        if new and self._guessed:
-            self._make_room(len({probe.key for _, probe, _ in new}))
-        for line, probe, ask in new:
-            if not self._join(line, probe, ask):
-                self._out[probe.key] = _Out(probe, {line: ask})
-                self._executor.add(probe)
+    def _go_on(self, lines: Iterable[_Line]) -> None:
+        """Find out what searches that were told something want now, and hand out what is needed."""
+        while True:
+            for line in lines:
+                for probe, ask in self._settle(line):
+                    self._need(line, probe, ask)
+            told: set[_Line] = set()
+            self._hand_out(told)
+            if not told:
+                return
+            lines = _in_order(told)
 
     def _settle(self, line: _Line) -> list[tuple[Probe, Ask]]:
         """Answer what is known, drop what the search wants no more; what it needs and did not need before."""
+        if line.ended:
+            return []
         wanted = self._unknown(line, 1)
         before, line.needed = line.needed, {probe.key: ask for probe, ask in wanted}
         out, likely = before | line.ahead, line.needed
@@ -157,54 +260,109 @@ class Engine:
             if key not in likely and key not in line.needed:
                 self._release(line, key)
         line.guesses.clear()
+        line.refused.clear()
         line.exhausted, line.shown = not wanted, None
         line.breadth = line.breadth if line.ahead else 1
-        self._offer(line)
+        if wanted:
+            self._offer(line)
+        else:
+            self._end(line)
         return [(probe, ask) for probe, ask in wanted if probe.key not in before]
+
+    def _end(self, line: _Line, error: EmcError | None = None) -> None:
+        line.ended, line.exhausted, line.error, line.shown = True, True, error, None
+        line.guesses.clear()
+        self._over.append(line)
 
     def _unknown(self, line: _Line, breadth: int) -> list[tuple[Probe, Ask]]:
         """What a search asks for, once it was told all that is known of it."""
+        search = line.sought.search
         while True:
-            wanted = [(line.probe(ask), ask) for ask in line.search.ask(breadth)]
+            wanted = [(line.probe(ask), ask) for ask in search.ask(breadth)]
             known = [(ask, result) for probe, ask in wanted if (result := self._known(probe.key)) is not None]
             if not known:
                 return wanted
             for ask, result in known:
-                self._verdicts[result.key] = result
-                line.search.tell(ask, result)
+                self._seen.add(result.key)
+                search.tell(ask, result)
 
     def _known(self, key: str) -> ProbeResult | None:
-        found = self._verdicts.get(key)
-        return self._journal.get(key) if found is None and not self._fresh else found
+        return None if self._fresh and key not in self._trained_now else self._journal.get(key)
 
-    def _join(self, line: _Line, probe: Probe, ask: Ask) -> bool:
-        """Let a search wait for a probe it needs, if that is out already; one that was a guess is needed now."""
+    def _need(self, line: _Line, probe: Probe, ask: Ask) -> None:
+        """Let a search wait for a probe it needs; one that was a guess is needed now."""
         out = self._out.get(probe.key)
         if out is None:
-            return False
+            out = self._out[probe.key] = _Out(probe, {line: ask})
+            self._queue.put(out)
+            return
         out.lines[line] = ask
         if self._guessed.pop(probe.key, None) is not None:
             self._executor.add(probe)
-        return True
 
     def _release(self, line: _Line, key: str) -> None:
         """A search wants a probe no more; it is dropped if no other does."""
         out = self._out[key]
         del out.lines[line]
         if not out.lines:
-            self._drop(out)
+            self._withdraw(out)
+            self._forget(key)
 
-    def _drop(self, out: _Out) -> None:
-        del self._out[out.probe.key]
-        self._guessed.pop(out.probe.key, None)
-        under_way = self._executor.drop(out.probe)
-        self._break_off([] if under_way is None else [under_way])
+    def _withdraw(self, out: _Out) -> None:
+        """Take a probe back from the executor, if it has it."""
+        if out.handed:
+            under_way = self._executor.drop(out.probe)
+            self._break_off([] if under_way is None else [under_way])
+            self._journal.release(out.probe.key)
+
+    def _forget(self, key: str) -> _Out | None:
+        """Nobody waits for a probe any more."""
+        self._queue.remove(key)
+        self._elsewhere.pop(key, None)
+        self._guessed.pop(key, None)
+        return self._out.pop(key, None)
 
     def _break_off(self, trainings: Iterable[RunningProbe]) -> None:
         for training in trainings:
             if training.steps > 0:
                 self.unfinished.append(training)
                 self._steps += training.steps
+
+    def _hand_out(self, told: set[_Line]) -> None:
+        """Hand needed probes to the executor as far as it wants any; `told` are searches that it finds verdicts for."""
+        while self._queue:
+            if self._guessed:
+                self._make_room(len(self._queue))
+            batch = self._queue.take(self._executor.wants())
+            if not batch:
+                return
+            claimed = [out for out in batch if self._claim(out)]
+            self._catch_up(told)  # another process may have ended one between our last look and our claim
+            for out in claimed:
+                key = out.probe.key
+                if key in self._failed:
+                    self._fail(self._failed[key])
+                if key in self._out:
+                    out.handed = True
+                    self._executor.add(out.probe)
+                else:
+                    self._journal.release(key)
+
+    def _claim(self, out: _Out) -> bool:
+        """Whether a probe is ours to train; else it waits for the process that trains it."""
+        if self._fresh or self._journal.claim(out.probe.key):
+            return True
+        self._elsewhere[out.probe.key] = out
+        return False
+
+    def _catch_up(self, told: set[_Line]) -> None:
+        """Take in what other processes wrote to the journal."""
+        for result in [] if self._fresh else self._journal.refresh():
+            out = self._out.get(result.key)
+            if out is not None:
+                self._news = True
+                self._withdraw(out)
+                self._arrive(result, told)
 
     def _make_room(self, count: int) -> None:
         """Drop probes asked ahead, the last one first, until so many needed ones find room."""
@@ -215,7 +373,8 @@ class Engine:
                 line.guesses.appendleft((out.probe, ask))
                 line.exhausted = False
                 self._offer(line)
-            self._drop(out)
+            self._withdraw(out)
+            self._forget(out.probe.key)
 
     def _offer(self, line: _Line) -> None:
         """Let a search ask ahead when there is room."""
@@ -225,7 +384,7 @@ class Engine:
 
     def _fill_room(self) -> None:
         """Ask ahead as far as there is idle room, first for the searches with the fewest probes ahead."""
-        room = self._executor.room() if self._open else 0
+        room = self._executor.room() if self._open and not self._queue else 0
         while room > 0 and self._open:
             count, number = heappop(self._open)
             line = self._lines[number]
@@ -236,11 +395,15 @@ class Engine:
             if guess is None:
                 continue
             probe, ask = guess
+            out = self._out.get(probe.key)
+            if out is None and (probe.key in self._failed or not (self._fresh or self._journal.claim(probe.key))):
+                line.refused.add(probe.key)
+                self._offer(line)
+                continue
             line.ahead[probe.key] = ask
             self._offer(line)
-            out = self._out.get(probe.key)
             if out is None:
-                out = self._out[probe.key] = self._guessed[probe.key] = _Out(probe)
+                out = self._out[probe.key] = self._guessed[probe.key] = _Out(probe, handed=True)
                 self._executor.add(probe, ahead=True)
                 room -= 1
             out.lines[line] = ask
@@ -249,56 +412,145 @@ class Engine:
         """The likeliest probe that a search could need next and that is not out for it; None where there is none."""
         while not line.guesses and not line.exhausted:
             found = self._unknown(line, line.breadth)
-            out = line.needed.keys() | line.ahead.keys()
+            out = line.needed.keys() | line.ahead.keys() | line.refused
             line.guesses.extend(each for each in found if each[0].key not in out)
             if not line.guesses:
                 line.exhausted = line.breadth == self._broadest or len(found) < line.breadth
                 line.breadth = min(2 * line.breadth, self._broadest)
         return line.guesses.popleft() if line.guesses else None
 
-    def _take(self, results: list[ProbeResult]) -> None:
+    def _advance(self) -> None:
+        """Let the executor go on, and take in what came; where all is trained by other processes, wait a moment."""
+        outcomes = self._executor.advance()
+        for outcome in outcomes:
+            out = self._out.get(outcome.probe.key if isinstance(outcome, ProbeFailure) else outcome.key)
+            if out is not None:
+                out.handed = False
+        told: set[_Line] = set()
+        self._take([outcome for outcome in outcomes if isinstance(outcome, ProbeResult)], told)
+        for outcome in outcomes:
+            if isinstance(outcome, ProbeFailure):
+                self._fail(outcome)
+        if not outcomes:
+            self._journal.sync()
+            if len(self._elsewhere) == len(self._out):
+                time.sleep(IDLE_S)
+        if outcomes or self._queue:
+            self._go_on(_in_order(told))
+
+    def _take(self, results: Sequence[ProbeResult], told: set[_Line]) -> None:
         """Journal verdicts, then tell the searches; who watches, or waits for the end, is told once they are synced."""
         if not results:
             return
-        self._journal.append(results, grow=True)
+        bases = {result.key: self._out[result.key].probe.base for result in results if result.key in self._out}
+        self._journal.append(results, bases=bases, grow=True)
         self._news = True
-        self.trained += results
-        told: dict[int, _Line] = {}
         for result in results:
-            self._verdicts[result.key] = result
+            self._journal.release(result.key)
+            self.trained.append(Trained.of(result))
+            if self._fresh:
+                self._trained_now.add(result.key)
             self._steps += result.steps
-            self._guessed.pop(result.key, None)
-            out = self._out.pop(result.key, None)
-            for line, ask in out.lines.items() if out else ():
-                line.needed.pop(result.key, None)
-                line.ahead.pop(result.key, None)
-                line.search.tell(ask, result)
-                told[line.number] = line
-        self._go_on([line for _, line in sorted(told.items())])
+            self._arrive(result, told)
+
+    def _arrive(self, result: ProbeResult, told: set[_Line]) -> None:
+        """Tell the searches that wait for a verdict, which are added to `told`."""
+        out = self._forget(result.key)
+        for line, ask in out.lines.items() if out else ():
+            line.needed.pop(result.key, None)
+            line.ahead.pop(result.key, None)
+            self._seen.add(result.key)
+            line.sought.search.tell(ask, result)
+            told.add(line)
+
+    def _fail(self, failure: ProbeFailure) -> None:
+        """A training came to no verdict: whoever needs it can come to no end, whoever only guessed goes on.
+
+        Raises:
+            EmcError: what the training raised, unless the engine is lenient.
+        """
+        key = failure.probe.key
+        self._failed[key] = failure
+        self._journal.release(key)
+        out = self._forget(key)
+        waiting = list(out.lines) if out else []
+        stuck = [line for line in waiting if line.needed.pop(key, None) is not None]
+        for line in waiting:
+            line.ahead.pop(key, None)
+            self._offer(line)
+        if stuck and not self._lenient:
+            raise failure.error from (_TraceError(failure.trace) if failure.trace else failure.error.__cause__)
+        for line in stuck:
+            for other in self._cells[line.sought.cell]:
+                self._give_up(other, failure.error)
+
+    def _give_up(self, line: _Line, error: EmcError) -> None:
+        """A search comes to no end."""
+        if line.ended:
+            return
+        for key in line.needed.keys() | line.ahead.keys():
+            self._release(line, key)
+        line.needed, line.ahead = {}, {}
+        self.failures[line.number] = error
+        self._end(line, error)
+
+    def _look_around(self) -> None:
+        """See what other processes wrote, and whether what they had claimed is free."""
+        now = time.perf_counter()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        told: set[_Line] = set()
+        self._catch_up(told)
+        for key, out in list(self._elsewhere.items()):
+            if self._journal.claim(key):
+                self._journal.release(key)  # to be claimed when it is handed out
+                del self._elsewhere[key]
+                self._queue.put(out)
+        self._go_on(_in_order(told))
+
+    def _tell_ends(self, ended: Ended | None) -> None:
+        """Tell of the searches that ended, once all their verdicts are synced."""
+        if not self._over:
+            return
+        self._journal.sync()
+        while self._over:
+            line = self._over.popleft()
+            record = None if ended is None else ended(line.number, line.error)
+            if record is not None:
+                self._journal.note(record)
 
     def _report(self, observer: Observer | None, started: float) -> None:
         """Report verdicts once they are synced; without any, a few times a second."""
         now = time.perf_counter()
-        news = self._news and self._journal.synced
-        if observer is None or not (news or (self._out and now - self._reported >= REPORT_EVERY_S)):
+        since = now - self._reported
+        pause = self._report_took / REPORT_SHARE if self._report_took > QUICK_REPORT_S else 0.0
+        news = self._news and self._journal.synced and (since >= pause or not self._out)
+        if not (news or (self._out and since >= REPORT_EVERY_S)):
             return
         self._journal.sync()
         self._news, self._reported = False, now
         running = tuple(self._executor.running())
-        brackets = tuple(line.bracket() for line in self._lines)
         steps = self._steps + sum(probe.steps for probe in running)
-        observer(Progress(brackets, running, len(self._verdicts), steps, now - started))
+        if observer is not None:
+            brackets = tuple(line.bracket() for line in self._lines)
+            observer(Progress(brackets, running, len(self._seen), steps, now - started))
+        if now - self._showed >= SHOW_EVERY_S:
+            self._showed = now
+            over = sum(line.ended for line in self._lines)
+            status = {"searches": len(self._lines), "ended": over, "probes": len(self._seen), "steps": steps}
+            seconds = {"seconds": now - started}
+            self._journal.show({**status, **seconds, "running": [asdict(probe) for probe in running]})
+        self._report_took = time.perf_counter() - now
 
 
-def _verdicts(outcomes: Iterable[ProbeResult | ProbeFailure]) -> list[ProbeResult]:
-    """The verdicts among what an executor gave.
+def _in_order(lines: Iterable[_Line]) -> list[_Line]:
+    """By number, so that what is asked does not depend on how a set orders them."""
+    return sorted(lines, key=lambda line: line.number)
 
-    Raises:
-        EmcError: what a training raised.
-    """
-    results = []
-    for outcome in outcomes:
-        if isinstance(outcome, ProbeFailure):
-            raise outcome.error
-        results.append(outcome)
-    return results
+
+class _TraceError(Exception):
+    """Where a training raised, to be shown as the cause."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emc.errors import EmcError
 from emc.specs import Probe
@@ -70,6 +70,7 @@ class Status(Enum):
     NON_MONOTONE = "a size above the bracket was fitted too; the fits do not fall off at one size"
     RESOLVED = "the interval of n50 is as narrow as was asked for"
     UNRESOLVED = "all probes allowed were done before the interval was as narrow as asked for; raise max_probes"
+    FAILED = "a training came to no verdict, so nothing is known above the value shown"
     INTERRUPTED = "the search was stopped early, so the value shown is a lower bound; run the same command to continue"
 
     @property
@@ -80,7 +81,7 @@ class Status(Enum):
     @property
     def right_censored(self) -> bool:
         """Whether the EMC is only known to be at least `lo`."""
-        return self in (Status.CENSORED_ABOVE, Status.UNDERTRAINED, Status.DIVERGED, Status.INTERRUPTED)
+        return self in (Status.CENSORED_ABOVE, Status.UNDERTRAINED, Status.DIVERGED, Status.FAILED, Status.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -399,7 +400,7 @@ def tuning_text(tuning: Mapping[str, Any]) -> str:
     return text + (edge if tuning["at_edge"] else "")
 
 
-def cost(probes: Iterable[ProbeResult]) -> dict[str, float]:
+def cost(probes: Iterable[ProbeResult | Trained]) -> dict[str, float]:
     """What probes took: probes, steps, sample_steps, seconds."""
     probes = list(probes)
     return {
@@ -416,7 +417,7 @@ def cost_text(cost: Mapping[str, float]) -> str:
 
 
 def unused(
-    used: Iterable[ProbeResult], trained: Iterable[ProbeResult], unfinished: Sequence[RunningProbe]
+    used: Iterable[ProbeResult], trained: Iterable[Trained], unfinished: Sequence[RunningProbe]
 ) -> dict[str, float]:
     """What was trained beside the probes that a result uses: asked ahead in vain, or broken off.
 
@@ -455,6 +456,20 @@ def unused_text(unused: Mapping[str, float]) -> str:
     kinds = [f"{count:,.0f} {'probe' if count == 1 else 'probes'}"] if count else []
     kinds += [f"{unused['unfinished']:,.0f} broken off"] if unused["unfinished"] else []
     return f"; also trained and not used: {', '.join(kinds)}, {unused['steps']:,.0f} steps, {unused['seconds']:,.1f} s"
+
+
+class Trained(NamedTuple):
+    """What is remembered of a probe that was trained: its key and cost."""
+
+    key: str
+    steps: int
+    sample_steps: int
+    seconds: float
+
+    @classmethod
+    def of(cls, result: ProbeResult) -> Trained:
+        """Of a verdict."""
+        return cls(result.key, result.steps, result.sample_steps, result.seconds)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import emc
-from emc.engine import Engine, Observer
+from emc.engine import Engine, Observer, Sought
+from emc.errors import EmcError
 from emc.executors.routing import make_executor
 from emc.journal import Journal
-from emc.results import ProbeResult, RunningProbe, unused
-from emc.search.base import AskTell
+from emc.results import ProbeResult, RunningProbe, Trained, unused
 from emc.specs import RESULTS_VERSION, Execution
+from emc.stopping import stoppable
 from emc.training.setup import Setup
 
 
@@ -33,12 +34,14 @@ class Driven:
         versions: what its numbers were made with: versions, device type, threads, trainer.
         trained: verdicts that it trained for, whether a search used them or not.
         unfinished: trainings that it broke off.
+        failures: by the number of each search that came to no end because a training came to no verdict, why.
     """
 
     interrupted: bool
     versions: Mapping[str, Any]
-    trained: Sequence[ProbeResult] = ()
+    trained: Sequence[Trained] = ()
     unfinished: Sequence[RunningProbe] = ()
+    failures: Mapping[int, EmcError] = field(default_factory=dict)
 
     def after(self, earlier: Driven | None) -> Driven:
         """The same, with what an earlier drive trained."""
@@ -55,33 +58,46 @@ class Driven:
 def drive(
     setups: Mapping[str, Setup],
     execution: Execution,
-    searches: Sequence[tuple[str, AskTell]],
+    searches: Sequence[Sought],
     observer: Observer | None = None,
+    *,
+    ended: Callable[[int, EmcError | None, Mapping[str, Any]], Mapping[str, Any] | None] | None = None,
+    lenient: bool = False,
 ) -> Driven:
-    """Drive searches to their end; Ctrl-C stops asking, and they then know what was known by then.
+    """Drive searches to their end; Ctrl-C or SIGTERM stops asking, and they then know what was known by then.
 
     Args:
         setups: what trains, by what its probes share (`Probe.base`), on one device.
         execution: where and how.
-        searches: each with the base of its probes.
+        searches: each with the base of its probes; the first ones are driven first.
         observer: told how it goes, a few times a second.
+        ended: told of each search that ended, by its number, what went wrong with it or None, and the versions at hand,
+            once all its verdicts are synced; a record it returns is journaled.
+        lenient: whether a training that comes to no verdict ends its own measurement (`Sought.cell`) alone.
 
     Raises:
         JournalError: the journal cannot be read or written.
-        TrainingError: a training raised.
+        TrainingError: a training raised, and `lenient` is not set.
     """
     path = execution.journal
     if path is not None and not all(setup.identified for setup in setups.values()):
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
-    asked = max(1, sum(len(search.ask(1)) for _, search in searches))
-    with _threads(execution.threads or 1), closing(make_executor(setups, execution, asked)) as executor:
-        with Journal(path) as journal:  # after the executor, which may refuse: then there shall be no journal
-            engine = Engine(executor, journal, fresh=execution.fresh, speculation=execution.speculation)
-            interrupted = engine.run(searches, observer)
+    asked = max(1, sum(len(sought.search.ask(1)) for sought in searches))
+    with (
+        stoppable() as stopping,
+        _threads(execution.threads or 1),
+        closing(make_executor(setups, execution, asked)) as executor,
+    ):
         device = ", ".join({setup.pool.device.type: None for setup in setups.values()})
-        facts = {"device": device, "trainer": executor.name}
-        return Driven(interrupted, {**versions(), **facts}, engine.trained, engine.unfinished)
+        facts = {**versions(), "device": device, "trainer": executor.name}
+        with Journal(path) as journal:  # after the executor, which may refuse: then there shall be no journal
+            engine = Engine(
+                executor, journal, fresh=execution.fresh, speculation=execution.speculation, lenient=lenient
+            )
+            told = None if ended is None else lambda number, error: ended(number, error, facts)
+            interrupted = engine.run(searches, observer, ended=told, stopping=stopping)
+        return Driven(interrupted, facts, engine.trained, engine.unfinished, engine.failures)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from emc.engine import Observer
+from emc.engine import Observer, Sought
 from emc.estimators.replicated import ReplicatedSearch
 from emc.registry import PluginSpec
 from emc.resolve import shared_key, with_procedure
@@ -206,7 +206,7 @@ class _Bench:
             base = shared_key(measurement, pool.dataset, self.num_classes, pool.device)
             setups[base] = replace(setup, pool=pool, seed=self.seed)
             tried.append((candidate, procedure, base, found))
-        searches = [(base, each) for _, _, base, found in tried for each in found.searches]
+        searches = [Sought(base, each) for _, _, base, found in tried for each in found.searches]
         driven = drive(setups, self.execution, searches, self._observing(rung))
         self.aside.append(driven.unused(probe for _, _, _, found in tried for probe in found.conclude().probes))
         if driven.interrupted:

@@ -11,10 +11,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from emc.engine import Engine
+from emc.engine import Engine, Sought
+from emc.errors import TrainingError
 from emc.estimators.replicated import ReplicatedSearch
 from emc.journal import Journal
-from emc.results import Evidence, ProbeResult, Replicate, RunningProbe, Verdict
+from emc.results import Evidence, ProbeFailure, ProbeResult, Replicate, RunningProbe, Verdict
 from emc.search.base import Ask
 from emc.search.path import Bracket, Shown, search_path
 from emc.seeds import derive
@@ -144,6 +145,8 @@ class OracleExecutor:
         order: seed of the order and number in which probes end; None ends one at a time, first in first out.
         stop_after: calls of `advance` after which Ctrl-C is pressed.
         slots: probes that train at once without slowing each other.
+        raises: whether a probe's training raises.
+        wanted: needed probes that it holds at once, at most.
 
     Attributes:
         waiting: probes in training, by key.
@@ -163,10 +166,13 @@ class OracleExecutor:
         order: int | None = None,
         stop_after: int | None = None,
         slots: int = 1,
+        wanted: int = 1000,
+        raises: Callable[[Probe], bool] = lambda _probe: False,
     ) -> None:
         self._oracle, self._weigh = oracle, weigh
         self._random = None if order is None else random.Random(order)
-        self._left, self._slots = stop_after, slots
+        self._left, self._slots, self._wanted = stop_after, slots, wanted
+        self._raises = raises
         self.waiting: dict[str, Probe] = {}
         self.ahead: set[str] = set()
         self.added: list[Probe] = []
@@ -194,6 +200,9 @@ class OracleExecutor:
     def room(self) -> int:
         return max(0, self._slots - len(self.waiting))
 
+    def wants(self) -> int:
+        return max(0, self._wanted - len(self.waiting))
+
     def close(self) -> None:
         self.closed = True
 
@@ -204,14 +213,16 @@ class OracleExecutor:
     def _running(probe: Probe) -> RunningProbe:
         return RunningProbe(probe.n, probe.replicate, probe.attempt, 0, 1, 10, sample_steps=5, seconds=0.5)
 
-    def advance(self) -> list[ProbeResult]:
+    def advance(self) -> list[ProbeResult | ProbeFailure]:
         if self._left == 0:
             raise KeyboardInterrupt
         self._left = None if self._left is None else self._left - 1
-        results = [self._judge(self.waiting.pop(key)) for key in self._pick()]
-        self.ahead -= {result.key for result in results}
+        probes = [self.waiting.pop(key) for key in self._pick()]
+        self.ahead -= {probe.key for probe in probes}
+        failures = [ProbeFailure(probe, TrainingError(f"n={probe.n}")) for probe in probes if self._raises(probe)]
+        results = [self._judge(probe) for probe in probes if not self._raises(probe)]
         self.results += results
-        return results
+        return [*results, *failures]
 
     def _pick(self) -> list[str]:
         keys = list(self.waiting)
@@ -241,7 +252,7 @@ def run_engine(
     base, observer = settings.pop("base", "base"), settings.pop("observer", None)
     engine = Engine(executor, Journal(None) if journal is None else journal, **settings)
     estimator = ReplicatedSearch(replace(search, n_start=n_start, n_max=n_max), replicates, 0.95)
-    interrupted = engine.run([(base, one) for one in estimator.searches], observer)
+    interrupted = engine.run([Sought(base, one) for one in estimator.searches], observer)
     found = estimator.conclude()
     return Outcome(found.replicates, found.probes, interrupted)
 

@@ -42,6 +42,9 @@ class StepsOracle:
     def room(self) -> int:
         return 5
 
+    def wants(self) -> int:
+        return 1000
+
     def close(self) -> None:
         pass
 

@@ -33,12 +33,12 @@ from oracles import (
 )
 
 from emc import engine as engine_module
-from emc.engine import Engine
+from emc.engine import Engine, Sought
 from emc.errors import JournalError
 from emc.estimators.mean_error import MeanError
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
-from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Verdict
+from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Trained, Verdict
 from emc.search.base import Ask
 from emc.specs import Probe, Search
 
@@ -127,7 +127,7 @@ def test_both_ends_of_every_bracket_are_probes_that_were_trained(
 
 
 @settings(max_examples=100)
-@given(searches(), sizes(), oracles(), SPECULATION, st.integers(0, 10**6), SLOTS, st.integers(1, 3))
+@given(searches(), sizes(), oracles(), SPECULATION, st.integers(0, 10**6), SLOTS, st.integers(1, 3), st.integers(1, 9))
 def test_asking_ahead_and_the_order_of_verdicts_change_nothing(
     search: Search,
     size: tuple[int, int],
@@ -136,8 +136,9 @@ def test_asking_ahead_and_the_order_of_verdicts_change_nothing(
     order: int,
     slots: int,
     replicates: int,
+    wanted: int,
 ) -> None:
-    executor = OracleExecutor(oracle, order=order, slots=slots)
+    executor = OracleExecutor(oracle, order=order, slots=slots, wanted=max(slots, wanted))
     outcome = run_engine(executor, search, *size, replicates=replicates, speculation=speculation)
     assert outcome == undisturbed(oracle, search, *size, replicates=replicates)
     trained = [result.key for result in executor.results]
@@ -520,10 +521,10 @@ def test_without_news_the_observer_is_not_called_all_the_time(monkeypatch: pytes
             self.calls += 1
             return super().advance() if self.calls % 10 == 0 else []
 
-    clock = iter(range(10**6))
-    monkeypatch.setattr(engine_module.time, "perf_counter", lambda: next(clock) * engine_module.REPORT_EVERY_S / 4.5)
+    executor = Slow(memoriser(50))
+    monkeypatch.setattr(engine_module.time, "perf_counter", lambda: executor.calls * engine_module.REPORT_EVERY_S / 4.5)
     seen: list[Progress] = []
-    run_engine(Slow(memoriser(50)), EXACT, 16, 100, observer=seen.append)
+    run_engine(executor, EXACT, 16, 100, observer=seen.append)
     assert len(seen) == 8 * 2
     assert [progress.probes for progress in seen] == [n // 2 + (n % 2) for n in range(16)]
 
@@ -592,7 +593,7 @@ def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, m
 def test_a_probe_that_two_searches_ask_for_is_trained_once_and_told_to_both() -> None:
     executor = OracleExecutor(memoriser(50))
     searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, VERIFIED)]
-    assert not Engine(executor, Journal(None), fresh=True).run([("base", search) for search in searches])
+    assert not Engine(executor, Journal(None), fresh=True).run([Sought("base", search) for search in searches])
     assert [ends(search.conclude()) for search in searches] == [(50, 51, Status.BRACKETED)] * 2
     trained = [result.key for result in executor.results]
     assert len(trained) == len(set(trained))
@@ -603,7 +604,7 @@ def test_a_probe_that_two_searches_ask_for_is_trained_once_and_told_to_both() ->
 def test_a_probe_that_another_search_still_wants_is_not_dropped() -> None:
     executor = OracleExecutor(memoriser(20), order=1, slots=8)
     searches = [MeasuredReplicate(rule, 16, 100, 0) for rule in (EXACT, Search(tolerance=0, sections=3))]
-    Engine(executor, Journal(None)).run([("base", search) for search in searches])
+    Engine(executor, Journal(None)).run([Sought("base", search) for search in searches])
     assert {ends(search.conclude()) for search in searches} == {(20, 21, Status.BRACKETED)}
 
 
@@ -660,10 +661,10 @@ def test_a_search_that_needs_many_probes_at_once_finds_room_for_them(
         estimator = MeanError(rule, replicates, 0.95)
         other = MeasuredReplicate(EXACT, 16, 400, 0)
         engine = Engine(executor, Journal(None), speculation=ahead)
-        assert not engine.run([("base", estimator.searches[0]), ("other", other)])
+        assert not engine.run([Sought("base", estimator.searches[0]), Sought("other", other)])
         found.append((estimator.conclude(), other.conclude()))
         assert not executor.waiting
-        assert engine.trained == executor.results
+        assert engine.trained == [Trained.of(result) for result in executor.results]
         assert len(engine.unfinished) == len(executor.dropped)
     assert found[0] == found[1]
 
@@ -679,7 +680,7 @@ def test_what_is_needed_takes_the_place_of_the_last_guess() -> None:
     def observe(_: Progress) -> None:
         after.append([(probe.base, probe.n) for probe in executor.waiting.values()])
 
-    engine.run([("five", five.searches[0]), ("other", other)], observe)
+    engine.run([Sought("five", five.searches[0]), Sought("other", other)], observe)
     guesses = [("five", 32), ("other", 32), ("five", 32), ("other", 8)]
     assert after[3] == [("five", 16), ("other", 16), *guesses[:3]]
     assert after[4] == [("other", 16)] + [("five", 8)] * 5
@@ -693,8 +694,8 @@ def test_an_engine_counts_what_it_trained_and_what_it_broke_off() -> None:
     engine = Engine(executor, Journal(None))
     search = MeasuredReplicate(EXACT, 16, 1000, 0)
     seen: list[Progress] = []
-    engine.run([("base", search)], seen.append)
-    assert engine.trained == executor.results
+    engine.run([Sought("base", search)], seen.append)
+    assert engine.trained == [Trained.of(result) for result in executor.results]
     assert len(engine.unfinished) == len(executor.dropped) > 0
     assert seen[-1].steps == 10 * len(executor.results) + len(executor.dropped)
 
@@ -702,7 +703,7 @@ def test_an_engine_counts_what_it_trained_and_what_it_broke_off() -> None:
 def test_an_interruption_counts_what_was_under_way() -> None:
     executor = OracleExecutor(memoriser(50), slots=4, stop_after=2)
     engine = Engine(executor, Journal(None))
-    assert engine.run([("base", MeasuredReplicate(EXACT, 16, 1000, number)) for number in range(3)])
+    assert engine.run([Sought("base", MeasuredReplicate(EXACT, 16, 1000, number)) for number in range(3)])
     assert len(engine.trained) == 2
     assert len(engine.unfinished) == len(executor.dropped) + len(executor.waiting)
     assert len(executor.waiting) >= 3
@@ -720,5 +721,5 @@ def test_a_thousand_searches_touch_only_what_a_verdict_concerns() -> None:
 
     searches = [Counted(EXACT, 16, 100, number) for number in range(1000)]
     executor = OracleExecutor(memoriser(50))
-    assert not Engine(executor, Journal(None)).run([("base", search) for search in searches])
+    assert not Engine(executor, Journal(None)).run([Sought("base", search) for search in searches])
     assert {search.asked for search in searches} == {9}, "once at first, and after each of the 8 verdicts"

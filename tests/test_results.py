@@ -14,7 +14,7 @@ from emc.results import EmcResult, Evidence, ProbeResult, Replicate, RunningProb
 MakeResult = Callable[..., EmcResult]
 
 KINDS = ["bracketed", "undertrained", "non_monotone", "censored", "diverged", "interrupted"]
-RIGHT_CENSORED = {Status.CENSORED_ABOVE, Status.UNDERTRAINED, Status.DIVERGED, Status.INTERRUPTED}
+RIGHT_CENSORED = {Status.CENSORED_ABOVE, Status.UNDERTRAINED, Status.DIVERGED, Status.FAILED, Status.INTERRUPTED}
 
 
 def row(result: EmcResult, name: str) -> str:

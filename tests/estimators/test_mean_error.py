@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emc.engine import Engine
+from emc.engine import Engine, Sought
 from emc.estimators import make_estimator
 from emc.estimators.base import Conclusion
 from emc.estimators.mean_error import MeanError
@@ -41,6 +41,9 @@ class ErrorExecutor:
     def room(self) -> int:
         return max(0, 10 - len(self._waiting))
 
+    def wants(self) -> int:
+        return 1000
+
     def close(self) -> None:
         pass
 
@@ -65,7 +68,7 @@ class ErrorExecutor:
 def concluded(executor: ErrorExecutor, replicates: int = 4, speculation: int | None = 1, **rule: object) -> Conclusion:
     search = Search(**{"n_start": 16, "n_max": 500, "tolerance": 0, "criterion": "error<=0.1"} | rule)  # type: ignore[arg-type]
     estimator = MeanError(search, replicates, 0.95)
-    Engine(executor, Journal(None), speculation=speculation).run([("base", one) for one in estimator.searches])
+    Engine(executor, Journal(None), speculation=speculation).run([Sought("base", one) for one in estimator.searches])
     return estimator.conclude()
 
 

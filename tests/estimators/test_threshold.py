@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import Noisy, Oracle, OracleExecutor, Weigh, memoriser
 
-from emc.engine import Engine
+from emc.engine import Engine, Sought
 from emc.errors import SpecError, UnknownNameError
 from emc.estimators import make_estimator
 from emc.estimators.base import Conclusion
@@ -36,7 +36,7 @@ def make(rule: ThresholdRule = RULE, n_start: int = 16, n_max: int = 2000, **sea
 
 def run(search: ThresholdSearch, oracle: Oracle, journal: Journal | None = None, **executor: Any) -> Conclusion:
     engine = Engine(OracleExecutor(oracle, **executor), Journal(None) if journal is None else journal)
-    engine.run([("base", search)])
+    engine.run([Sought("base", search)])
     return search.conclude()
 
 

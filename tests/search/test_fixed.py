@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from oracles import OracleExecutor, memoriser
 
-from emc.engine import Engine
+from emc.engine import Engine, Sought
 from emc.journal import Journal
 from emc.results import Status
 from emc.search.base import Ask
@@ -12,7 +12,7 @@ from emc.search.fixed import FixedSizes
 def run(sizes: list[int], k: int, order: int | None = None) -> tuple[FixedSizes, OracleExecutor]:
     executor = OracleExecutor(memoriser(k), order=order)
     search = FixedSizes(sizes, 3)
-    assert not Engine(executor, Journal(None)).run([("base", search)])
+    assert not Engine(executor, Journal(None)).run([Sought("base", search)])
     return search, executor
 
 

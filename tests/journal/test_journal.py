@@ -47,7 +47,8 @@ def make(number: int, **changes: Any) -> ProbeResult:
 
 def line(result: ProbeResult, **changes: Any) -> bytes:
     """A line as the format has it, written independently of the journal."""
-    return json.dumps({"schema": SCHEMA, **result.to_dict(), **changes}, separators=(",", ":")).encode() + b"\n"
+    values = {"schema": SCHEMA, "kind": "probe", **result.to_dict(), **changes}
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
 def written(path: Path, *results: ProbeResult) -> bytes:
@@ -187,7 +188,7 @@ def test_half_a_character_at_the_end_is_cut(path: Path, end: int) -> None:
 
 
 def _without(name: str) -> bytes:
-    values = {"schema": SCHEMA, **make(9).to_dict()}
+    values = {"schema": SCHEMA, "kind": "probe", **make(9).to_dict()}
     del values[name]
     return json.dumps(values).encode()
 
@@ -201,6 +202,10 @@ DAMAGE = {
     "a number": b"3",
     "a list": b"[1, 2]",
     "no schema": _without("schema"),
+    "no kind": _without("kind"),
+    "kind that is no kind": line(make(9), kind=[1])[:-1],
+    "schema 0": line(make(9), schema=0)[:-1],
+    "schema true": line(make(9), schema=True)[:-1],
     "schema of text": line(make(9), schema="1")[:-1],
     "schema null": line(make(9), schema=None)[:-1],
     "no verdict": _without("verdict"),
@@ -232,14 +237,14 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
 )
-FIELDS = st.dictionaries(st.sampled_from(["schema", *make(9).to_dict()]), JSON.filter(lambda v: v != 0), max_size=3)
+FIELDS = st.dictionaries(st.sampled_from(["schema", "kind", *make(9).to_dict()]), JSON.filter(lambda v: v != 0), max_size=3)
 
 
 @settings(max_examples=100)
 @given(st.binary() | JSON | FIELDS)
 def test_whatever_stands_between_them_lines_are_not_lost(content: Any) -> None:
     if isinstance(content, dict):
-        content = {**make(9).to_dict(), "schema": SCHEMA, **content}
+        content = {**make(9).to_dict(), "kind": "probe", "schema": SCHEMA, **content}
         if isinstance(content["schema"], int | float) and content["schema"] > SCHEMA:
             content["schema"] = SCHEMA
     raw = content.replace(b"\n", b"") if isinstance(content, bytes) else json.dumps(content).encode()
@@ -405,7 +410,7 @@ def test_a_group_grows_until_a_sync_takes_no_more_than_its_share(path: Path, mon
         synced.append(len(path.read_bytes().splitlines()))
 
     monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr("emc.journal.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("emc.journal.shared_file.time.monotonic", lambda: clock[0])
     with Journal(path) as journal:
         for number in range(60):
             journal.append([make(number)], grow=True)
@@ -427,7 +432,7 @@ def test_a_group_that_cannot_be_synced_is_told(path: Path, monkeypatch: pytest.M
     journal = Journal(path)
     journal.append([make(0)])
     journal.append([make(1)], grow=True)
-    journal._next_sync = math.inf
+    journal._file._next_sync = math.inf
     journal.append([make(2)], grow=True)
     monkeypatch.setattr(os, "fsync", _fail)
     for end in (journal.sync, journal.close):

@@ -1,0 +1,255 @@
+"""The form of a journal's lines, and reading them one after the other without keeping any."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from emc.errors import JournalError
+from emc.results import ProbeResult
+
+#: Version of a line's form. Schema 1 had verdicts only, and no `kind`.
+SCHEMA = 2
+
+#: What a line can be, and the field that identifies it among its kind: a verdict; what the digest `base` of probes
+#: stands for; a finished measurement; a measurement that could not be made.
+KINDS = {"probe": "key", "base": "base", "measurement": "fingerprint", "failed": "fingerprint"}
+
+#: Bytes read at once, and the longest line there can be.
+BLOCK, LONGEST = 1 << 22, 1 << 26
+
+#: One for all lines: `json.dumps` makes a new one for each.
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
+class DamagedLineError(ValueError):
+    """Text that is no line of a journal."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line as it stands in the file.
+
+    Attributes:
+        number: counted from 1.
+        raw: its bytes without the line break.
+        problem: "damaged", "torn" (the last one, without a line break) or "unknown kind"; empty where there is none.
+        record: its values without the schema, `kind` included; None where it has a problem or was not asked for.
+        probe: its verdict, where it is one.
+    """
+
+    number: int
+    raw: bytes
+    problem: str = ""
+    record: dict[str, Any] | None = None
+    probe: ProbeResult | None = None
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """The line of a record.
+
+    Raises:
+        ValueError: its kind is none of `KINDS`, it lacks what identifies it, has a schema of its own, or holds NaN or
+            infinity.
+    """
+    kind = record.get("kind")
+    if kind not in KINDS or not isinstance(record.get(KINDS[kind]), str) or "schema" in record:
+        raise ValueError(f"a record has a kind of {KINDS} with its text and no schema, got {kind!r}; mend the caller")
+    return _ENCODER.encode({"schema": SCHEMA, "kind": kind, **record}).encode() + b"\n"
+
+
+def encode_probe(result: ProbeResult, base: str | None) -> bytes:
+    """The line of a verdict, with what its probe shares with others of its measurement where that is known."""
+    names = {"schema": SCHEMA, "kind": "probe", "key": result.key}
+    shared = {} if base is None else {"base": base}
+    return _ENCODER.encode({**names, **shared, **result.to_dict()}).encode() + b"\n"
+
+
+def decode(raw: bytes, path: object) -> dict[str, Any]:
+    """A line's values without the schema, `kind` included.
+
+    Raises:
+        DamagedLineError: it is no line of a journal.
+        JournalError: it is of a newer schema.
+    """
+    try:
+        record = json.loads(raw.decode())
+        schema = record.pop("schema")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedLineError("no line") from error
+    if isinstance(schema, int | float) and schema > SCHEMA:
+        raise JournalError(f"journal {path} must have schema {SCHEMA} or older, got {schema}; update emc to read it")
+    kind = record.setdefault("kind", "probe") if schema == 1 else record.get("kind")
+    if type(schema) is not int or schema not in (1, 2) or not isinstance(kind, str):
+        raise DamagedLineError("no schema")
+    if kind in KINDS and not isinstance(record.get(KINDS[kind]), str):
+        raise DamagedLineError("no identity")
+    return record  # type: ignore[no-any-return]
+
+
+def verdict(record: Mapping[str, Any]) -> ProbeResult:
+    """The verdict in a record of kind `probe`.
+
+    Raises:
+        DamagedLineError: it holds none.
+    """
+    try:
+        return ProbeResult.from_dict({key: value for key, value in record.items() if key not in ("kind", "base")})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedLineError("no verdict") from error
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a journal for reading only.
+
+    Raises:
+        JournalError: it is not there, is no file, or cannot be read.
+    """
+    try:
+        require_file(path)
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise JournalError(f"a journal must be there to be read, got no file {path}; name one that is") from error
+    except OSError as error:
+        raise cannot(path, "be opened", error) from error
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no file: reading a device may never end.
+
+    Raises:
+        JournalError: it is something else.
+        OSError: there is nothing, or it cannot be told.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise JournalError(f"the journal must be a file, got {path}; choose another with --journal")
+
+
+def cannot(path: object, what: str, error: OSError) -> JournalError:
+    """The sentence about a file that does not obey."""
+    return JournalError(
+        f"the journal {path} cannot {what}: {error.strerror}; free the way or choose another with --journal"
+    )
+
+
+def blocks(descriptor: int, at: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines between two places of a file, some megabytes at once, each with its place.
+
+    What follows the last line break is left out. A line that is too long to be one comes as an empty line.
+    """
+    size = BLOCK
+    while at < end:
+        data = os.pread(descriptor, min(size, end - at), at)
+        whole = data.rfind(b"\n") + 1
+        if whole:
+            yield at, data[:whole]
+            at, size = at + whole, BLOCK
+        elif at + len(data) >= end or not data:
+            return
+        elif size < LONGEST:
+            size *= 2
+        else:
+            after = _after_line_break(descriptor, at, end)
+            if after is None:
+                return
+            yield after - 1, b"\n"
+            at, size = after, BLOCK
+
+
+def _after_line_break(descriptor: int, at: int, end: int) -> int | None:
+    while at < end:
+        data = os.pread(descriptor, min(BLOCK, end - at), at)
+        found = data.find(b"\n")
+        if found >= 0 or not data:
+            return at + found + 1 if data else None
+        at += len(data)
+    return None
+
+
+def walk(file: BinaryIO, kinds: frozenset[str] | None = None) -> Iterator[Line]:
+    """Every line of a journal as it is now, from the first to the last.
+
+    Args:
+        file: opened for reading.
+        kinds: of the records that are asked for; None asks for all.
+
+    Raises:
+        JournalError: it holds a newer schema, or cannot be read.
+    """
+    descriptor, number, at = file.fileno(), 0, 0
+    try:
+        size = os.fstat(descriptor).st_size
+        for start, data in blocks(descriptor, 0, size):
+            for number, raw in enumerate(data.split(b"\n")[:-1], number + 1):  # noqa: B020
+                yield _read_line(number, raw, file.name, kinds)
+            at = start + len(data)
+        if at < size:
+            yield Line(number + 1, os.pread(descriptor, min(size - at, LONGEST), at), "torn")
+    except OSError as error:
+        raise cannot(file.name, "be read", error) from error
+
+
+def _read_line(number: int, raw: bytes, path: object, kinds: frozenset[str] | None) -> Line:
+    if kinds is not None and (kind := kind_at_sight(raw)) is not None and kind not in kinds:
+        return Line(number, raw)
+    try:
+        record = decode(raw, path)
+        probe = verdict(record) if record["kind"] == "probe" else None
+    except DamagedLineError:
+        return Line(number, raw, "damaged")
+    if record["kind"] not in KINDS:
+        return Line(number, raw, "unknown kind")
+    return Line(number, raw, "", record if kinds is None or record["kind"] in kinds else None, probe)
+
+
+_STARTS = {
+    b'{"schema":1,"key":"': "probe",
+    **{f'{{"schema":{SCHEMA},"kind":"{kind}",'.encode(): kind for kind in KINDS},
+}
+
+
+def kind_at_sight(raw: bytes) -> str | None:
+    """The kind of a line that begins and ends as emc writes it; None for any other, which must be read to know."""
+    if raw.endswith(b"}"):
+        for start, kind in _STARTS.items():
+            if raw.startswith(start):
+                return kind
+    return None
+
+
+def read(path: str | os.PathLike[str], *kinds: str) -> Iterator[dict[str, Any]]:
+    """The records of a journal in the order they were written, one at a time.
+
+    The file is only read, so it may be read-only and others may append to it: what is in it at the first record is
+    given. Where two records have one identity (`KINDS`), the later one counts.
+
+    Args:
+        path: the file.
+        kinds: of `KINDS`, those wanted; all where none is named.
+
+    Returns:
+        Values by field, with `kind`. Damaged lines are left out, with one warning at the end.
+
+    Raises:
+        JournalError: it cannot be read, or holds a newer schema.
+    """
+    damaged = 0
+    with open_file(path) as file:
+        for line in walk(file, frozenset(kinds or KINDS)):
+            damaged += line.problem == "damaged"
+            if line.record is not None:
+                yield line.record
+    if damaged:
+        warn_damaged(path, damaged, stacklevel=2)
+
+
+def warn_damaged(path: object, number: int, stacklevel: int) -> None:
+    """Say that lines are damaged."""
+    warnings.warn(
+        f"journal {path}: damaged lines skipped: {number} (emc journal check names them)", stacklevel=stacklevel + 1
+    )

@@ -1,0 +1,42 @@
+"""Stopping a run: Ctrl-C or SIGTERM once asks it to stop, Ctrl-C once more stops it at once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+logger = logging.getLogger("emc")
+
+#: Asks a run to stop: Ctrl-C, and what a batch system sends before it takes the machine away.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Whether the run was asked to stop.
+
+    The first signal only asks; what runs is then dropped, and what is known is kept and shown. A second Ctrl-C raises
+    `KeyboardInterrupt` wherever the run is. Only the main thread is sent signals; anywhere else nobody asks.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not asked:
+            logger.warning("stopping (%s); Ctrl-C once more stops at once", signal.Signals(number).name)
+        asked.append(number)
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
