@@ -8,9 +8,9 @@ its own; a look-up model ends each probe at once. "Anew" starts without a journa
 lines, as after a kill, "again" with all of them.
 
 Clusters: an executor whose workers run by a simulated clock. A probe takes a log-normal time (shape 2: from
-milliseconds to minutes), and the clock never goes faster than the processor time that engine and journal really use, so
-workers go idle where the driver cannot follow. A driver that talks to real workers pays for its messages on top;
-`--message-us` charges such a time for each probe.
+milliseconds to minutes), and the clock never goes faster than engine and journal really take (processor and waits for
+the disk), so workers go idle where the driver cannot follow. A driver that talks to real workers pays for its messages
+on top; `--message-us` charges such a time for each probe.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import cProfile
 import math
 import multiprocessing
+import os
 import pstats
 import resource
 import tempfile
@@ -25,7 +26,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
@@ -36,7 +39,7 @@ import click
 from common import Report, json_option, quick_option
 from engine import LookUp, look_up
 
-from emc.engine import Engine, Observer
+from emc.engine import Engine, Observer, Sought
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
 from emc.journal import Journal
@@ -49,7 +52,7 @@ SLOTS = 1000
 #: Spread of the logarithm of a probe's seconds, and the longest one.
 SIGMA, LONGEST_S = 2.0, 600.0
 #: Verdicts from which and up to which a cluster's utilisation is taken.
-WARM, DONE = 10_000, 50_000
+WARM, DONE = 10_000, 40_000
 
 WORKERS = (100, 1000, 10_000)
 #: Probes a second that the workers could do.
@@ -68,13 +71,57 @@ class Sweep:
         measurement = Measurement.from_flat({"n_start": 16, "n_max": 100_000, "replicates": self.replicates})
         return [(digest(["scale", number]), make_estimator(measurement)) for number in range(self.measurements)]
 
-    def run(self, executor: LookUp | Cluster, path: Path | None, observer: Observer | None = None) -> int:
+    def run(
+        self,
+        executor: LookUp | Cluster,
+        path: Path | None,
+        observer: Observer | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> int:
         """Drive all to their ends and conclude each; how many probes they used."""
-        estimators = self.estimators()
-        searches = [(base, search) for base, estimator in estimators for search in estimator.searches]
+        cells = [_Cell(base, estimator, self.replicates) for base, estimator in self.estimators()]
+        searches = [
+            Sought(cell.base, search, number) for number, cell in enumerate(cells) for search in cell.estimator.searches
+        ]
         with Journal(path) as journal:
-            Engine(executor, journal, speculation=1).run(searches, observer)
-        return sum(len(estimator.conclude().probes) for _, estimator in estimators)
+            engine = Engine(executor, journal, speculation=1, lenient=True)
+            engine.run(
+                searches,
+                observer,
+                ended=lambda number, _: cells[searches[number].cell].ended(),
+                stopping=stopping,
+            )
+        return sum(cell.probes for cell in cells)
+
+
+@dataclass
+class _Cell:
+    """A measurement that is concluded and journaled when its last search ends."""
+
+    base: str
+    estimator: Estimator
+    left: int
+    probes: int = 0
+
+    def ended(self) -> dict[str, Any] | None:
+        """The record to be journaled, once there is one."""
+        self.left -= 1
+        if self.left:
+            return None
+        found = self.estimator.conclude()
+        self.probes = len(found.probes)
+        record = {"fingerprint": self.base[:16], "emc": found.emc, "interval": found.interval}
+        return {"kind": "measurement", **record, "probes": [probe.key for probe in found.probes]}
+
+
+@cache
+def _capacity(base: str, replicate: int) -> int:
+    return 500 + derive("capacity", base, replicate) % 5000
+
+
+def verdict(probe: Probe) -> ProbeResult:
+    """By a capacity of each measurement's every replicate."""
+    return look_up(probe, _capacity(probe.base, probe.replicate))
 
 
 @dataclass(frozen=True)
@@ -94,16 +141,16 @@ class OneMachine:
     def __call__(self) -> dict[str, Any]:
         """Figures of the run: probes, seconds, memory beyond what the process took before."""
         before = _peak_mb()
-        executor = LookUp(SLOTS)
+        executor = LookUp(SLOTS, verdict)
         started, processor = time.perf_counter(), time.process_time()
         probes = self.sweep.run(executor, self.path, _ignore if self.observed else None)
-        seconds = time.perf_counter() - started
+        seconds, used = time.perf_counter() - started, time.process_time() - processor
         return {
             "probes": probes,
             "trained": executor.trained,
             "seconds": seconds,
-            "processor s": time.process_time() - processor,
-            "probes/s": probes / seconds,
+            "processor s": used,
+            "probes a processor s": probes / used,
             "memory, MB": _peak_mb() - before,
             "journal, MB": self.path.stat().st_size / 2**20,
         }
@@ -180,7 +227,7 @@ class Mark:
 
 @dataclass
 class Cluster:
-    """Workers by a simulated clock; the driver's real processor time passes on it too.
+    """Workers by a simulated clock, on which what the driver really takes passes too.
 
     Attributes:
         workers: how many.
@@ -188,6 +235,7 @@ class Cluster:
         message_s: charged to the driver for each probe.
         clock: seconds since the start.
         driver_s: of these, those in which the driver was at work.
+        waited_s: waits for the disk that are yet to be charged.
         marks: where it was after `WARM` and `DONE` verdicts.
     """
 
@@ -197,6 +245,7 @@ class Cluster:
     name: str = "simulated"
     clock: float = 0.0
     driver_s: float = 0.0
+    waited_s: float = 0.0
     marks: list[Mark] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -207,8 +256,9 @@ class Cluster:
         self._left_at = time.process_time()
 
     def _charge(self) -> None:
-        """Let the driver's processor time since it left here pass."""
-        spent = time.process_time() - self._left_at
+        """Let pass what the driver took since it left here: processor time, and waits for the disk."""
+        spent = time.process_time() - self._left_at + self.waited_s
+        self.waited_s = 0.0
         self.clock += spent
         self.driver_s += spent
 
@@ -228,7 +278,7 @@ class Cluster:
         self._leave()
 
     def _start(self, probe: Probe, at: float) -> None:
-        seconds = self._seconds(probe) if self._verdicts < DONE else 0.0
+        seconds = self._seconds(probe)
         self._started_s += seconds
         heappush(self._ends, (at + seconds, next(self._number), probe))
 
@@ -261,7 +311,7 @@ class Cluster:
         results = []
         while self._ends and self._ends[0][0] <= self.clock:
             at, _, probe = heappop(self._ends)
-            results.append(look_up(probe))
+            results.append(verdict(probe))
             self._verdicts += 1
             if self._waiting:
                 self._start(self._waiting.popleft(), at)
@@ -277,6 +327,23 @@ class Cluster:
         """Nothing is held."""
 
 
+@contextmanager
+def _timed_syncs(cluster: Cluster) -> Iterator[None]:
+    """Tell a cluster how long its driver waits for the disk."""
+    fsync = os.fsync
+
+    def timed(descriptor: int) -> None:
+        started, processor = time.perf_counter(), time.process_time()
+        fsync(descriptor)
+        cluster.waited_s += time.perf_counter() - started - (time.process_time() - processor)
+
+    os.fsync = timed  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.fsync = fsync
+
+
 @dataclass(frozen=True)
 class Simulation:
     """One simulated cluster with enough searches to keep it busy."""
@@ -288,8 +355,10 @@ class Simulation:
     def __call__(self) -> dict[str, Any]:
         """Its utilisation, probes a second, and the share of the time in which the driver was at work."""
         cluster = Cluster(self.workers, self.mean_s, self.message_s)
-        with tempfile.TemporaryDirectory() as folder:
-            Sweep(10_000, max(1, 3 * self.workers // 10_000)).run(cluster, Path(folder) / "journal.jsonl")
+        with tempfile.TemporaryDirectory() as folder, _timed_syncs(cluster):
+            Sweep(10_000, max(1, 3 * self.workers // 10_000)).run(
+                cluster, Path(folder) / "journal.jsonl", stopping=lambda: len(cluster.marks) == 2
+            )
         first, last = cluster.marks
         span, verdicts = last.clock - first.clock, last.verdicts - first.verdicts
         return {

@@ -237,7 +237,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
 )
-FIELDS = st.dictionaries(st.sampled_from(["schema", "kind", *make(9).to_dict()]), JSON.filter(lambda v: v != 0), max_size=3)
+FIELDS = st.dictionaries(
+    st.sampled_from(["schema", "kind", *make(9).to_dict()]), JSON.filter(lambda v: v != 0), max_size=3
+)
 
 
 @settings(max_examples=100)
