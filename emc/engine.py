@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -39,9 +40,6 @@ LOOK_EVERY_S = 0.5
 
 #: Of the time, reports that take longer than some seconds, as those on thousands of searches do, take this share.
 REPORT_SHARE, QUICK_REPORT_S = 0.05, 0.001
-
-#: Seconds between two statements of what runs, for whoever watches the journal.
-SHOW_EVERY_S = 1.0
 
 #: Seconds to sleep where everything waited for is trained by other processes.
 IDLE_S = 0.05
@@ -183,7 +181,7 @@ class Engine:
         self._trained_now: set[str] = set()
         self._steps = 0
         self._news = False
-        self._reported = self._looked = self._showed = self._report_took = 0.0
+        self._reported = self._looked = self._report_took = 0.0
         self.trained: list[Trained] = []
         self.unfinished: list[RunningProbe] = []
         self.failures: dict[int, EmcError] = {}
@@ -535,13 +533,15 @@ class Engine:
         if observer is not None:
             brackets = tuple(line.bracket() for line in self._lines)
             observer(Progress(brackets, running, len(self._seen), steps, now - started))
-        if now - self._showed >= SHOW_EVERY_S:
-            self._showed = now
-            over = sum(line.ended for line in self._lines)
-            status = {"searches": len(self._lines), "ended": over, "probes": len(self._seen), "steps": steps}
-            seconds = {"seconds": now - started}
-            self._journal.show({**status, **seconds, "running": [asdict(probe) for probe in running]})
-        self._report_took = time.perf_counter() - now
+            self._report_took = time.perf_counter() - now
+        self._journal.show(partial(self._status, running, steps, now - started))
+
+    def _status(self, running: Sequence[RunningProbe], steps: int, seconds: float) -> dict[str, Any]:
+        """What this process does, for whoever watches the journal."""
+        ended = sum(line.ended for line in self._lines)
+        cells = {"ended": ended, "going on": len(self._lines) - ended}
+        counts = {"probes": len(self._seen), "steps": steps, "seconds": seconds}
+        return {"cells": cells, **counts, "running": [asdict(probe) for probe in running]}
 
 
 def _in_order(lines: Iterable[_Line]) -> list[_Line]:

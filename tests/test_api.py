@@ -42,7 +42,7 @@ ARRAYS = (RNG.standard_normal((40, 3)), np.repeat(["no", "yes"], 20))
 @pytest.fixture(autouse=True)
 def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every verdict is synced and told as it comes, however slow the disk."""
-    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1.0)
+    monkeypatch.setattr("emc.journal.shared_file.SYNC_SHARE", 1.0)
 
 
 def tiny(journal: Path | None = None, observer: Any = None, **changes: Any) -> EmcResult:

@@ -233,11 +233,11 @@ LIVES = """
 import json, os, random, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from oracles import Noisy, OracleExecutor, run_engine
-from emc import journal as journal_module
+from emc.journal import Journal, shared_file
 from emc.specs import Search
 
 os.chdir(sys.argv[2])
-whole_write, whole_sync = journal_module._write_all, os.fsync
+whole_write, whole_sync = shared_file._write_all, os.fsync
 
 class Mortal(OracleExecutor):
     def advance(self):
@@ -263,9 +263,9 @@ def sync(descriptor):
     moment("after sync")
 
 def measure():
-    journal_module._write_all, os.fsync = write, sync
-    journal_module.SYNC_SHARE = 1 if life < 8 else rng.choice([1, 0.02])
-    with journal_module.Journal("journal.jsonl") as journal:
+    shared_file._write_all, os.fsync = write, sync
+    shared_file.SYNC_SHARE = 1 if life < 8 else rng.choice([1, 0.02])
+    with Journal("journal.jsonl") as journal:
         executor = Mortal(Noisy(3, 300.0, 0.3, 0.1), order=rng.randrange(10**6), slots=24)
         outcome = run_engine(executor, Search(), 16, 2000, journal=journal, replicates=8, speculation=3)
     with open("outcome.txt", "w") as file:
@@ -536,7 +536,7 @@ def test_a_verdict_is_journaled_before_anyone_is_told(tmp_path: Path, monkeypatc
         told.append(progress.probes)
         assert len(keys(path)) == progress.probes
 
-    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
+    monkeypatch.setattr("emc.journal.shared_file.SYNC_SHARE", 1)
     with Journal(path) as journal:
         run_engine(OracleExecutor(memoriser(50)), EXACT, 16, 100, journal=journal, observer=observe)
     assert told == list(range(1, 9))
@@ -548,7 +548,9 @@ def test_verdicts_are_synced_in_groups_and_nobody_is_told_before(
     path, told, sync = tmp_path / "journal.jsonl", [], os.fsync
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: (sync(descriptor), synced.append(len(keys(path)))))
-    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)  # the group of the first sync is the last one that is due
+    monkeypatch.setattr(
+        "emc.journal.shared_file.SYNC_SHARE", 1e-9
+    )  # the group of the first sync is the last one that is due
     with Journal(path) as journal:
         executor = OracleExecutor(memoriser(50))
         observer: Callable[[Progress], None] = lambda progress: told.append((progress.probes, len(keys(path))))  # noqa: E731
@@ -561,7 +563,7 @@ def test_verdicts_are_synced_in_groups_and_nobody_is_told_before(
 
 
 def test_what_an_interruption_shows_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)
+    monkeypatch.setattr("emc.journal.shared_file.SYNC_SHARE", 1e-9)
     with Journal(tmp_path / "journal.jsonl") as journal:
         outcome = run_engine(OracleExecutor(memoriser(50), stop_after=5), EXACT, 16, 100, journal=journal)
         assert (outcome.interrupted, len(outcome.probes), journal.synced) == (True, 5, True)
@@ -569,7 +571,7 @@ def test_what_an_interruption_shows_is_synced(tmp_path: Path, monkeypatch: pytes
 
 def test_a_journal_that_cannot_be_written_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
-    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1)
+    monkeypatch.setattr("emc.journal.shared_file.SYNC_SHARE", 1)
     with Journal(path) as journal:
         executor = OracleExecutor(memoriser(50))
         sync, left = os.fsync, iter([True, True, False])

@@ -55,7 +55,7 @@ def test_no_more_is_handed_out_than_is_wanted_and_earlier_measurements_come_firs
 def test_each_end_is_told_once_and_after_its_verdicts_are_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emc.journal.SYNC_SHARE", 1e-9)
+    monkeypatch.setattr("emc.journal.shared_file.SYNC_SHARE", 1e-9)
     executor = OracleExecutor(memoriser(50), slots=3, wanted=5)
     _, sought = cells(4)
     told: list[int] = []

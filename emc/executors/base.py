@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from emc.errors import EmcError, TrainingError
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.failing import as_training_error
+
+__all__ = ["Executor", "as_training_error"]
 
 
 class Executor(Protocol):
@@ -52,14 +54,3 @@ class Executor(Protocol):
     def close(self) -> None:
         """Let go of threads, processes and memory; what is under way is forgotten."""
         ...
-
-
-def as_training_error(error: Exception) -> EmcError:
-    """What a user is told of an exception in a training; one that is told already stays."""
-    if isinstance(error, EmcError):
-        return error
-    message = str(error).split("\n")[0]
-    return TrainingError(
-        f"a training must run without errors, got {type(error).__name__}: {message}; "
-        "mend the model (--debug shows where)"
-    )

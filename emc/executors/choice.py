@@ -19,6 +19,7 @@ from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.cores import num_cores
 from emc.executors.processes import has_processes
+from emc.results import ProbeFailure
 from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle, kernel_pays
 from emc.training.lockstep import LockstepTrainer
@@ -162,11 +163,10 @@ def seconds_a_step(setup: Setup, stacked: int = 0) -> float:
     n = min(procedure.batch_size, timed.pool.dataset.facts.rows)
     for replicate in range(max(1, stacked)):
         trainer.add(Probe("timed", n, replicate))
-    try:
-        trainer.advance()
-        started = time.perf_counter()
-        trainer.advance()
-    except Exception:  # whatever a user's own module may raise
+    failed = any(isinstance(outcome, ProbeFailure) for outcome in trainer.advance())
+    started = time.perf_counter()
+    failed |= any(isinstance(outcome, ProbeFailure) for outcome in trainer.advance())
+    if failed:
         return 0.0
     return (time.perf_counter() - started) / (steps * max(1, stacked))
 

@@ -71,7 +71,7 @@ class InlineExecutor:
         """Train up to the next exact count, each trainer in its turn.
 
         Raises:
-            TrainingError: the training raised, which is no verdict on the procedure.
+            TrainingError: something raised that is no single training's, such as a device that no longer works.
         """
         others = any(trainer.running() for trainer in self._trainers if trainer is not self._compiled)
         self._compiled.wait_s = 0.0 if others else WAIT_S
@@ -79,5 +79,5 @@ class InlineExecutor:
             return [result for trainer in self._trainers for result in trainer.advance()]
         except EmcError:
             raise
-        except Exception as error:  # whatever a user's own module may raise
+        except Exception as error:
             raise as_training_error(error) from error

@@ -19,6 +19,7 @@ from emc.executors.payload import pack
 from emc.executors.worker import Message, Raised, work
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.failing import Outcome, TraceError, failure
 from emc.training.setup import Setups, setup_of
 from emc.training.waiting import Waiting
 
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 #: Seconds that `advance` waits for news.
 WAIT_S = 0.1
 
-#: Workers that may die on one probe before that is an error.
+#: Workers that may die on one probe before it has failed.
 MAX_DEATHS = 3
+
+#: Workers that may die one after the other before they could train, before that is an error.
+MAX_STILLBORN = 10
 
 #: The start method: no fork of a process that has threads or a GPU.
 METHOD = "forkserver"
@@ -68,6 +72,7 @@ class ProcessExecutor:
         self._waiting = Waiting()
         self._workers: list[_Worker] = []
         self._deaths: Counter[Probe] = Counter()
+        self._stillborn = 0
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
@@ -102,11 +107,11 @@ class ProcessExecutor:
         """As many as there are workers may wait; see `Executor.wants`."""
         return max(0, 2 * self._limit - len(self.running()) - len(self._waiting))
 
-    def advance(self) -> Sequence[ProbeResult | ProbeFailure]:
-        """Hand probes to idle workers, then wait a moment for news; the verdicts that came.
+    def advance(self) -> Sequence[Outcome]:
+        """Hand probes to idle workers, then wait a moment for news; the verdicts and failures that came.
 
         Raises:
-            TrainingError: a training raised, or its workers died.
+            EmcError: workers cannot load what trains, or die before they can.
         """
         self.start()
         return self.collect(WAIT_S)
@@ -121,47 +126,67 @@ class ProcessExecutor:
                 worker = self._new_worker()
             worker.train(self._waiting.take())
 
-    def collect(self, timeout: float) -> list[ProbeResult]:
-        """The verdicts that came, after waiting for news for so many seconds at most.
+    def collect(self, timeout: float) -> list[Outcome]:
+        """The verdicts and failures that came, after waiting for news for so many seconds at most.
 
         Raises:
-            TrainingError: a training raised, or its workers died.
+            EmcError: as `advance` does.
         """
         ready = wait([worker.connection for worker in self._workers], timeout)
         said = [self._hear(worker) for worker in list(self._workers) if worker.connection in ready]
-        return [result for result in said if result is not None]
+        return [outcome for outcome in said if outcome is not None]
 
-    def _hear(self, worker: _Worker) -> ProbeResult | None:
+    def _hear(self, worker: _Worker) -> Outcome | None:
         """Take in what a worker says; what it says of a probe dropped meanwhile is nothing."""
         try:
             probe, said = cast("Message", worker.connection.recv())
         except (EOFError, OSError):
-            self._bury(worker)
+            return self._bury(worker)
+        if probe is None:
+            self._meet(worker, said)
             return None
-        if isinstance(said, Raised) and (probe is None or probe == worker.probe):
-            raise said.error from _TraceError(said.trace)
         if probe != worker.probe:
             return None
         if isinstance(said, RunningProbe):
             worker.status = said
             return None
         worker.probe = worker.status = None
-        return cast("ProbeResult", said)
+        self._deaths.pop(probe, None)
+        return failure(probe, said.error, said.trace) if isinstance(said, Raised) else cast("ProbeResult", said)
 
-    def _bury(self, worker: _Worker) -> None:
-        """Let go of a worker that died; its probe waits again."""
+    def _meet(self, worker: _Worker, said: object) -> None:
+        """Take in whether a worker that started can train."""
+        if isinstance(said, Raised):
+            raise said.error from TraceError(said.trace)
+        worker.loaded, self._stillborn = True, 0
+
+    def _bury(self, worker: _Worker) -> ProbeFailure | None:
+        """Let go of a worker that died; its probe waits again, or has failed once several died on it."""
         self._workers.remove(worker)
         worker.end()
+        if not worker.loaded:
+            self._mourn(worker)
+        elif worker.probe is not None:
+            self._deaths[worker.probe] += 1
         probe = worker.probe
-        if probe is None:
-            return
-        self._deaths[probe] += 1
-        if self._deaths[probe] >= MAX_DEATHS:
+        if probe is None or self._deaths[probe] < MAX_DEATHS:
+            self._waiting.put_back([] if probe is None else [probe])
+            return None
+        del self._deaths[probe]
+        told = (
+            f"a training must not end its process, but {MAX_DEATHS} workers died {worker.cause} at n={probe.n} of "
+            f"replicate {probe.replicate}; free memory or lower --workers"
+        )
+        return failure(probe, TrainingError(told))
+
+    def _mourn(self, worker: _Worker) -> None:
+        """A worker died before it trained anything, which is no probe's fault."""
+        self._stillborn += 1
+        if self._stillborn >= MAX_STILLBORN:
             raise TrainingError(
-                f"a training must not end its process, but {MAX_DEATHS} workers died {worker.cause} at n={probe.n} of "
-                f"replicate {probe.replicate}; free memory or lower --workers"
+                f"worker processes must be able to start, but {MAX_STILLBORN} in a row died {worker.cause} before they "
+                "could train; free memory or use --workers 1"
             )
-        self._waiting.put_back([probe])
 
     def _new_worker(self) -> _Worker:
         here, there = multiprocessing.Pipe()
@@ -192,6 +217,7 @@ class _Worker:
     connection: Connection
     probe: Probe | None = None
     status: RunningProbe | None = None
+    loaded: bool = False
 
     def train(self, probe: Probe | None) -> None:
         """Send a probe, or the word to train none."""
@@ -209,13 +235,6 @@ class _Worker:
         """How it died."""
         code = self.process.exitcode or 0
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-class _TraceError(Exception):
-    """Where a training in another process raised, to be shown as the cause."""
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""'
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class Routed:
         """Keep the workers busy, train here up to the next exact count, or wait for news if there is nothing to train.
 
         Raises:
-            TrainingError: a training raised, or its workers died.
+            EmcError: nothing more can be trained here at all.
         """
         self._processes.start()
         results = self._inline.advance()

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import time
-import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -16,10 +15,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from emc.errors import EmcError, SpecError
-from emc.executors.base import as_training_error
 from emc.executors.payload import unpack
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.failing import as_training_error, trace_of
 from emc.training.single import SingleTrainer
 
 #: Seconds between two reports of how far a training is, at least.
@@ -41,11 +40,16 @@ class Raised:
     @classmethod
     def of(cls, error: Exception) -> Raised:
         """The exception at hand."""
-        return cls(as_training_error(error), "".join(traceback.format_exception(error)))
+        return cls(as_training_error(error), trace_of(error))
 
 
-#: What a worker says, with the probe it is about; without one where what trains could not be loaded.
-Message = tuple[Probe | None, RunningProbe | ProbeResult | Raised]
+@dataclass(frozen=True)
+class Loaded:
+    """The worker is ready to train."""
+
+
+#: What a worker says, with the probe it is about; without one whether it could load what trains.
+Message = tuple[Probe | None, RunningProbe | ProbeResult | Raised | Loaded]
 
 
 def work(connection: Connection, content: bytes, folder: str, threads: int) -> None:
@@ -70,9 +74,10 @@ def work(connection: Connection, content: bytes, folder: str, threads: int) -> N
         sentence = (
             f"a worker process must be able to load the model, got {type(error).__name__}: {message}; use --workers 1"
         )
-        connection.send((None, Raised(SpecError(sentence), Raised.of(error).trace)))
+        connection.send((None, Raised(SpecError(sentence), trace_of(error))))
         return
     try:
+        connection.send((None, Loaded()))
         _serve(connection, trainer)
     except (EOFError, OSError):
         return  # the parent is gone
@@ -112,8 +117,11 @@ def _serve(connection: Connection, trainer: SingleTrainer) -> None:
 def _advance(trainer: SingleTrainer, probe: Probe) -> RunningProbe | ProbeResult | Raised:
     """Train up to the next exact count."""
     try:
-        results = trainer.advance()
-        return results[0] if results else trainer.running()[0]
-    except Exception as error:  # whatever a user's own module may raise
+        outcomes = trainer.advance()
+    except Exception as error:  # such as one in this very loop: the parent tells
         trainer.drop(probe)
         return Raised.of(error)
+    if not outcomes:
+        return trainer.running()[0]
+    outcome = outcomes[0]
+    return Raised(outcome.error, outcome.trace) if isinstance(outcome, ProbeFailure) else outcome

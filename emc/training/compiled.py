@@ -24,6 +24,8 @@ from emc.specs import Probe
 from emc.training.chain import Array, Chain, chain_of
 from emc.training.counting import CHUNK
 from emc.training.evidence import conclude, conflict
+from emc.training.failing import Outcome, raised
+from emc.training.memory import is_out_of_memory
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
 from emc.training.waiting import Waiting
@@ -89,6 +91,7 @@ class CompiledTrainer:
         self._limit = min(limit, 2 * workers)  # others wait: the next ones are ready where a thread gets free
         self._waiting = Waiting()
         self._ahead: set[Probe] = set()
+        self._large: dict[Probe, None] = {}  # ran out of memory beside others
         self._members: dict[Probe, Training] = {}
         self._queue = _Queue()
         self.wait_s = WAIT_S
@@ -102,14 +105,14 @@ class CompiledTrainer:
             self._ahead.discard(probe)
         elif member is None:
             self._ahead.add(probe)
-        if member is None:
+        if member is None and probe not in self._large:
             self._waiting.add(probe, ahead=ahead)
-        elif not ahead:
+        elif member is not None and not ahead:
             self._queue.need(member)
 
     def drop(self, probe: Probe) -> RunningProbe | None:
         """Forget a probe; how far it was, if it was under way."""
-        self._ahead.discard(probe)
+        self._forget(probe)
         self._waiting.remove(probe)
         member = self._members.pop(probe, None)
         if member is None:
@@ -123,19 +126,19 @@ class CompiledTrainer:
 
     def room(self) -> int:
         """Threads that have nothing to do."""
-        return max(0, self._workers - len(self._members) - len(self._waiting))
+        return max(0, self._workers - len(self._members) - len(self._waiting) - len(self._large))
 
     def wants(self) -> int:
         """As many as may be under way; see `Executor.wants`."""
-        return max(0, self._limit - len(self._members) - len(self._waiting))
+        return max(0, self._limit - len(self._members) - len(self._waiting) - len(self._large))
 
-    def advance(self) -> list[ProbeResult]:
-        """Wait a moment for a training to stop; the verdicts."""
-        results = self._fill()
+    def advance(self) -> list[Outcome]:
+        """Wait a moment for a training to stop; the verdicts and failures."""
+        outcomes = self._fill()
         if not self._members:
-            return results
-        stopped = self._queue.stopped(self.wait_s if not results else 0.0)
-        return results if stopped is None else results + self._conclude(stopped)
+            return outcomes
+        stopped = self._queue.stopped(self.wait_s if not outcomes else 0.0)
+        return outcomes if stopped is None else outcomes + self._conclude(stopped)
 
     def close(self) -> None:
         """End the threads; what is under way is forgotten."""
@@ -146,23 +149,50 @@ class CompiledTrainer:
             self._blas.restore_original_limits()
         self._members.clear()
         self._waiting.clear()
+        self._large.clear()
 
-    def _fill(self) -> list[ProbeResult]:
-        """Let waiting probes start, needed ones first; those that nothing can fit have their verdict at once."""
-        known: list[ProbeResult] = []
-        while self._waiting and len(self._members) < self._limit:
-            probe = self._waiting.take()
-            setup = setup_of(self._setups, probe)
-            verdict = conflict(setup, probe)
-            if verdict is not None:
-                self._ahead.discard(probe)
-                known.append(verdict)
+    def _fill(self) -> list[Outcome]:
+        """Let waiting probes start, needed ones first; those that nothing can fit have their verdict at once.
+
+        One that ran out of memory beside others starts once it is alone, and nothing beside it.
+        """
+        outcomes: list[Outcome] = []
+        while (self._waiting or self._large) and len(self._members) < (1 if self._large else self._limit):
+            probe = next(iter(self._large)) if self._large else self._waiting.take()
+            try:
+                verdict = self._begin(probe)
+            except Exception as error:  # whatever a user's own model may raise
+                outcomes += self._fail(probe, error)
                 continue
-            member = self._members[probe] = Training(setup, probe)
-            self._queue.put(member, needed=probe not in self._ahead)
+            if verdict is not None:
+                self._forget(probe)
+                outcomes.append(verdict)
+            elif self._large:
+                break
         if self._members and not self._threads:
             self._start()
-        return known
+        return outcomes
+
+    def _begin(self, probe: Probe) -> ProbeResult | None:
+        setup = setup_of(self._setups, probe)
+        verdict = conflict(setup, probe)
+        if verdict is None:
+            member = self._members[probe] = Training(setup, probe)
+            self._queue.put(member, needed=probe not in self._ahead)
+        return verdict
+
+    def _fail(self, probe: Probe, error: Exception) -> list[Outcome]:
+        """The failure of a probe; none where it ran out of memory beside others: then it starts over alone."""
+        self._members.pop(probe, None)
+        if is_out_of_memory(error) and probe not in self._large:
+            self._large[probe] = None
+            return []
+        self._forget(probe)
+        return [raised(probe, error)]
+
+    def _forget(self, probe: Probe) -> None:
+        self._ahead.discard(probe)
+        self._large.pop(probe, None)
 
     def _start(self) -> None:
         self._blas = threadpool_limits(1, user_api="blas")  # its threads would compete with these
@@ -171,15 +201,19 @@ class CompiledTrainer:
             thread.start()
             self._threads.append(thread)
 
-    def _conclude(self, member: Training) -> list[ProbeResult]:
+    def _conclude(self, member: Training) -> list[Outcome]:
+        probe = member.run.probe
         if member.error is not None:
-            raise member.error
-        result = member.conclude()
+            return self._fail(probe, member.error)
+        try:
+            result = member.conclude()
+        except Exception as error:  # whatever a user's own model may raise
+            return self._fail(probe, error)
         if result is None:  # it left a saddle and goes on
-            self._queue.put(member, needed=member.run.probe not in self._ahead)
+            self._queue.put(member, needed=probe not in self._ahead)
             return []
-        del self._members[member.run.probe]
-        self._ahead.discard(member.run.probe)
+        del self._members[probe]
+        self._forget(probe)
         return [result]
 
 
@@ -230,7 +264,7 @@ class _Queue:
         while (member := self._take()) is not None:
             try:
                 member.train(partial(self._is_over, member, time.perf_counter()))
-            except Exception as error:  # raised again by the caller's thread
+            except Exception as error:  # told by the caller's thread
                 member.error = error
             self._give_back(member)
 
@@ -268,7 +302,7 @@ class Training:
         run: how far it is.
         needed: whether it was not asked ahead of need.
         dropped: whether nobody wants it any more.
-        error: raised by its training.
+        error: raised by its training; what it left is of no use.
     """
 
     def __init__(self, setup: Setup, probe: Probe) -> None:

@@ -15,6 +15,7 @@ from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
 from emc.specs import Probe
 from emc.training.counting import count, estimate_batch_norm
 from emc.training.evidence import conflict, tested
+from emc.training.failing import Outcome, raised
 from emc.training.losses import one_hot
 from emc.training.setup import Setup, Setups, setup_of
 from emc.training.waiting import Waiting
@@ -59,17 +60,23 @@ class DirectTrainer:
         """Let go of all probes."""
         self._waiting.clear()
 
-    def advance(self) -> list[ProbeResult]:
+    def advance(self) -> list[Outcome]:
         """Solve the next probe."""
         if not self._waiting:
             return []
         probe = self._waiting.take()
+        try:
+            return [self._solve(probe)]
+        except Exception as error:  # whatever a user's own module may raise
+            return [raised(probe, error)]
+
+    def _solve(self, probe: Probe) -> ProbeResult:
         setup = setup_of(self._setups, probe)
         known = conflict(setup, probe)
         if known is not None:
-            return [known]
+            return known
         assert setup.plan.solve is not None
-        return [solve_probe(setup, probe, setup.plan.solve)]
+        return solve_probe(setup, probe, setup.plan.solve)
 
 
 def solve_probe(setup: Setup, probe: Probe, solve: Callable[[Tensor, Tensor], Solution]) -> ProbeResult:

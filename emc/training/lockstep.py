@@ -6,17 +6,15 @@ from collections.abc import Hashable
 
 import torch
 
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.evidence import conflict
+from emc.training.failing import Outcome, check_device, raised
 from emc.training.memory import SHARE, free_memory, is_out_of_memory, member_bytes
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, all_setups, setup_of
 from emc.training.stack import Stack, padded_size
 from emc.training.waiting import Waiting
-
-#: What is said where nothing is left to split.
-ALONE = "one training alone does not fit into memory"
 
 
 class LockstepTrainer:
@@ -24,7 +22,8 @@ class LockstepTrainer:
 
     A finished probe leaves its stack at once and the next one waiting enters, as far as memory is planned to last.
     Where it runs out all the same, the stack is split and its halves go on one after the other; a training that cannot
-    be kept starts over: a probe is a function of its key, so nothing but time is lost.
+    be kept starts over: a probe is a function of its key, so nothing but time is lost. A stack that raises anything
+    else is split until the member that raises is alone, so that no other fails with it.
 
     Args:
         setups: what trains; probes whose optimizer has no stacked rule are for another trainer.
@@ -35,8 +34,9 @@ class LockstepTrainer:
 
     def __init__(self, setups: Setups, limit: int) -> None:
         self._setups = setups
-        self._limit = limit
+        self._limit = self._most = limit
         self._waiting = Waiting()
+        self._alone: set[Probe] = set()  # those that raised in company, with no telling which of them did
         self._stacks: list[Stack] = []
         self._width = limit  # members of a stack, at most
         self._free = 0  # bytes to plan with, as of when nothing was under way
@@ -52,6 +52,7 @@ class LockstepTrainer:
     def drop(self, probe: Probe) -> RunningProbe | None:
         """Forget a probe; how far it was, if it was under way."""
         self._waiting.remove(probe)
+        self._alone.discard(probe)
         found = None
         for stack in self._stacks:
             members = [run for run in stack.runs if run.probe == probe]
@@ -63,9 +64,7 @@ class LockstepTrainer:
     def _remove(self, stack: Stack, probe: Probe) -> None:
         try:
             stack.leave([i for i, run in enumerate(stack.runs) if run.probe == probe])
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
+        except Exception:  # such as memory that ran out
             self._start_over([run for run in stack.runs if run.probe != probe])
             stack.runs = []
 
@@ -86,52 +85,93 @@ class LockstepTrainer:
     def close(self) -> None:
         """Let go of all probes."""
         self._waiting.clear()
+        self._alone.clear()
         self._stacks.clear()
 
-    def advance(self) -> list[ProbeResult]:
-        """Train every probe under way for one tick; the verdicts of those that ended."""
-        results = self._fill()
+    def advance(self) -> list[Outcome]:
+        """Train every probe under way for one tick; the verdicts of those that ended, and the failures."""
+        outcomes = self._fill()
         for stack in list(self._stacks):
-            if stack not in self._stacks:  # its members start over
-                continue
-            try:
-                results += stack.advance()
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._relieve(stack)
+            outcomes += self._advance(stack)
         self._stacks = [stack for stack in self._stacks if stack.runs]
-        return results
+        if not self._stacks and not self._waiting:
+            self._alone.clear()
+        return outcomes
+
+    def _advance(self, stack: Stack) -> list[Outcome]:
+        if stack not in self._stacks:  # its members start over
+            return []
+        try:
+            return stack.advance()
+        except Exception as error:  # whatever a user's own module may raise
+            return self._relieve(stack, error) if is_out_of_memory(error) else self._isolate(stack, error)
+
+    def _isolate(self, stack: Stack, error: Exception) -> list[Outcome]:
+        """A stack raised: its halves go on, or where nothing can, each of its members alone from the start."""
+        if len(stack.runs) == 1:
+            return [self._fail(stack, error)]
+        check_device(error)
+        self._stacks.remove(stack)
+        if not stack.torn and self._split(stack):
+            return [outcome for half in self._stacks[:2] for outcome in self._advance(half)]
+        self._alone.update(run.probe for run in stack.runs)
+        self._start_over(stack.runs)
+        return []
+
+    def _fail(self, stack: Stack, error: Exception) -> ProbeFailure:
+        """The failure of a stack's only member."""
+        probe = stack.runs[0].probe
+        self._alone.discard(probe)
+        stack.runs = []
+        return raised(probe, error)
 
     @property
     def _under_way(self) -> int:
         return sum(len(stack.runs) for stack in self._stacks)
 
-    def _fill(self) -> list[ProbeResult]:
+    def _fill(self) -> list[Outcome]:
         """Let waiting probes enter; those that no training can fit have their verdict at once."""
-        known: list[ProbeResult] = []
+        outcomes: list[Outcome] = []
         entering: list[ProbeRun] = []
-        room = self._limit - self._under_way
-        if room <= 0 or not self._waiting:
-            return known
+        if self._limit <= self._under_way or not self._waiting:
+            return outcomes
         planned = sum(self._bytes_of(run.setup, run.n) for stack in self._stacks for run in stack.runs)
-        while self._waiting and room > 0:
+        while self._waiting and self._under_way + len(entering) < self._limit:
             probe = self._waiting.peek()
-            setup = setup_of(self._setups, probe)
-            if not planned:
-                self._free = int(SHARE * free_memory(setup.pool.device))
-            needs = self._bytes_of(setup, probe.n)
-            if planned and planned + needs > self._free:
-                break
-            self._waiting.take()
-            verdict = conflict(setup, probe)
-            if verdict is not None:
-                known.append(verdict)
+            try:
+                needs = self._room_for(probe, planned)
+                if needs is None:
+                    break
+                begun = self._begin(probe)
+            except Exception as error:  # whatever a user's own model may raise
+                if is_out_of_memory(error):
+                    if self._under_way + len(entering) > 0:
+                        self._limit = self._under_way + len(entering)
+                        break
+                    self._restore()
+                self._waiting.remove(probe)
+                outcomes.append(raised(probe, error))
                 continue
-            entering.append(ProbeRun(setup, probe))
-            planned, room = planned + needs, room - 1
-        self._enter(entering)
-        return known
+            self._waiting.remove(probe)
+            if isinstance(begun, ProbeRun):
+                entering.append(begun)
+                planned += needs
+            else:
+                outcomes.append(begun)
+        return outcomes + self._enter(entering)
+
+    def _room_for(self, probe: Probe, planned: int) -> int | None:
+        """Bytes that a training is planned to take; None where it has to wait for them."""
+        setup = setup_of(self._setups, probe)
+        if not planned:
+            self._free = int(SHARE * free_memory(setup.pool.device))
+        needs = self._bytes_of(setup, probe.n)
+        return None if planned and planned + needs > self._free else needs
+
+    def _begin(self, probe: Probe) -> ProbeRun | ProbeResult:
+        setup = setup_of(self._setups, probe)
+        verdict = conflict(setup, probe)
+        return ProbeRun(setup, probe) if verdict is None else verdict
 
     def _bytes_of(self, setup: Setup, n: int) -> int:
         """Memory a training of n samples takes, at most."""
@@ -143,42 +183,63 @@ class LockstepTrainer:
             self._needs[key] = member_bytes(module, pool.dataset.facts.shape, size, states)
         return self._needs[key]
 
-    def _enter(self, runs: list[ProbeRun]) -> None:
-        """Let runs enter a stack that suits each, all those of one stack at once."""
+    def _enter(self, runs: list[ProbeRun]) -> list[Outcome]:
+        """Let runs enter a stack that suits each, all those of one stack at once; the failures."""
+        failures: list[Outcome] = []
+        apart = False  # one by one, once several raised together
         while runs:
-            first = runs[0]
+            entering = runs[:1]
             try:
-                stack = self._stack_for(first)
-                suited = [run for run in runs if stack.suits(run)][: self._width - len(stack.runs)]
-                stack.enter(suited)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._turn_away(runs)
-                return
-            runs = [run for run in runs if run not in suited]
+                stack = self._stack_for(runs[0])
+                if not apart:
+                    entering += [run for run in runs[1:] if self._suits(stack, run)]
+                    entering = entering[: self._width - len(stack.runs)]
+                stack.enter(entering)
+            except Exception as error:  # whatever a user's own model may raise
+                if is_out_of_memory(error):
+                    return failures + self._turn_away(runs, error)
+                apart = True
+                if len(entering) > 1:
+                    continue
+                self._alone.discard(runs[0].probe)
+                failures.append(raised(runs[0].probe, error))
+            runs = [run for run in runs if run not in entering]
+        self._stacks = [stack for stack in self._stacks if stack.runs]
+        return failures
 
     def _stack_for(self, run: ProbeRun) -> Stack:
         for stack in self._stacks:
-            if len(stack.runs) < self._width and stack.suits(run):
+            if len(stack.runs) < self._width and self._suits(stack, run):
                 return stack
         self._stacks.append(Stack(run.setup, padded_size(run.setup, run.n)))
         return self._stacks[-1]
 
-    def _turn_away(self, runs: list[ProbeRun]) -> None:
-        """Out of memory while runs were to enter: fewer at once from here on, in their order."""
+    def _suits(self, stack: Stack, run: ProbeRun) -> bool:
+        """Whether a run can enter a stack."""
+        alone = self._alone and any(each.probe in self._alone for each in (run, *stack.runs))
+        return not alone and stack.suits(run)
+
+    def _turn_away(self, runs: list[ProbeRun], error: Exception) -> list[Outcome]:
+        """Out of memory while runs were to enter: fewer at once from here on, in their order; one alone fails."""
         self._stacks = [stack for stack in self._stacks if stack.runs]
         _empty_cache()
-        self._limit = max(1, self._under_way, (self._under_way + len(runs)) // 2)
         if self._under_way + len(runs) == 1:
-            raise torch.OutOfMemoryError(ALONE)
+            self._restore()
+            return [raised(runs[0].probe, error)]
+        self._limit = max(1, self._under_way, (self._under_way + len(runs)) // 2)
         self._start_over(runs)
+        return []
 
-    def _relieve(self, stack: Stack) -> None:
+    def _restore(self) -> None:
+        """Plan as at first, once the training that was too large is gone."""
+        self._limit = self._width = self._most
+
+    def _relieve(self, stack: Stack, error: Exception) -> list[Outcome]:
         """Out of memory in a stack: its halves go on, or, where it has one member, fewer at once from here on."""
         total, size = self._under_way, len(stack.runs)
         if total == 1:
-            raise torch.OutOfMemoryError(ALONE)
+            self._restore()
+            return [self._fail(stack, error)]
         self._limit = min(self._limit, total) if size > 1 else max(1, total // 2)
         self._width = min(self._width, max(1, (size + 1) // 2))
         self._stacks.remove(stack)
@@ -186,19 +247,20 @@ class LockstepTrainer:
             self._start_over(stack.runs)
         elif size == 1:
             self._stacks.insert(0, stack)
-        else:
-            self._split(stack)
+        elif not self._split(stack):
+            self._start_over(stack.runs)
         while self._under_way > self._limit:
             self._start_over(self._stacks.pop().runs)
         _empty_cache()
+        return []
 
-    def _split(self, stack: Stack) -> None:
+    def _split(self, stack: Stack) -> bool:
+        """Put a stack's halves first; whether they could be made."""
         try:
             self._stacks[:0] = stack.halves()
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self._start_over(stack.runs)
+        except Exception:  # such as memory that ran out
+            return False
+        return True
 
     def _start_over(self, runs: list[ProbeRun]) -> None:
         self._waiting.put_back(run.probe for run in runs)

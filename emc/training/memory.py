@@ -23,6 +23,15 @@ SAMPLES = 2
 #: Rows of the size of the parameters that an optimizer's step takes for a moment.
 TEMPORARIES = 2
 
+#: What a `RuntimeError` says where memory ran out.
+SHORTAGES = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "std::bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
 
 def free_memory(device: torch.device) -> int:
     """Bytes that could be had now, with those PyTorch keeps for reuse."""
@@ -71,5 +80,4 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, on a GPU or not."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    message = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in message or "can't allocate memory" in message)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SHORTAGES)

@@ -14,6 +14,7 @@ from emc.seeds import dropout_seed
 from emc.specs import Probe
 from emc.training.counting import count
 from emc.training.evidence import conclude, conflict
+from emc.training.failing import Outcome, raised
 from emc.training.layout import input_format
 from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
@@ -70,24 +71,30 @@ class SingleTrainer:
         self._waiting.clear()
         self._current = None
 
-    def advance(self) -> list[ProbeResult]:
-        """Train up to the next exact count; the verdict if that ended a probe."""
+    def advance(self) -> list[Outcome]:
+        """Train up to the next exact count; the verdict if that ended a probe, or the failure."""
+        if self._current is None and not self._waiting:
+            return []
+        probe = self._waiting.take() if self._current is None else self._current.run.probe
+        try:
+            outcome: Outcome | None = self._train(probe)
+        except Exception as error:  # whatever a user's own module may raise
+            outcome = raised(probe, error)
+        if outcome is None:
+            return []
+        self._current = None
+        return [outcome]
+
+    def _train(self, probe: Probe) -> ProbeResult | None:
         if self._current is None:
-            if not self._waiting:
-                return []
-            probe = self._waiting.take()
             setup = setup_of(self._setups, probe)
             known = conflict(setup, probe)
             if known is not None:
-                return [known]
+                return known
             if setup not in self._formats:
                 self._formats[setup] = input_format(setup)
             self._current = _Training(setup, probe, self._formats[setup])
-        training = self._current
-        result = training.advance()
-        if result is not None:
-            self._current = None
-        return [] if result is None else [result]
+        return self._current.advance()
 
 
 class _Training:

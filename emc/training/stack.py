@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from emc.optimizers.plan import StackedRule
-from emc.results import ProbeResult
+from emc.results import ProbeFailure, ProbeResult
 from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude
+from emc.training.failing import Outcome, raised
 from emc.training.losses import loss_of
+from emc.training.memory import is_out_of_memory
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
 from emc.training.stacking import Named, StackedModel, join
@@ -75,8 +77,8 @@ class _Tick:
 class Stack:
     """Probes of one architecture, optimizer and batch size, whose models are trained as one.
 
-    `advance` may be called again after it ran out of memory, and `halves` taken: what was done is kept, unless
-    memory ran out within an optimizer step (`torn`).
+    `advance` may be called again after it raised, and `halves` taken: what was done is kept, unless it raised where
+    nothing can be kept (`torn`).
 
     Args:
         setup: of the first member.
@@ -84,7 +86,8 @@ class Stack:
 
     Attributes:
         runs: the members, in the order of the buffers' rows.
-        torn: whether an optimizer step was left half done, so that the members have to start over.
+        torn: whether an optimizer step or the drawing of batches was left half done, so that the members have to start
+            over.
     """
 
     def __init__(self, setup: Setup, batch_size: int) -> None:
@@ -102,6 +105,7 @@ class Stack:
         self._state = self._rule.init(self._flat)
         self._fixed: Named = {name: t[:0] for name, t in self._model.fixed(template).items()}
         self._tick: _Tick | None = None
+        self._failures: dict[ProbeRun, ProbeFailure] = {}
         self._gradients: Named = {}
         self._arrange()
 
@@ -143,6 +147,7 @@ class Stack:
     def _part(self, members: slice) -> Stack:
         part = Stack(self._setup, self._batch_size)
         part._tick = None if self._tick is None else self._tick.part(members)
+        part._failures = self._failures
         part._replace(
             self.runs[members],
             self._flat[members],
@@ -175,11 +180,18 @@ class Stack:
         self._leaves, self._gradients = self._model.leaves(self._flat), self._model.views(gradient)
         self._rates: list[float] = []
 
-    def advance(self) -> list[ProbeResult]:
-        """Train all members for one tick and count those that are due; the verdicts of those that ended."""
-        if all(run.stop is None for run in self.runs):  # else memory ran out while verdicts were examined
+    def advance(self) -> list[Outcome]:
+        """Train all members for one tick and count those that are due; the verdicts of those that ended.
+
+        Raises:
+            Exception: whatever a member's training does, where it is not known which one's.
+        """
+        if not any(map(self._ended, self.runs)):  # else memory ran out while verdicts were examined
             self._advance()
         return self._take_out()
+
+    def _ended(self, run: ProbeRun) -> bool:
+        return run.stop is not None or run in self._failures
 
     def _advance(self) -> None:
         started = time.perf_counter()
@@ -193,16 +205,35 @@ class Stack:
         for run in self.runs:
             run.did(steps)
         for i, (correct, loss) in zip(due, counted, strict=True):
-            self.runs[i].count(correct, loss)
+            self._tell(self.runs[i], correct, loss)
         share = (time.perf_counter() - started) / len(self.runs)
         for run in self.runs:
             run.seconds += share
 
-    def _take_out(self) -> list[ProbeResult]:
-        stopped = [i for i, run in enumerate(self.runs) if run.stop is not None]
-        results = {i: self._conclude(i) for i in stopped}
-        self.leave([i for i, result in results.items() if result is not None])
-        return [result for result in results.values() if result is not None]
+    def _tell(self, run: ProbeRun, correct: int, loss: float) -> None:
+        try:
+            run.count(correct, loss)
+        except Exception as error:  # a user's own schedule may raise
+            self._failures[run] = raised(run.probe, error)
+
+    def _take_out(self) -> list[Outcome]:
+        outcomes = {i: self._outcome(i) for i, run in enumerate(self.runs) if self._ended(run)}
+        before = self.runs
+        self.leave([i for i, outcome in outcomes.items() if outcome is not None])
+        for i in outcomes:
+            self._failures.pop(before[i], None)
+        return [outcome for outcome in outcomes.values() if outcome is not None]
+
+    def _outcome(self, member: int) -> Outcome | None:
+        run = self.runs[member]
+        if run not in self._failures:
+            try:
+                return self._conclude(member)
+            except Exception as error:  # whatever a user's own model may raise
+                if is_out_of_memory(error):
+                    raise
+                self._failures[run] = raised(run.probe, error)
+        return self._failures[run]
 
     def _conclude(self, member: int) -> ProbeResult | None:
         """The member's verdict; None where it stays, its row moved off a saddle."""
@@ -221,12 +252,15 @@ class Stack:
         tick = self._check_steps
         steps = min(min(tick - run.steps % tick, run.budget - run.steps) for run in self.runs)
         positions = torch.zeros(len(self.runs), steps, self._batch_size, dtype=torch.int64)
+        self.torn = True  # what is taken from the streams and lost does not come again
         for own, run in zip(positions, self.runs, strict=True):
             own[:, : run.batch_size] = run.batches.take(steps)
         if self._flat.device.type == "cuda":  # one copy that nothing waits for
             positions = positions.pin_memory().to(self._flat.device, non_blocking=True)
         rows = _at(positions, [index for _, index in self._inputs])
-        return _Tick(rows, _at(positions, self._labels))
+        labels = _at(positions, self._labels)
+        self.torn = False
+        return _Tick(rows, labels)
 
     def _train(self, tick: _Tick) -> None:
         """Do what is left of the steps. Nothing but an optimizer step changes the members, and nothing waits."""

@@ -7,15 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 from toys import normed_cnn
 
-from emc.errors import JournalError, SpecError, TrainingError
+from emc.errors import JournalError, SpecError
 from emc.executors.base import Executor
 from emc.executors.choice import stacking_obstacle
 from emc.executors.inline import InlineExecutor
-from emc.results import ProbeResult, Verdict
+from emc.results import ProbeFailure, ProbeResult, Verdict
 from emc.specs import Execution, Probe
 from emc.training.setup import Setup
 
@@ -114,7 +113,7 @@ def test_there_is_room_where_no_trainer_is_at_work(make_setup: MakeSetup) -> Non
 class Failing(nn.Module):
     """Runs on two samples, as when it is tried, and raises while it is trained."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.layer = nn.Linear(64, 10)
         self._error = error
@@ -131,19 +130,42 @@ class Failing(nn.Module):
         (ValueError("a line\nand another"), "got ValueError: a line; mend the model"),
         (KeyError("name"), "got KeyError: 'name'; mend the model"),
         (AssertionError(), "got AssertionError: ; mend the model"),
-        (torch.cuda.OutOfMemoryError("no room"), "got OutOfMemoryError: no room; mend the model"),
     ],
 )
 def test_an_exception_in_a_model_is_a_training_error(make_setup: MakeSetup, error: Exception, told: str) -> None:
     executor = InlineExecutor(make_setup(own_model=lambda _shape, _classes: Failing(error)), Execution())
     executor.add(Probe("base", 20, 0))
-    with pytest.raises(TrainingError, match=f"^a training must run without errors, {told}") as caught:
+    executor.add(Probe("base", 2, 0))
+    failed, fitted = executor.advance(), executor.advance()
+    assert isinstance(fitted[0], ProbeResult)
+    assert isinstance(failed[0], ProbeFailure)
+    assert failed[0].probe == Probe("base", 20, 0)
+    assert str(failed[0].error).startswith(f"a training must run without errors, {told}")
+    assert "\n" not in str(failed[0].error)
+    assert "in forward" in str(failed[0].error.__cause__)
+    assert executor.running() == []
+
+
+def test_named_errors_stay_as_they_are(make_setup: MakeSetup) -> None:
+    error = SpecError("as it is")
+    executor = InlineExecutor(make_setup(own_model=lambda _shape, _classes: Failing(error)), Execution())
+    executor.add(Probe("base", 20, 0))
+    (failed,) = executor.advance()
+    assert isinstance(failed, ProbeFailure)
+    assert failed.error is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_process_passes_through(make_setup: MakeSetup, error: type[BaseException]) -> None:
+    executor = InlineExecutor(make_setup(own_model=lambda _shape, _classes: Failing(error("now"))), Execution())
+    executor.add(Probe("base", 20, 0))
+    with pytest.raises(error, match=r"^now$"):
         executor.advance()
-    assert caught.value.__cause__ is error
-    assert "\n" not in str(caught.value)
 
 
-def test_named_errors_and_interrupts_pass_through(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_single_trainings_error_passes_through(
+    make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     executor = InlineExecutor(make_setup(), Execution(trainer="lockstep"))
     for error in (JournalError("as it is"), KeyboardInterrupt("as it is")):
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,27 +12,45 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
 import pytest
+import torch
 from torch import Tensor, nn
 
 from emc.api import prepare
 from emc.errors import SpecError, TrainingError
+from emc.executors import processes
 from emc.executors.base import Executor
 from emc.executors.inline import InlineExecutor
 from emc.executors.processes import MAX_DEATHS, ProcessExecutor
-from emc.results import ProbeResult
+from emc.results import ProbeFailure, ProbeResult
 from emc.specs import Execution, Measurement, Probe
+from emc.training.failing import Outcome
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 
 Finish = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
 
 
+@contextlib.contextmanager
+def limited_memory() -> Iterator[None]:
+    """No more than 1 GiB beside what the process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 30), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 class Net(nn.Module):
-    """Dropout and a norm with running statistics; raises at 99 samples a batch, and ends its process at 98."""
+    """Dropout and a norm with running statistics; raises at 99 samples a batch, ends its process at 98, asks for too
+    much memory at 97.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -43,6 +62,9 @@ class Net(nn.Module):
             raise ValueError("99 samples\nand a second line")
         if len(X) == 98:
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(X) == 97:
+            with limited_memory():
+                return torch.empty(1 << 31, dtype=torch.uint8)
         return self.out(self.drop(self.norm(self.conv(X)).relu()).flatten(1))
 
 
@@ -75,11 +97,20 @@ def executor(shared: ProcessExecutor) -> Iterator[ProcessExecutor]:
     assert shared.room() == 2
 
 
+def until_any(executor: ProcessExecutor) -> list[Outcome]:
+    """Go on until there is a verdict or a failure."""
+    while not (outcomes := list(executor.advance())):
+        pass
+    return outcomes
+
+
 def until(condition: Callable[[], bool], executor: ProcessExecutor) -> list[ProbeResult]:
     """Go on until something holds."""
     results: list[ProbeResult] = []
     while not condition():
-        results += executor.advance()
+        for outcome in executor.advance():
+            assert isinstance(outcome, ProbeResult)
+            results.append(outcome)
     return results
 
 
@@ -131,13 +162,39 @@ def test_a_dead_worker_is_replaced_and_its_probe_trained_again(
     assert finish(executor, [probe]) == finish(SingleTrainer(setups), [probe])
 
 
-def test_a_probe_that_kills_its_workers_is_an_error(executor: ProcessExecutor) -> None:
-    executor.add(Probe("short", 98, 0))
-    told = (
-        f"^a training must not end its process, but {MAX_DEATHS} workers died by SIGKILL at n=98 of replicate 0; free"
-    )
-    with pytest.raises(TrainingError, match=told):
-        until(lambda: False, executor)
+def test_a_probe_that_kills_its_workers_fails_and_the_others_go_on(
+    executor: ProcessExecutor, setups: dict[str, Setup], finish: Finish
+) -> None:
+    deadly, probes = Probe("short", 98, 0), [Probe("short", 40, r) for r in range(3)]
+    for probe in (deadly, *probes):
+        executor.add(probe)
+    outcomes: list[Outcome] = []
+    while len(outcomes) < 4:
+        outcomes += executor.advance()
+    (failed,) = (outcome for outcome in outcomes if isinstance(outcome, ProbeFailure))
+    assert failed.probe == deadly
+    told = f"a training must not end its process, but {MAX_DEATHS} workers died by SIGKILL at n=98 of replicate 0; free"
+    assert str(failed.error).startswith(told)
+    found = {outcome.key: replace(outcome, seconds=0) for outcome in outcomes if isinstance(outcome, ProbeResult)}
+    assert [found[probe.key] for probe in probes] == finish(SingleTrainer(setups), probes)
+
+
+def test_workers_that_die_before_they_can_train_are_no_probes_fault(
+    setups: dict[str, Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "MAX_STILLBORN", 2)
+    monkeypatch.setattr(processes, "MAX_DEATHS", 1)
+    with contextlib.closing(ProcessExecutor(setups, 1)) as executor:
+        executor.add(Probe("short", 40, 0))
+        told = "^worker processes must be able to start, but 2 in a row died by SIGKILL before they could train; free"
+        executor.start()
+        os.kill(executor._workers[0].process.pid or 0, signal.SIGKILL)
+        while executor._stillborn == 0:
+            assert executor.collect(1.0) == []
+        executor.start()
+        os.kill(executor._workers[0].process.pid or 0, signal.SIGKILL)
+        with pytest.raises(TrainingError, match=told):
+            executor.collect(60.0)
 
 
 def test_what_a_training_raises_is_told_as_in_this_process(
@@ -149,9 +206,21 @@ def test_what_a_training_raises_is_told_as_in_this_process(
         with pytest.raises(TrainingError, match=told) as caught:
             finish(one, [probe])
         assert "\n" not in str(caught.value)
-    with pytest.raises(TrainingError) as caught:
-        finish(executor, [Probe("short", 99, 1)])
-    assert "in forward" in str(caught.value.__cause__)
+        assert "in forward" in str(caught.value.__cause__)
+    assert executor.running() == []
+
+
+def test_a_training_too_large_for_its_worker_fails_alone(
+    executor: ProcessExecutor, setups: dict[str, Setup], finish: Finish
+) -> None:
+    """Real memory, really limited: 1 GiB more than a worker has when it starts to train."""
+    fine = Probe("short", 40, 0)
+    executor.add(Probe("short", 97, 0))
+    (failed,) = until_any(executor)
+    assert isinstance(failed, ProbeFailure)
+    assert str(failed.error).startswith("one training alone does not fit into memory, got RuntimeError: ")
+    assert "can't allocate memory" in str(failed.error)
+    assert finish(executor, [fine]) == finish(SingleTrainer(setups), [fine])
 
 
 def test_what_cannot_be_pickled_is_refused_and_leaves_no_folder(

@@ -12,7 +12,7 @@ import torch
 from emc.api import Prepared, prepare
 from emc.data.dataset import Dataset
 from emc.executors.base import Executor
-from emc.results import ProbeResult
+from emc.results import ProbeFailure, ProbeResult
 from emc.specs import Measurement, Probe
 
 MakePrepared = Callable[..., Prepared]
@@ -52,7 +52,10 @@ def _train(executor: Executor, probes: Sequence[Probe]) -> list[ProbeResult]:
         executor.add(probe)
     found: dict[str, ProbeResult] = {}
     while len(found) < len(probes):
-        found |= {result.key: result for result in executor.advance()}
+        for outcome in executor.advance():
+            if isinstance(outcome, ProbeFailure):
+                raise outcome.error
+            found[outcome.key] = outcome
     return [replace(found[probe.key], seconds=0.0) for probe in probes]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 
 from emc.api import Prepared
 from emc.executors.base import Executor
-from emc.results import ProbeResult, Verdict
+from emc.results import ProbeFailure, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training import compiled
 from emc.training.compiled import CompiledTrainer, kernel_obstacle
@@ -121,19 +122,51 @@ def test_close_ends_its_threads(make_prepared: MakePrepared) -> None:
     assert threading.active_count() == before
 
 
-def test_an_error_in_a_thread_is_raised_by_advance(
-    make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
+BAD = PROBES[3]
+
+
+@pytest.mark.parametrize("name", ["__init__", "_steps", "conclude"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ZeroDivisionError("by no means"), "a training must run without errors, got ZeroDivisionError: by no means;"),
+        (
+            MemoryError("no room"),
+            "one training alone does not fit into memory, got MemoryError: no room; take a smaller",
+        ),
+    ],
+)
+def test_a_member_that_raises_fails_alone(
+    make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, told: str
 ) -> None:
-    trainer = CompiledTrainer(make_prepared().setup, 1, 32)
-    monkeypatch.setattr(compiled.Training, "_steps", broken)
-    trainer.add(PROBES[0])
-    with pytest.raises(ZeroDivisionError, match="by no means"):
-        wait(trainer)
+    """In a thread or in the caller's; one out of memory is tried again with nothing beside it."""
+    setup = make_prepared(certify="none").setup
+    expected = run(CompiledTrainer(setup, 2, 32), train, [probe for probe in PROBES if probe != BAD])
+    work = getattr(compiled.Training, name)
+    company: list[int] = []
+
+    def broken(self: compiled.Training, *args: Any) -> Any:
+        if (args[1] if name == "__init__" else self.run.probe) == BAD:
+            company.append(len(trainer.running()))
+            raise error
+        return work(self, *args)
+
+    monkeypatch.setattr(compiled.Training, name, broken)
+    trainer = CompiledTrainer(setup, 2, 32)
+    for probe in PROBES:
+        trainer.add(probe)
+    outcomes = []
+    while len(outcomes) < len(PROBES):
+        outcomes += trainer.advance()
     trainer.close()
-
-
-def broken(*_: object) -> None:
-    raise ZeroDivisionError("by no means")
+    (failed,) = (outcome for outcome in outcomes if isinstance(outcome, ProbeFailure))
+    assert failed.probe == BAD
+    assert str(failed.error).startswith(told)
+    assert "in broken" in failed.trace
+    verdicts = {outcome.key: replace(outcome, seconds=0.0) for outcome in outcomes if isinstance(outcome, ProbeResult)}
+    assert verdicts == {result.key: result for result in expected}
+    assert len(company) == (2 if isinstance(error, MemoryError) else 1)
+    assert company[-1] <= 1 or not isinstance(error, MemoryError)
 
 
 def test_conflicts_have_their_verdict_without_training(make_prepared: MakePrepared) -> None:

@@ -14,11 +14,12 @@ from torch import Tensor
 from toys import GENERAL
 
 from emc.api import Prepared
+from emc.errors import TrainingError
 from emc.executors.base import Executor
 from emc.models import MODELS
 from emc.optimizers.adam import StackedAdam
 from emc.optimizers.plan import OptimizerPlan
-from emc.results import ProbeResult, Verdict
+from emc.results import ProbeFailure, ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.lockstep import LockstepTrainer
 from emc.training.memory import SHARE, member_bytes
@@ -309,7 +310,7 @@ def test_out_of_memory_with_one_training_alone_is_an_error(
     make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = refuse_large_stacks(monkeypatch, 0)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match="one training alone does not fit into memory"):
+    with pytest.raises(TrainingError, match="one training alone does not fit into memory"):
         train(LockstepTrainer(make_prepared(batch_size=8).setup, 5), MIXED)
     assert refused == sorted(refused, reverse=True)
     assert set(refused) == {5, 3, 2, 1}
@@ -362,8 +363,8 @@ def test_out_of_memory_at_any_moment_changes_no_verdict(make_prepared: MakePrepa
             try:
                 assert train(LockstepTrainer(setup, 32), MIXED + SMALL) == expected
                 survived += 1
-            except torch.OutOfMemoryError as error:
-                lost.append(str(error))
+            except TrainingError as error:
+                lost.append(str(error).partition(",")[0])
             failed |= set(shortage.failed)
     assert survived >= 8
     assert set(lost) <= {"one training alone does not fit into memory"}
@@ -389,15 +390,137 @@ def test_a_split_loses_no_step(make_prepared: MakePrepared, train: Train, monkey
     assert sum(rows) == undisturbed + 7
 
 
-def test_other_errors_are_no_shortage(
+def outcomes_of(trainer: LockstepTrainer, probes: Sequence[Probe]) -> dict[Probe, ProbeResult | ProbeFailure]:
+    """Whatever came of each probe, wall time left out."""
+    for probe in probes:
+        trainer.add(probe)
+    found: dict[Probe, ProbeResult | ProbeFailure] = {}
+    by_key = {probe.key: probe for probe in probes}
+    while len(found) < len(probes):
+        for outcome in trainer.advance():
+            probe = outcome.probe if isinstance(outcome, ProbeFailure) else by_key[outcome.key]
+            assert probe not in found
+            found[probe] = outcome if isinstance(outcome, ProbeFailure) else replace(outcome, seconds=0.0)
+    assert trainer.running() == []
+    return found
+
+
+def raising(work: Callable[..., Any], guilty: Callable[..., bool], error: Exception) -> Callable[..., Any]:
+    def called(*args: Any) -> Any:
+        if guilty(*args):
+            raise error
+        return work(*args)
+
+    return called
+
+
+BAD = MIXED[4], SMALL[1]
+
+
+def has_bad(runs: Sequence[ProbeRun], step: int = 0) -> bool:
+    return any(run.probe in BAD and run.steps >= step for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "guilty"),
+    [
+        (Stack, "_train", lambda stack, _tick: has_bad(stack.runs)),
+        (Stack, "_train", lambda stack, _tick: has_bad(stack.runs, step=20)),
+        (Stack, "_draw", lambda stack: has_bad(stack.runs)),
+        (Stack, "_count", lambda stack, _members: has_bad(stack.runs)),
+        (Stack, "_conclude", lambda stack, member: stack.runs[member].probe in BAD),
+        (Stack, "enter", lambda _stack, runs: has_bad(runs)),
+        (ProbeRun, "__init__", lambda _run, _setup, probe: probe in BAD),
+        (ProbeRun, "count", lambda run, *_: has_bad([run], step=40)),
+    ],
+)
+def test_a_member_that_raises_fails_alone(
+    make_prepared: MakePrepared,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    guilty: Callable[..., bool],
+) -> None:
+    """Whatever raises, and in whatever company: the others' verdicts stay as they are, to the bit."""
+    setup = make_prepared(batch_size=8, check_steps=20, certify="none").setup
+    probes = MIXED + SMALL
+    expected = dict(zip(probes, train(LockstepTrainer(setup, 32), probes), strict=True))
+    assert all(expected[probe].steps >= 40 for probe in BAD)
+    monkeypatch.setattr(owner, name, raising(getattr(owner, name), guilty, ValueError("by this one")))
+    for limit in (32, 3):
+        found = outcomes_of(LockstepTrainer(setup, limit), probes)
+        for probe in BAD:
+            failed = found.pop(probe)
+            assert isinstance(failed, ProbeFailure)
+            assert "got ValueError: by this one; mend the model" in str(failed.error)
+            assert "in called" in failed.trace
+        assert found == {probe: result for probe, result in expected.items() if probe not in BAD}
+
+
+class Torn:
+    """A stacked rule that raises at the end of a step of a stack with a row at the marked learning rate."""
+
+    def __init__(self, plan: OptimizerPlan) -> None:
+        assert plan.rule is not None
+        self._rule = plan.rule
+
+    def init(self, flat: Tensor) -> list[Tensor]:
+        return self._rule.init(flat)
+
+    def step(self, flat: Tensor, grad: Tensor, state: list[Tensor], lr: Tensor) -> None:
+        self._rule.step(flat, grad, state, lr)
+        if bool((lr == MARK * 0.1).any()):
+            raise ValueError("half way")
+
+
+def test_a_step_that_raises_half_way_starts_the_others_over_apart(
     make_prepared: MakePrepared, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: Stack) -> list[ProbeResult]:
-        raise RuntimeError("shapes do not match")
+    setup = make_prepared(optimizer="sgd:lr=0.1", schedule="constant", batch_size=8, precision="float64").setup
+    expected = dict(zip(MIXED, train(LockstepTrainer(setup, 32), MIXED), strict=True))
+    torn = replace(setup, plan=replace(setup.plan, rule=Torn(setup.plan)))
+    next_multiplier = ProbeRun._next_multiplier
+    monkeypatch.setattr(
+        ProbeRun, "_next_multiplier", lambda run: MARK if run.probe == MIXED[2] else next_multiplier(run)
+    )
+    found = outcomes_of(LockstepTrainer(torn, 32), MIXED)
+    failed = found.pop(MIXED[2])
+    assert isinstance(failed, ProbeFailure)
+    assert "half way" in str(failed.error)
+    assert found == {probe: result for probe, result in expected.items() if probe != MIXED[2]}
 
-    monkeypatch.setattr(Stack, "advance", fail)
-    with pytest.raises(RuntimeError, match="shapes do not match"):
-        train(LockstepTrainer(make_prepared(batch_size=8).setup, 5), MIXED)
+
+@pytest.mark.parametrize(
+    ("owner", "name", "guilty"),
+    [
+        (ProbeRun, "__init__", lambda _run, _setup, probe: probe in BAD),
+        (Stack, "enter", lambda _stack, runs: has_bad(runs)),
+        (Stack, "advance", lambda stack: has_bad(stack.runs)),
+    ],
+)
+def test_one_too_large_for_memory_fails_and_the_others_go_on_together(
+    make_prepared: MakePrepared,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    guilty: Callable[..., bool],
+) -> None:
+    """In its samples, in its model or in its training; and the next ones share stacks as before."""
+    setup = make_prepared(batch_size=8, check_steps=20, certify="none").setup
+    expected = dict(zip(MIXED, train(LockstepTrainer(setup, 32), MIXED), strict=True))
+    monkeypatch.setattr(owner, name, raising(getattr(owner, name), guilty, MemoryError("no room")))
+    trainer = LockstepTrainer(setup, 5)
+    found = outcomes_of(trainer, MIXED)
+    failed = found.pop(BAD[0])
+    assert isinstance(failed, ProbeFailure)
+    assert str(failed.error).startswith("one training alone does not fit into memory, got MemoryError: no room; take")
+    assert found == {probe: result for probe, result in expected.items() if probe != BAD[0]}
+    for probe in found:
+        trainer.add(probe)
+    trainer.advance()
+    assert len(trainer.running()) == 5
 
 
 def test_no_more_enter_than_memory_is_planned_for(
