@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from emc.curves import curve
     from emc.estimate_record import Estimate
     from emc.extrapolation import estimate
+    from emc.frames import load
     from emc.results import EmcResult
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
+    from emc.sweeping import SweepResult, sweep
 
 __version__ = "0.1.0"
 
@@ -42,11 +44,14 @@ _HOMES = {
     "correlate": "emc.stats.correlate",
     "Correlation": "emc.stats.correlate",
     "EmcResult": "emc.results",
+    "load": "emc.frames",
     "Execution": "emc.specs",
     "Measurement": "emc.specs",
     "Procedure": "emc.specs",
     "Search": "emc.specs",
+    "SweepResult": "emc.sweeping",
     "Task": "emc.specs",
+    "sweep": "emc.sweeping",
 }
 
 __all__ = [
@@ -60,13 +65,16 @@ __all__ = [
     "Prepared",
     "Procedure",
     "Search",
+    "SweepResult",
     "Task",
     "compare",
     "correlate",
     "curve",
     "estimate",
+    "load",
     "measure",
     "prepare",
+    "sweep",
 ]
 
 

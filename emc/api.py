@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ import numpy as np
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
 from emc.engine import Observer, Sought
-from emc.errors import UnknownNameError, did_you_mean
+from emc.errors import EmcError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
+from emc.estimators.base import Estimator
+from emc.registry import PluginSpec
 from emc.resolve import (
+    ARRAYS,
     ModelFactory,
+    Stock,
     load_data,
     make_setup,
     pick_device,
@@ -24,9 +29,9 @@ from emc.resolve import (
     shared_key,
     with_procedure,
 )
-from emc.results import EmcResult, cost
+from emc.results import EmcResult, cost, failed_record, measurement_record
 from emc.search.base import AskTell
-from emc.session import Driven, drive
+from emc.session import Driven, Ended, drive
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.training.setup import Setup
 from emc.tuning import Tuning, choose, tune
@@ -102,6 +107,8 @@ def prepare(
     dataset: Dataset | tuple[Any, Any] | None = None,
     model: ModelFactory | None = None,
     execution: Execution | None = None,
+    cell: Mapping[str, Any] | None = None,
+    stock: Stock | None = None,
 ) -> Prepared:
     """Load the data and resolve every plug-in, so that a measurement can be looked at and run.
 
@@ -110,18 +117,35 @@ def prepare(
         dataset: a pool, or arrays (X, y), instead of the named one.
         model: a callable instead of the named model.
         execution: where and how.
+        cell: the settings as the user gave them, for the record; None takes those of `measurement` that are no default.
+        stock: what measurements prepared together share.
 
     Raises:
         EmcError: an unknown name, an option out of range, data that cannot be read, a device that is not there.
     """
     execution = Execution() if execution is None else execution
+    stock = Stock() if stock is None else stock
+    given = measurement
     measurement = resolve_names(measurement, own_model=model is not None, own_data=dataset is not None)
     device = pick_device(execution.device)
-    pool = load_data(measurement.task, dataset)
+    pool = stock.dataset(measurement.task) if dataset is None else load_data(measurement.task, dataset)
     K = check_classes(len(pool.facts.classes), measurement.task.labels, measurement.task.classes)
     measurement = replace(measurement, search=resolve_sizes(measurement.search, K, pool.facts.rows))
-    measurement, setup = make_setup(measurement, pool, K, model, device)
-    return Prepared(measurement, pool, setup, execution, K)
+    measurement, setup = make_setup(measurement, pool, K, model, device, stock)
+    if cell is None:
+        own = {"data": str(ARRAYS)} if dataset is not None else {}
+        cell = _changed(given) | own | ({} if model is None else {"model": str(measurement.procedure.model)})
+    return Prepared(measurement, pool, setup, execution, K, cell)
+
+
+def _changed(measurement: Measurement) -> dict[str, Any]:
+    """The settings that differ from their defaults, as plain values."""
+    found = {}
+    for name, (part, item) in flat_settings().items():
+        value = getattr(getattr(measurement, part) if part else measurement, name)
+        if value != item.default:
+            found[name] = str(value) if isinstance(value, PluginSpec) else value
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +158,9 @@ class Prepared:
         setup: what trainers use.
         execution: where and how.
         num_classes: K.
+        cell: the settings as the user gave them.
         tuning: how the learning rate was chosen; None where it was named, or is yet to be chosen.
+        untuned: the fingerprint before the tuning; None where there was none.
     """
 
     measurement: Measurement
@@ -142,19 +168,21 @@ class Prepared:
     setup: Setup
     execution: Execution
     num_classes: int
+    cell: Mapping[str, Any]
     tuning: Tuning | None = None
+    untuned: str | None = None
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Trainable parameters."""
         return sum(p.numel() for p in self.setup.make_model().parameters() if p.requires_grad)
 
-    @property
+    @cached_property
     def base(self) -> str:
         """Digest of what all probes share: task by content, procedure, seed, device type, precision, versions."""
         return shared_key(self.measurement, self.dataset, self.num_classes, self.setup.pool.device)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Identity of the measurement: its probes' base, search, replicates and confidence; its tuner until tuned."""
         tuner = self.measurement.tune
@@ -200,9 +228,11 @@ class Prepared:
             return replace(self, tuning=tuning)
         procedure = choose(self.measurement.procedure, tuning.chosen)
         measurement, setup = with_procedure(replace(self.measurement, tune=None), self.setup, procedure)
-        return replace(self, measurement=measurement, setup=setup, tuning=tuning)
+        return replace(self, measurement=measurement, setup=setup, tuning=tuning, untuned=self.fingerprint)
 
-    def drive(self, searches: Sequence[AskTell], observer: Observer | None = None) -> Driven:
+    def drive(
+        self, searches: Sequence[AskTell], observer: Observer | None = None, ended: Ended | None = None
+    ) -> Driven:
         """Drive searches to their end over this measurement's probes.
 
         Raises:
@@ -210,12 +240,13 @@ class Prepared:
             TrainingError: a training raised.
             RuntimeError: the measurement is yet to be tuned.
         """
+        setups = {self.base: self.setup}
         if self.measurement.tune is not None:
             if self.tuning is None:
                 raise RuntimeError("a measurement with a tuner is tuned before its searches are driven")
-            return replace(drive({self.base: self.setup}, self.execution, []), interrupted=True)
+            return replace(drive(setups, self.execution, []), interrupted=True)
         sought = [Sought(self.base, search) for search in searches]
-        return drive({self.base: self.setup}, self.execution, sought, observer)
+        return drive(setups, self.execution, sought, observer, ended=ended)
 
     def run(self, observer: Observer | None = None) -> EmcResult:
         """Run the measurement, its tuning first; Ctrl-C returns what is known by then.
@@ -227,13 +258,17 @@ class Prepared:
         return self.tuned(observer)._measure(observer)
 
     def _measure(self, observer: Observer | None) -> EmcResult:
-        estimator = make_estimator(self.measurement)
-        driven = self.drive(estimator.searches, observer)
+        group = Group([self])
+        driven = self.drive([sought.search for sought in group.searches], observer, group.ended)
+        result = group.result(0, driven.versions)
+        return replace(result, unused=driven.unused(result.probes))
+
+    def conclude(self, estimator: Estimator, versions: Mapping[str, Any]) -> EmcResult:
+        """What the searches of its estimator know by now; `versions` say what that was made with."""
         found = estimator.conclude()
-        parameters = self.parameters
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
         known = uniform and self.measurement.search.goal.kind == "fit"  # else labels are missed
-        bits = found.emc * float(np.log2(self.num_classes)) / parameters if known else None
+        bits = found.emc * float(np.log2(self.num_classes)) / self.parameters if known else None
         return EmcResult(
             emc=found.emc,
             censored=found.censored,
@@ -245,7 +280,7 @@ class Prepared:
             confidence=self.measurement.confidence,
             estimand=self.measurement.estimand,
             replicates=found.replicates,
-            parameters=parameters,
+            parameters=self.parameters,
             bits_per_parameter=bits,
             task=self.measurement.task.to_dict(),
             procedure=self.measurement.procedure.to_dict(),
@@ -255,9 +290,55 @@ class Prepared:
             fingerprint=self.fingerprint,
             probes=found.probes,
             cost=cost(found.probes),
-            versions=driven.versions,
+            versions=versions,
             detail=found.detail,
             warnings=found.warnings,
             tuning=None if self.tuning is None else self.tuning.to_dict(),
-            unused=driven.unused(found.probes),
         )
+
+
+class Group:
+    """Measurements that are driven together, each concluded when its last search has ended.
+
+    Args:
+        measurements: tuned where they have a tuner; one that is not, since its tuning was interrupted, has no searches.
+
+    Attributes:
+        searches: of all of them, for `drive`.
+        members: the searches of each, as places in `searches`.
+        concluded: results of those that have ended, by place among the measurements.
+        failures: why others came to no end, by place.
+    """
+
+    def __init__(self, measurements: Sequence[Prepared]) -> None:
+        self._measurements = measurements
+        self._estimators = [make_estimator(prepared.measurement) for prepared in measurements]
+        self.searches: list[Sought] = []
+        self.members: list[range] = []
+        for place, (prepared, estimator) in enumerate(zip(measurements, self._estimators, strict=True)):
+            own = [] if prepared.measurement.tune is not None else estimator.searches
+            self.members.append(range(len(self.searches), len(self.searches) + len(own)))
+            self.searches += [Sought(prepared.base, search, place) for search in own]
+        self._left = [len(members) for members in self.members]
+        self.concluded: dict[int, EmcResult] = {}
+        self.failures: dict[int, EmcError] = {}
+
+    def ended(self, search: int, error: EmcError | None, versions: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Take note that a search has ended (`Ended`); with the last of a measurement's its record for the journal."""
+        place = self.searches[search].cell
+        prepared = self._measurements[place]
+        self._left[place] -= 1
+        if place in self.failures:
+            return None
+        if error is not None:
+            self.failures[place] = error
+            return failed_record(prepared.fingerprint, prepared.cell, error)
+        if self._left[place] > 0:
+            return None
+        result = self.concluded[place] = prepared.conclude(self._estimators[place], versions)
+        return measurement_record(result, prepared.cell, prepared.untuned)
+
+    def result(self, place: int, versions: Mapping[str, Any]) -> EmcResult:
+        """The result of a measurement, or what is known of it by now."""
+        found = self.concluded.get(place)
+        return self._measurements[place].conclude(self._estimators[place], versions) if found is None else found

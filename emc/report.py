@@ -162,7 +162,7 @@ def tuning_table(tuning: Mapping[str, Any]) -> str:
     """Every candidate of a tuning, rung by rung, the best first."""
     counts = ("steps", "sample-steps", "seconds")
     head = ("rung", "budget", "lr", "batch", "fitted", "diverged", "score", "right", *counts)
-    rows = [head] + [
+    rows = [
         (
             str(trial["rung"] + 1),
             f"{trial['min_steps']:,} steps or {trial['max_epochs']:,} epochs",
@@ -178,9 +178,22 @@ def tuning_table(tuning: Mapping[str, Any]) -> str:
         )
         for trial in tuning["trials"]
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"tuned by {tuning['tuner']} on seed {tuning['seed']}", *lines])
+    return f"tuned by {tuning['tuner']} on seed {tuning['seed']}\n{columns_text(head, rows)}"
+
+
+def columns_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned text under a head.
+
+    >>> print(columns_text(["cell", "EMC"], [["1", "558"], ["2", ">= 1,797"]]))
+    cell  EMC
+    1     558
+    2     >= 1,797
+    """
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _probe_text(probe: ProbeResult) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from emc.tuners import TUNERS
 
 if TYPE_CHECKING:
     from torch import nn
+
+T = TypeVar("T")
 
 #: A user's own model: (input shape, number of classes) -> fresh module.
 ModelFactory = Callable[[tuple[int, ...], int], "nn.Module"]
@@ -190,8 +192,67 @@ def _raw_arrays(own: Any) -> Raw:
     return Raw("arrays", inputs, labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes))
 
 
+class Stock:
+    """What measurements prepared together share: each dataset, pool and trial of a model is made once.
+
+    A dataset that cannot be loaded, and a model that does not suit its data, is told again without another try.
+    """
+
+    def __init__(self) -> None:
+        self._datasets: dict[Hashable, Dataset | EmcError] = {}
+        self._pools: dict[Hashable, Pool] = {}
+        self._tried: dict[Hashable, EmcError | None] = {}
+
+    def dataset(self, task: Task) -> Dataset:
+        """The pool of a task whose dataset is named; see `load_data`."""
+        key = task.data, task.duplicates, task.test_split
+        if key not in self._datasets:
+            try:
+                self._datasets[key] = load_data(task, None)
+            except EmcError as error:
+                self._datasets[key] = error
+        return _unless_error(self._datasets[key])
+
+    def pool(self, dataset: Dataset, task: Task, seed: int, device: torch.device, dtype: torch.dtype) -> Pool:
+        """The samples of a task and a seed; those of one dataset share their inputs."""
+        kind = dataset.facts.content_hash, task.data, task.duplicates, task.test_split, device, dtype
+        regime = task.labels, task.inputs, task.classes
+        natural = task.inputs.name
+        if (kind, regime, seed) not in self._pools:
+            like = self._pools.get((kind, natural))
+            made = self._pools[kind, regime, seed] = Pool(dataset, task, seed, device, dtype, like)
+            self._pools.setdefault((kind, natural), made)
+        return self._pools[kind, regime, seed]
+
+    def try_model(self, key: Hashable, trial: Callable[[], None]) -> None:
+        """Try a model once.
+
+        Args:
+            key: equal for equal models on equal data.
+            trial: raises what is wrong with it.
+        """
+        if key not in self._tried:
+            try:
+                trial()
+                self._tried[key] = None
+            except EmcError as error:
+                self._tried[key] = error
+        _unless_error(self._tried[key])
+
+
+def _unless_error(found: T | EmcError) -> T:
+    if isinstance(found, EmcError):
+        raise type(found)(*found.args)
+    return found
+
+
 def make_setup(
-    measurement: Measurement, dataset: Dataset, num_classes: int, model: ModelFactory | None, device: torch.device
+    measurement: Measurement,
+    dataset: Dataset,
+    num_classes: int,
+    model: ModelFactory | None,
+    device: torch.device,
+    stock: Stock,
 ) -> tuple[Measurement, Setup]:
     """What trainers use; the measurement comes back with a user's own model named by its identity."""
     procedure = measurement.procedure
@@ -205,7 +266,10 @@ def make_setup(
         measurement = replace(measurement, procedure=procedure)
     else:
         make_model = _named_model(procedure, shape, num_classes)
-        _try_model(make_model, shape, num_classes, device)
+        stock.try_model(
+            (procedure.model, procedure.activation, shape, num_classes, device),
+            lambda: _try_model(make_model, shape, num_classes, device),
+        )
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
         torch.backends.cudnn.allow_tf32 = procedure.tf32
@@ -213,7 +277,7 @@ def make_setup(
     if plan.solve is not None:
         check_direct(_make_quietly(make_model), shape)
     goal = measurement.search.goal
-    pool = Pool(dataset, measurement.task, measurement.seed, device, getattr(torch, procedure.precision))
+    pool = stock.pool(dataset, measurement.task, measurement.seed, device, getattr(torch, procedure.precision))
     setup = Setup(
         procedure=procedure,
         pool=pool,

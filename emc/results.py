@@ -382,6 +382,29 @@ class EmcResult(Tabular):
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
 
 
+#: What a journal's record of a measurement, or of one that could not be made, says it is.
+MEASUREMENT_KIND, FAILED_KIND = "measurement", "failed"
+
+
+def measurement_record(result: EmcResult, cell: Mapping[str, Any], untuned: str | None = None) -> dict[str, Any]:
+    """The record of a result for the journal, which holds its probes already: their keys stand for them.
+
+    Args:
+        result: of the measurement.
+        cell: its settings as the user gave them.
+        untuned: its fingerprint before it was tuned.
+    """
+    record = {"kind": MEASUREMENT_KIND, **result.to_dict(), "cell": dict(cell), "untuned": untuned}
+    del record["unused"]  # of the run, not of the measurement
+    return record | {"probes": [probe.key for probe in result.probes], "evidence": result.deciding_evidence}
+
+
+def failed_record(fingerprint: str, cell: Mapping[str, Any], error: EmcError) -> dict[str, Any]:
+    """The record of a measurement that came to no end."""
+    sentence = " ".join(str(error).split())
+    return {"kind": FAILED_KIND, "fingerprint": fingerprint, "cell": dict(cell), "error": sentence}
+
+
 def tuning_text(tuning: Mapping[str, Any]) -> str:
     """What tuning chose, of how many candidates and at what cost."""
     rates = sorted({trial["candidate"]["lr"] for trial in tuning["trials"]})

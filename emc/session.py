@@ -24,6 +24,9 @@ from emc.specs import RESULTS_VERSION, Execution
 from emc.stopping import stoppable
 from emc.training.setup import Setup
 
+#: Told of a search that ended: its number, what went wrong with it or None, and the versions at hand.
+Ended = Callable[[int, EmcError | None, Mapping[str, Any]], Mapping[str, Any] | None]
+
 
 @dataclass(frozen=True)
 class Driven:
@@ -61,7 +64,7 @@ def drive(
     searches: Sequence[Sought],
     observer: Observer | None = None,
     *,
-    ended: Callable[[int, EmcError | None, Mapping[str, Any]], Mapping[str, Any] | None] | None = None,
+    ended: Ended | None = None,
     lenient: bool = False,
 ) -> Driven:
     """Drive searches to their end; Ctrl-C or SIGTERM stops asking, and they then know what was known by then.
@@ -71,8 +74,7 @@ def drive(
         execution: where and how.
         searches: each with the base of its probes; the first ones are driven first.
         observer: told how it goes, a few times a second.
-        ended: told of each search that ended, by its number, what went wrong with it or None, and the versions at hand,
-            once all its verdicts are synced; a record it returns is journaled.
+        ended: told of each search that ended, once all its verdicts are synced; a record it returns is journaled.
         lenient: whether a training that comes to no verdict ends its own measurement (`Sought.cell`) alone.
 
     Raises:
@@ -95,9 +97,25 @@ def drive(
             engine = Engine(
                 executor, journal, fresh=execution.fresh, speculation=execution.speculation, lenient=lenient
             )
+            for base, setup in setups.items() if path is not None else ():
+                journal.note(_base_record(base, setup))
             told = None if ended is None else lambda number, error: ended(number, error, facts)
             interrupted = engine.run(searches, observer, ended=told, stopping=stopping)
         return Driven(interrupted, facts, engine.trained, engine.unfinished, engine.failures)
+
+
+def _base_record(base: str, setup: Setup) -> dict[str, Any]:
+    """What the probes of a base share, for whoever reads the journal without asking for them by key."""
+    facts = setup.pool.dataset.facts
+    return {
+        "kind": "base",
+        "base": base,
+        "task": setup.pool.task.to_dict(),
+        "procedure": setup.procedure.to_dict(),
+        "seed": setup.seed,
+        "device": setup.pool.device.type,
+        "dataset": {"name": facts.name, "rows": facts.rows, "content_hash": facts.content_hash},
+    }
 
 
 @contextmanager

@@ -193,7 +193,7 @@ class _Bench:
     def run(self, rung: int, divisor: int, candidates: Sequence[Candidate]) -> list[Trial]:
         """Try candidates side by side on a part of the budget; the best first."""
         pool = self.setup.pool
-        pool = Pool(pool.dataset, pool.task, self.seed, pool.device, pool.dtype)
+        pool = Pool(pool.dataset, pool.task, self.seed, pool.device, pool.dtype, like=pool)
         n_start, n_max = self.measurement.search.sizes
         retries = self.measurement.search.retries
         search = Search(n_start=n_start, n_max=n_max, tolerance=TOLERANCE, retries=retries)

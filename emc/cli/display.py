@@ -30,6 +30,23 @@ def print_table(rows: Sequence[report.Row], err: bool = False) -> None:
     Console(file=stream).print(report.rich_table(rows))
 
 
+def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False) -> None:
+    """Print a table with a head to stdout, or stderr: by rich on a terminal, else as plain aligned text."""
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        click.echo(report.columns_text(head, rows), err=err)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=stream).print(table)
+
+
 class _Sayer(logging.Handler):
     """Prints each message on stderr, once."""
 

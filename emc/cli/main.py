@@ -21,6 +21,8 @@ COMMANDS = {
     "measure": ("emc.cli.measure", "measure", "Measure the EMC of a training procedure."),
     "curve": ("emc.cli.curve", "curve", "Measure P(fit) and training accuracy against n."),
     "estimate": ("emc.cli.estimate", "estimate", "Extrapolate the EMC from fits well below it."),
+    "sweep": ("emc.cli.sweep", "sweep", "Measure every cell of a grid of settings."),
+    "results": ("emc.cli.results", "results", "List and filter what a journal holds."),
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),
     "compare": ("emc.cli.compare", "compare", "Say whether one result's EMC is larger than others'."),
@@ -34,7 +36,7 @@ class EmcGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run one command line and exit."""
         words = list(sys.argv[1:] if args is None else args)
-        extra["standalone_mode"] = False
+        extra |= {"standalone_mode": False, "obj": words}
         if "_EMC_COMPLETE" in os.environ:
             importlib.import_module("emc.cli.completion")  # it tells click how emc completes
         try:

@@ -31,18 +31,32 @@ class Pool:
         task: its regimes.
         seed: of the measurement.
         device, dtype: where and how inputs are held.
+        like: a pool of the same dataset, device and dtype, whose inputs are shared where they can be; both together
+            then keep `KEPT` replicates.
     """
 
-    def __init__(self, dataset: Dataset, task: Task, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        task: Task,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        like: Pool | None = None,
+    ) -> None:
         self.dataset, self.task, self.seed = dataset, task, seed
         self.device, self.dtype = device, dtype
         self.natural = INPUTS.get(task.inputs.name).factory is INPUTS.get("natural").factory
-        self.X: Tensor | None = dataset.X.to(device, dtype) if self.natural else None
-        held = dataset.test
-        self.test_X: Tensor | None = held.X.to(device, dtype) if self.natural and held is not None else None
-        self._statistics: PoolStatistics | None = None
+        self.X: Tensor | None = None
+        self.test_X: Tensor | None = None
+        if like is not None and like.natural and self.natural:
+            self.X, self.test_X = like.X, like.test_X
+        elif self.natural:
+            self.X = dataset.X.to(device, dtype)
+            self.test_X = None if dataset.test is None else dataset.test.X.to(device, dtype)
+        self._statistics: list[PoolStatistics] = [] if like is None else like._statistics
         self._samples: WeakValueDictionary[int, Samples] = WeakValueDictionary()
-        self._recent: deque[Samples] = deque(maxlen=KEPT)
+        self._recent: deque[Samples] = deque(maxlen=KEPT) if like is None else like._recent
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the samples made so far: another process makes its own."""
@@ -55,9 +69,9 @@ class Pool:
     @property
     def statistics(self) -> PoolStatistics:
         """Mean and spread of the natural inputs, computed once."""
-        if self._statistics is None:
-            self._statistics = PoolStatistics(self.dataset.X.numpy())
-        return self._statistics
+        if not self._statistics:
+            self._statistics.append(PoolStatistics(self.dataset.X.numpy()))
+        return self._statistics[0]
 
     def samples(self, replicate: int) -> Samples:
         """The replicate's samples, made anew once nobody holds them and `KEPT` others came after."""

@@ -85,9 +85,19 @@ class Setup:
     def fresh_model(self, probe: Probe) -> nn.Module:
         """The probe's fresh initialisation, on the device; PyTorch's global generator is left as it was."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(init_seed(self.seed, probe.n, probe.replicate, probe.attempt))
+            _seed(init_seed(self.seed, probe.n, probe.replicate, probe.attempt))
             module = self.make_model()
         return module.to(self.pool.device, self.pool.dtype)
+
+
+def _seed(seed: int) -> None:
+    """Seed PyTorch's global generators, as `torch.manual_seed` does.
+
+    Where CUDA is not in use, that would write down the stack for later, which takes longer than making a small model.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
 
 
 #: What trains: one setup for every probe, or several by `Probe.base`.
