@@ -32,6 +32,7 @@ def print_table(rows: Sequence[report.Row], err: bool = False) -> None:
 
 def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False) -> None:
     """Print a table with a head to stdout, or stderr: by rich on a terminal, else as plain aligned text."""
+    rows = [[printable(text) for text in row] for row in rows]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
         click.echo(report.columns_text(head, rows), err=err)

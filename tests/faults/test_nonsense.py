@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from emc.cli.main import main
 from emc.errors import SpecError
 from emc.resolve import resolve_names
 from emc.specs import Execution, Measurement
+from emc.sweeps import Cell
 
 Ledger = Callable[[int, int], None]
 
@@ -84,9 +85,32 @@ FILES = st.one_of(
 )
 
 
+AXES = st.one_of(
+    VALUES,
+    st.lists(VALUES, max_size=4).map(lambda values: f"[{', '.join(values)}]"),
+    st.builds("{{{} = {}}}".format, st.sampled_from(["range", "log2", "log10", "geometric", "x"]), VALUES),
+    st.builds(
+        "{{{} = [{}, {}]}}".format,
+        st.sampled_from(["range", "log2", "log10", "geometric"]),
+        st.integers(-5, 10**12) | st.floats(),
+        st.integers(-5, 10**12) | st.floats(),
+    ),
+)
+#: Files that are nearly sweeps.
+SWEEPS = st.lists(
+    st.builds(
+        "{}\n{} = {}".format,
+        st.sampled_from(["[base]", "[grid]", "[[zip]]", "[[exclude]]", "[execution]", "", "[grid.grid]", "[zip]"]),
+        NAMES | st.sampled_from(['"model.width"', '"optimizer.lr"', '"seed"', "name"]),
+        AXES,
+    ),
+    max_size=4,
+).map(lambda parts: "\n".join(parts).encode("utf-8", "surrogatepass"))
+
+
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`emc.api` that looks names up as ever and then refuses, before any data are read."""
+    """`emc.api` and the planning of sweeps look names up as ever and then refuse, before any data are read."""
 
     def prepare(measurement: Measurement, *, execution: Execution) -> Any:  # noqa: ARG001
         resolve_names(measurement, own_model=False, own_data=False)
@@ -95,6 +119,15 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("emc.api")
     module.prepare = prepare  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "emc.api", module)
+
+    def plan_cells(cells: Sequence[Cell], *_: object) -> Any:
+        for cell in cells[:3]:
+            cell.measurement()
+        raise SpecError("the settings are fine")
+
+    planning = ModuleType("emc.planning")
+    planning.plan_cells, planning.totals = plan_cells, None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "emc.planning", planning)
 
 
 def check_sentence(outcome: Result) -> None:
@@ -113,16 +146,29 @@ def test_configuration_of_nonsense(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int, ledger: Ledger
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    runner, path = CliRunner(), tmp_path / "nonsense.toml"
+    check_files(FILES, trials, tmp_path / "nonsense.toml", ["measure", "--quiet", "--config"])
+    ledger(trials, 0)
+
+
+@pytest.mark.faults(quick=200, full=3000)
+@pytest.mark.usefixtures("no_training")
+def test_sweep_of_nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int, ledger: Ledger) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_files(FILES | SWEEPS | SWEEPS, trials, tmp_path / "nonsense.toml", ["sweep", "--dry-run", "--quiet"])
+    ledger(trials, 0)
+
+
+def check_files(files: st.SearchStrategy[bytes], trials: int, path: Path, words: Sequence[str]) -> None:
+    """Every file gets one sentence, and nothing is written."""
+    runner = CliRunner()
 
     @settings(
         max_examples=trials, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
-    @given(FILES)
+    @given(files)
     def check(content: bytes) -> None:
         path.write_bytes(content)
-        check_sentence(runner.invoke(main, ["measure", "--quiet", "--config", str(path)]))
-        assert os.listdir(tmp_path) == ["nonsense.toml"]
+        check_sentence(runner.invoke(main, [*words, str(path)]))
+        assert os.listdir(path.parent) == [path.name]
 
     check()
-    ledger(trials, 0)
