@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-Ledger = Callable[[int, int], None]
+from children import Ledger, Nursery
 
 CELLS = 200
-
-
-@dataclass
-class Nursery:
-    """Forks drivers of look-up sweeps; see `look_up_driver.py`."""
-
-    process: subprocess.Popen[str]
-
-    def _ask(self, *words: object) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(*words, file=self.process.stdin, flush=True)
-        return int(self.process.stdout.readline())
-
-    def start(self, journal: Path, log: Path, *, guessing: bool = False) -> int:
-        """The process id of a new driver, which trains what is needed or also, in idle room, what may be."""
-        return self._ask("start", journal, CELLS, 0 if guessing else 1, log)
-
-    def wait(self, driver: int) -> int:
-        """Its exit code, or minus the signal that ended it."""
-        return self._ask("wait", driver)
-
-    def kill(self, driver: int) -> bool:
-        """Kill it; whether it was still alive."""
-        os.kill(driver, signal.SIGKILL)
-        return self.wait(driver) == -signal.SIGKILL
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    script = Path(__file__).parent / "look_up_driver.py"
-    with subprocess.Popen(
-        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Nursery(process)
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 def records(journal: Path) -> list[dict[str, Any]]:
@@ -78,6 +35,12 @@ def measurements(journal: Path) -> dict[str, Any]:
 
 def keys(journal: Path) -> set[str]:
     return {record["key"] for record in records(journal) if record["kind"] == "probe"}
+
+
+def start(nursery: Nursery, journal: Path, log: Path, *, guessing: bool = False) -> int:
+    """A driver of look-up models, which trains what is needed or also, in idle room, what may be."""
+    speculation = None if guessing else 1
+    return nursery.ask("look up", journal=str(journal), cells=CELLS, speculation=speculation, log=str(log))
 
 
 def acknowledged(log: Path) -> set[str]:
@@ -104,7 +67,7 @@ def undisturbed(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> U
     """The journal of a sweep that nothing happened to, and how long it took."""
     folder = tmp_path_factory.mktemp("undisturbed")
     log = folder / "log"
-    driver = nursery.start(folder / "journal.jsonl", log)
+    driver = start(nursery, folder / "journal.jsonl", log)
     wait_until_ready(log, 1)
     started = time.monotonic()
     assert nursery.wait(driver) == 0
@@ -134,7 +97,7 @@ def test_driver_killed_at_random_moments(
         starts, guessing = 0, number % 2 == 0
         while True:
             kept = keys(journal)
-            driver, starts = nursery.start(journal, log, guessing=guessing), starts + 1
+            driver, starts = start(nursery, journal, log, guessing=guessing), starts + 1
             if kills < trials:
                 if rng.random() > 0.1:  # else anywhere from its first instruction on
                     wait_until_ready(log, starts)
@@ -158,7 +121,7 @@ def test_two_drivers_on_one_journal(
     for trial in range(trials):
         journal, guessing = tmp_path / f"{trial}.jsonl", trial % 2 == 1
         logs = [tmp_path / f"{trial}.{each}.log" for each in range(2)]
-        drivers = [nursery.start(journal, log, guessing=guessing) for log in logs]
+        drivers = [start(nursery, journal, log, guessing=guessing) for log in logs]
         assert [nursery.wait(driver) for driver in drivers] == [0, 0]
         check_like(journal, undisturbed, guessing=guessing)
     ledger(trials, 0)
@@ -171,7 +134,7 @@ def test_one_of_two_drivers_on_one_journal_killed(
     rng, lost = random.Random(trials), 0
     for trial in range(trials):
         journal, logs = tmp_path / f"{trial}.jsonl", [tmp_path / f"{trial}.{each}.log" for each in range(2)]
-        drivers = [nursery.start(journal, log) for log in logs]
+        drivers = [start(nursery, journal, log) for log in logs]
         wait_until_ready(logs[0], 1)
         time.sleep(rng.uniform(0, undisturbed.seconds / 2))
         nursery.kill(drivers[0])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from children import Ledger
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,8 +22,6 @@ from emc.errors import SpecError
 from emc.resolve import resolve_names
 from emc.specs import Execution, Measurement
 from emc.sweeps import Cell
-
-Ledger = Callable[[int, int], None]
 
 KEYS = sorted({*options.settings(), *options.PARTS})
 

@@ -1,23 +1,33 @@
-"""Sweeps of look-up models over the real engine and journal, each a process that can be killed.
+"""A process that imports once, which takes seconds, and then forks whatever is to be killed.
 
-Importing takes seconds, so one process imports and forks a driver for each line that it reads:
+It reads commands, each a line of JSON, and answers each with a number:
 
-    start JOURNAL CELLS SPECULATION LOG     prints its process id; speculation 0 is as much as there is room for
-    wait PID                                prints how it ended, as `os.waitstatus_to_exitcode`
+    {"do": "look up", "journal": PATH, "cells": 200, "speculation": null, "log": PATH}
+    {"do": "emc", "words": [...], "folder": PATH, "log": PATH, "limit": BYTES OR null}
+    {"do": "wait", "process": PID}
 
-A driver writes to LOG `ready`, then the key of each probe once it is acknowledged: synced and told to the observer.
+The first two give the process id of a child whose output goes to `log`, the last how it ended, as
+`os.waitstatus_to_exitcode`. "look up" is a sweep of look-up models over the real engine and journal; it writes `ready`,
+then the key of each probe once it is acknowledged: synced and told to the observer. "emc" is a command line; no file it
+writes may grow beyond `limit`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import json
 import os
+import resource
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import hostile_models  # noqa: F401 - registers itself, as the module of an entry point does
+
+from emc.cli.main import main
 from emc.engine import Engine, Sought
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
@@ -76,7 +86,7 @@ def look_up(probe: Probe) -> ProbeResult:
     return ProbeResult(probe.key, *where, verdict, evidence, min(probe.n, capacity), 0.1, None, 100, 12_800, 0.5)
 
 
-def sweep(path: str, cells: int, speculation: int) -> None:
+def sweep(journal: str, cells: int, speculation: int | None) -> int:
     searches = [MeasuredReplicate(Search(), 16, 5000, 0) for _ in range(cells)]
     executor = LookUp()
 
@@ -84,36 +94,51 @@ def sweep(path: str, cells: int, speculation: int) -> None:
         found = searches[number].conclude()
         return {"kind": "measurement", "fingerprint": f"cell {number}", "emc": found.emc, "upper": found.upper}
 
-    with Journal(path) as journal:
+    with Journal(journal) as opened:
         os.write(1, b"ready\n")
         sought = [Sought(f"base {number}", search, number) for number, search in enumerate(searches)]
-        engine = Engine(executor, journal, lenient=True, speculation=speculation or None)
+        engine = Engine(executor, opened, lenient=True, speculation=speculation)
         engine.run(sought, executor.acknowledge, ended=ended)
+    return 0
 
 
-def start(path: str, cells: int, speculation: int, log: str) -> int:
+def command_line(words: list[str], folder: str, limit: int | None) -> int:
+    os.chdir(folder)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        main(words)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+
+
+def fork(log: str, task: Callable[[], int]) -> int:
+    """The process id of a child that does the task, its output in `log`."""
     process = os.fork()
     if process:
         return process
-    code = 1
+    code = 99
     try:
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-        sweep(path, cells, speculation)
-        code = 0
-    except Exception:
+        opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(opened, 1)
+        os.dup2(opened, 2)
+        code = task()
+        sys.stdout.flush()
+    except BaseException:
         traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(code)
 
 
-def serve() -> None:
-    for line in sys.stdin:
-        command, *words = line.split()
-        if command == "start":
-            print(start(words[0], int(words[1]), int(words[2]), words[3]), flush=True)
-        else:
-            print(os.waitstatus_to_exitcode(os.waitpid(int(words[0]), 0)[1]), flush=True)
+def answer(do: str, log: str = "", **facts: Any) -> int:
+    if do == "wait":
+        return os.waitstatus_to_exitcode(os.waitpid(facts["process"], 0)[1])
+    return fork(log, lambda: (sweep if do == "look up" else command_line)(**facts))
 
 
 if __name__ == "__main__":
-    serve()
+    for module in ("emc.api", "emc.sweeping", "emc.training.compiled", "sklearn.datasets", "pandas"):
+        importlib.import_module(module)
+    for line in sys.stdin:
+        print(answer(**json.loads(line)), flush=True)
