@@ -140,10 +140,10 @@ def prepare(
 
 def _changed(measurement: Measurement) -> dict[str, Any]:
     """The settings that differ from their defaults, as plain values."""
-    found = {}
-    for name, (part, item) in flat_settings().items():
-        value = getattr(getattr(measurement, part) if part else measurement, name)
-        if value != item.default:
+    found, defaults = {}, Measurement()
+    for name, (part, _) in flat_settings().items():
+        value, default = (getattr(getattr(of, part) if part else of, name) for of in (measurement, defaults))
+        if value != default:
             found[name] = str(value) if isinstance(value, PluginSpec) else value
     return found
 

@@ -151,8 +151,8 @@ def _range(numbers: list[Any], kind: str) -> Spread:  # noqa: ARG001
     if step <= 0 or first > last:
         raise _UsageError("a step is above 0 and the last is at least the first")
     whole = all(isinstance(each, int) for each in (first, step)) and isinstance(last, int)
-    count = float((last - first) // step + 1) if whole else (last - first) / step + 1 + SLACK
-    count = math.floor(count) if math.isfinite(count) else math.inf
+    count = (last - first) // step + 1 if whole else (last - first) / step + 1 + SLACK
+    count = math.floor(count) if count < math.inf else math.inf
     return count, lambda: [
         first + place * step if whole else _tidy(first + place * step) for place in range(int(count))
     ]

@@ -547,8 +547,8 @@ class Engine:
 
     def _status(self, running: Sequence[RunningProbe], steps: int, seconds: float) -> dict[str, Any]:
         """What this process does, for whoever watches the journal."""
-        ended = sum(line.ended for line in self._lines)
-        cells = {"ended": ended, "going on": len(self._lines) - ended}
+        ended = sum(all(line.ended for line in lines) for lines in self._cells.values())
+        cells = {"ended": ended, "going on": len(self._cells) - ended}
         counts = {"probes": len(self._seen), "steps": steps, "seconds": seconds}
         return {"cells": cells, **counts, "running": [asdict(probe) for probe in running]}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emc.errors import SpecError, did_you_mean
 from emc.journal import read
 from emc.registry import PluginSpec
-from emc.results import FAILED_KIND, MEASUREMENT_KIND
+from emc.results import FAILED_KIND, MEASUREMENT_KIND, Evidence, Verdict
 from emc.specs import flat_settings
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ MEASUREMENT_COLUMNS = {
     "steps": "optimizer steps of those probes",
     "sample_steps": "samples seen in those steps",
     "seconds": "seconds that those probes took, each by itself",
+    "tuner": "what chose the learning rate; missing where it was named",
     "dataset": "name of what was loaded",
     "rows": "samples in the pool",
     "content_hash": "identity of the pool's content",
@@ -126,6 +127,7 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "test_accuracy": sum(tested) / len(tested) if tested else None,
         "evidence": " ".join(f"{kind}:{count}" for kind, count in record.get("evidence", {}).items()),
         **{name: numbers[name] for name in ("probes", "steps", "sample_steps", "seconds")},
+        "tuner": (record.get("tuning") or {}).get("tuner"),
         "dataset": facts["name"],
         "rows": facts["rows"],
         "content_hash": facts["content_hash"],
@@ -184,12 +186,22 @@ def _probes(journal: str | os.PathLike[str]) -> pd.DataFrame:
     chunks = []
     rows = _probe_rows(journal, settings)
     while chunk := list(islice(rows, CHUNK)):
-        chunks.append(pd.DataFrame(chunk, columns=list(PROBE_COLUMNS)))
+        chunks.append(pd.DataFrame(chunk, columns=list(PROBE_COLUMNS)).astype(_probe_types()))
     if not chunks:
         return pd.DataFrame(columns=list(PROBE_COLUMNS))
     frame = pd.concat(chunks, ignore_index=True)
     frame = frame.drop_duplicates("key", keep="last", ignore_index=True)
     return _joined(frame, settings)
+
+
+def _probe_types() -> dict[str, Any]:
+    """Types of the columns that do not depend on what is in them."""
+    import pandas as pd
+
+    whole = dict.fromkeys(("n", "replicate", "attempt", "correct", "steps", "sample_steps"), "int64")
+    real = dict.fromkeys(("accuracy", "training_loss", "gradient_norm", "seconds"), "float64")
+    verdicts, evidence = ([each.value for each in Verdict], [each.key for each in Evidence])
+    return {**whole, **real, "verdict": pd.CategoricalDtype(verdicts), "evidence": pd.CategoricalDtype(evidence)}
 
 
 def _probe_rows(journal: str | os.PathLike[str], settings: dict[str, dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
@@ -213,7 +225,7 @@ def _joined(frame: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> p
     """The probes with the settings of their bases, each distinct text held once."""
     import pandas as pd
 
-    codes, bases = pd.factorize(frame["base"])
+    codes, bases = pd.factorize(frame["base"].fillna(""))
     known = pd.DataFrame([settings.get(base, {}) for base in bases])
     facts = [name for name in ("dataset", "rows", "device") if name in known]
     known = known[[*facts, *_ordered(str(name) for name in known if name not in facts)]]

@@ -19,8 +19,8 @@ from typing import Any
 from emc.api import Prepared
 from emc.errors import EmcError
 from emc.estimators import make_estimator
-from emc.journal import Journal
-from emc.results import ProbeResult, Verdict
+from emc.journal import Journal, read
+from emc.results import MEASUREMENT_KIND, ProbeResult, Verdict
 from emc.search.base import AskTell
 from emc.specs import Execution, Measurement, Probe
 from emc.sweeping import Bench, prepare_cells
@@ -85,6 +85,8 @@ def plan_cells(
     found: list[_Known] = []
     path = execution.journal
     there = path is not None and Path(path).exists() and not execution.fresh
+    tuners = any(prepared.measurement.tune is not None for prepared in bench.prepared.values())
+    tuned = _tuned(path) if there and tuners and path is not None else {}
     with Journal(path if there else None, read_only=True) as journal:
         for cell in cells:
             if cell.number in bench.failures:
@@ -92,12 +94,21 @@ def plan_cells(
             elif cell.number in bench.same:
                 found.append(_Known(CellPlan(cell, "same", note=f"as cell {bench.same[cell.number]}")))
             else:
-                found.append(_replayed(cell, bench.prepared[cell.number], journal))
+                prepared = bench.prepared[cell.number]
+                known = tuned.get(prepared.fingerprint)
+                done = CellPlan(cell, "done", prepared.parameters, known or 0)
+                found.append(_replayed(cell, prepared, journal) if known is None else _Known(done))
     return list(_with_seconds(found))
 
 
 def _sentence(error: EmcError) -> str:
     return " ".join(str(error).split())
+
+
+def _tuned(journal: str) -> dict[str, int]:
+    """Probes of the measurements that were tuned first, by their fingerprints before that."""
+    records = read(journal, MEASUREMENT_KIND)
+    return {record["untuned"]: len(record["probes"]) for record in records if record.get("untuned")}
 
 
 def _replayed(cell: Cell, prepared: Prepared, journal: Journal) -> _Known:

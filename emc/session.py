@@ -97,24 +97,25 @@ def drive(
             engine = Engine(
                 executor, journal, fresh=execution.fresh, speculation=execution.speculation, lenient=lenient
             )
-            for base, setup in setups.items() if path is not None else ():
-                journal.note(_base_record(base, setup))
+            for base, setup in setups.items():
+                journal.note(_description(base, setup))
             told = None if ended is None else lambda number, error: ended(number, error, facts)
             interrupted = engine.run(searches, observer, ended=told, stopping=stopping)
         return Driven(interrupted, facts, engine.trained, engine.unfinished, engine.failures)
 
 
-def _base_record(base: str, setup: Setup) -> dict[str, Any]:
-    """What the probes of a base share, for whoever reads the journal without asking for them by key."""
-    facts = setup.pool.dataset.facts
+def _description(base: str, setup: Setup) -> dict[str, Any]:
+    """What a base stands for, to be journaled: what all its probes share."""
+    pool = setup.pool
     return {
         "kind": "base",
         "base": base,
-        "task": setup.pool.task.to_dict(),
+        "task": pool.task.to_dict(),
         "procedure": setup.procedure.to_dict(),
         "seed": setup.seed,
-        "device": setup.pool.device.type,
-        "dataset": {"name": facts.name, "rows": facts.rows, "content_hash": facts.content_hash},
+        "device": pool.device.type,
+        "dataset": pool.dataset.facts.to_dict(),
+        "results_version": RESULTS_VERSION,
     }
 
 

@@ -142,7 +142,7 @@ class SweepResult(Tabular):
         if cell.number in self.failures:
             return [*start, "", "", "", " ".join(str(self.failures[cell.number]).split())]
         result = self.results.get(cell.number) or self.unfinished.get(cell.number)
-        if result is None:
+        if result is None or not result.probes:
             return [*start, "", "", "", ""]
         number = f"{'>= ' if result.censored else ''}{result.emc:,}"
         ends = "" if result.interval is None else f"{result.interval[0]:.5g} to {result.interval[1]:.5g}"

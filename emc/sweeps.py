@@ -220,7 +220,11 @@ def _read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise SpecError(f'a sweep file must be readable, got "{path}" ({reason}); name a file') from None
     except (ValueError, RecursionError) as error:  # broken or bottomless TOML, or bytes that are no text
         reason = cut(str(error)[:1].lower() + str(error)[1:], 160)
-        hint = ', an option beside its plug-in is quoted, "model.width"' if "overwrite" in reason else ""
+        hint = (
+            ', an option beside its plug-in is quoted, "model.width"'
+            if "overwrite" in reason or "namespace" in reason
+            else ""
+        )
         raise SpecError(f'a sweep file must be valid TOML, got "{path}" ({reason}); mend that line{hint}') from None
 
 
@@ -346,7 +350,9 @@ def _execution(table: Mapping[str, Any]) -> dict[str, Any]:
                 raise SpecError(f"{quoted(name)} says what is measured, got it in [execution]; move it to [base]")
             remedy = did_you_mean(cut(str(name)), Execution.__dataclass_fields__)
             raise UnknownNameError(f"there is no setting {quoted(name)} (in [execution]); {remedy}")
-        found[name] = check_scalar(value, f"[execution] {name}")
+        value = check_scalar(value, f"[execution] {name}")
+        optional = str(Execution.__dataclass_fields__[name].type).endswith("| None")
+        found[name] = None if optional and str(value).lower() == "none" else value
         try:
             Execution.from_dict({name: found[name]})
         except EmcError as error:

@@ -19,6 +19,7 @@ from torch import nn
 import emc
 from emc.api import Prepared, prepare
 from emc.errors import DataError, JournalError, SpecError, TrainingError, UnknownNameError
+from emc.journal import read
 from emc.results import EmcResult, Evidence, Progress, Status, Verdict
 from emc.search.path import asked_at
 from emc.specs import Execution, Measurement
@@ -67,7 +68,8 @@ def record(result: EmcResult) -> dict[str, Any]:
 
 
 def lines(journal: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in journal.read_text().splitlines()]
+    """The verdicts it holds."""
+    return list(read(journal, "probe"))
 
 
 def press_after(verdicts: int) -> Callable[[Progress], None]:
@@ -196,11 +198,11 @@ def test_idle_room_changes_no_number_and_its_cost_is_told(monkeypatch: pytest.Mo
 def test_what_the_journal_holds_is_not_trained_again(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     first = tiny(journal)
-    before = journal.read_bytes()
+    before = lines(journal)
     seen: list[Progress] = []
     second = tiny(journal, seen.append)
     assert second == first, "timings too, since they are the journal's"
-    assert journal.read_bytes() == before
+    assert lines(journal) == before
     assert seen == []
 
 
@@ -322,7 +324,7 @@ def test_a_model_that_raises_is_no_verdict_and_the_journal_is_closed_whole(tmp_p
     journal = tmp_path / "journal.jsonl"
     with pytest.raises(TrainingError, match="got RuntimeError: out of luck; mend the model"):
         own(journal, model=_failing)
-    assert journal.read_bytes() == b""
+    assert lines(journal) == []
 
 
 @pytest.fixture
@@ -520,7 +522,7 @@ def test_a_threshold_search_continues_from_its_journal_and_reads_back(tmp_path: 
     interrupted = emc.measure(journal=path, observer=press_after(12), **THRESHOLD)
     assert interrupted.status is Status.INTERRUPTED
     result = emc.measure(journal=path, **THRESHOLD)
-    assert len(path.read_text().splitlines()) == len(result.probes), "no probe is trained twice"
+    assert len(lines(path)) == len(result.probes), "no probe is trained twice"
     whole = emc.measure(**THRESHOLD)
     assert (result.emc, result.interval, result.detail) == (whole.emc, whole.interval, whole.detail)
     assert result.status is Status.RESOLVED

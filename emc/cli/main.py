@@ -26,6 +26,8 @@ COMMANDS = {
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),
     "compare": ("emc.cli.compare", "compare", "Say whether one result's EMC is larger than others'."),
+    "journal": ("emc.cli.journal", "journal", "Check or compact a journal."),
+    "watch": ("emc.cli.watch", "watch", "Show what runs now on a journal."),
     "completion": ("emc.cli.completion", "completion", "Print the completion script of a shell."),
 }
 
@@ -58,8 +60,10 @@ class EmcGroup(click.Group):
             return None
         module, attribute, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        if all(param.name != "debug" for param in command.params):
-            command.params.append(_debug_option())
+        members = command.commands.values() if isinstance(command, click.Group) else ()
+        for each in (command, *members):
+            if all(param.name != "debug" for param in each.params):
+                each.params.append(_debug_option())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -126,7 +126,7 @@ class SectionCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and not isinstance(param, click.Argument):
                 sections.setdefault(getattr(param, "section", SectionOption.section), []).append(record)
         for title, records in sections.items():
             with formatter.section(title):

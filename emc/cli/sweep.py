@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from emc.sweeps import Cell, Sweep
 
 STDOUT = "-"
-#: Exit code where some cells failed.
-SOME_FAILED = 1
+#: Exit codes where some cells failed, and where Ctrl-C came.
+SOME_FAILED, INTERRUPTED = 1, 130
 #: Rows of a printed table of cells, at most; the rest is said to be there.
 MAX_TABLE = 200
 
@@ -96,11 +96,15 @@ def sweep(
         return 0
     from emc.sweeping import run_cells
 
-    with saying(verbose), watching_sweep(quiet, found.varying) as observer:
-        result = run_cells(found, cells, execution, observer)
+    words = ctx.find_root().obj or []
+    try:
+        with saying(verbose), watching_sweep(quiet, found.varying) as observer:
+            result = run_cells(found, cells, execution, observer)
+    except KeyboardInterrupt:  # while it prepares, or a second one
+        return _say_interrupted(execution, words)
     _write(result.to_json(), json_path)
     _print_result(result, err=json_path == STDOUT)
-    return _exit_code(result, execution, ctx.find_root().obj or [])
+    return _exit_code(result, execution, words)
 
 
 def _write(text: str, json_path: str | None) -> None:
@@ -123,15 +127,18 @@ def _print_rows(head: Sequence[str], rows: Sequence[Sequence[str]], err: bool) -
         click.echo(f"... and {len(rows) - MAX_TABLE:,} more cells; --json PATH writes all", err=err)
 
 
+def _say_interrupted(execution: Execution, words: Sequence[str]) -> int:
+    """Say how to go on; the exit code."""
+    kept = [word for word in words if word != "--fresh"]
+    go_on = f"continue with: {shlex.join(['emc', *kept])}"
+    click.echo(f"interrupted; {go_on if execution.journal else 'name a --journal to be able to continue'}", err=True)
+    return INTERRUPTED
+
+
 def _exit_code(result: SweepResult, execution: Execution, words: Sequence[str]) -> int:
     """What the sweep came to, with a word on what to do about it."""
     if result.interrupted:
-        kept = [word for word in words if word != "--fresh"]
-        go_on = f"continue with: {shlex.join(['emc', *kept])}"
-        click.echo(
-            f"interrupted; {go_on if execution.journal else 'name a --journal to be able to continue'}", err=True
-        )
-        return 130
+        return _say_interrupted(execution, words)
     if not result.failures:
         return 0
     number, error = next(iter(result.failures.items()))

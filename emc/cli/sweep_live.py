@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LINE_INTERVAL_S = 5.0
 #: Lines of the screen that the table of cells does not get.
 OTHER_LINES = 6
+#: Characters that a setting is shown in, at most, where there is no room for more.
+WIDEST = 24
 #: Cells that must have ended before the time left is reckoned from them.
 ENOUGH_ENDED = 3
 
@@ -102,10 +104,13 @@ class SweepView:
         head = Text(state_text(progress), style="bold")
         rate = Text(throughput_text(progress).removeprefix("; "))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for title in ("cell", *self._varying, "state", "brackets"):
-            table.add_column(title, no_wrap=True, overflow="ellipsis")
-        for cell in progress.shown[: max(self._height() - OTHER_LINES, 1)]:
-            table.add_row(*self._row(cell))
+        rows = [self._row(cell) for cell in progress.shown[: max(self._height() - OTHER_LINES, 1)]]
+        for place, title in enumerate(("cell", *self._varying, "state", "brackets")):
+            width = max(len(text) for text in (title, *(row[place] for row in rows)))
+            least = None if title == "brackets" else min(width, WIDEST)  # what does not fit is cut off the brackets
+            table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=least)
+        for row in rows:
+            table.add_row(*row)
         return Group(head, rate, table) if progress.shown else Group(head, rate)
 
     def _row(self, progress: CellProgress) -> list[str]:

@@ -51,6 +51,14 @@ class Executor(Protocol):
         """
         ...
 
+    def save(self) -> None:
+        """Keep what is under way in checkpoints, where they are asked for; called before `close` when a run is stopped.
+
+        Takes seconds at most: a training in a call that does not end by then keeps its last checkpoint. `drop`, in
+        contrast, removes a probe's checkpoint.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of threads, processes and memory; what is under way is forgotten."""
         ...

@@ -119,6 +119,8 @@ def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place
         return Place(0, "a GPU is used from one process")
     if not has_processes():
         return Place(0, "this system cannot start clean processes")
+    if execution.probe_timeout is not None:
+        return Place(workers, "--probe-timeout ends a training that hangs only in a process of its own")
     if workers == 1:
         return Place(0, "one process is all there may be")
     if execution.workers is not None:

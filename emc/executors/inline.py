@@ -10,6 +10,7 @@ from emc.executors.choice import choose
 from emc.executors.cores import num_cores
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.checkpoints import Checkpoints
 from emc.training.compiled import WAIT_S, CompiledTrainer
 from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
@@ -22,21 +23,23 @@ class InlineExecutor:
 
     Args:
         setups: what trains.
-        execution: which trainer, and how many trainings at once.
+        execution: which trainer, how many trainings at once, and for how long.
+        checkpoints: where trainings are kept; None keeps none.
 
     Raises:
         SpecError: the trainer asked for cannot train a setup.
     """
 
-    def __init__(self, setups: Setups, execution: Execution) -> None:
+    def __init__(self, setups: Setups, execution: Execution, checkpoints: Checkpoints | None = None) -> None:
         self._setups = setups
+        care = checkpoints, execution.probe_timeout
         workers = num_cores() if execution.workers is None else execution.workers
-        self._compiled = CompiledTrainer(setups, workers, execution.stack)
+        self._compiled = CompiledTrainer(setups, workers, execution.stack, *care)
         trainers: dict[str, Executor] = {
             "direct": DirectTrainer(setups),
             "compiled": self._compiled,
-            "lockstep": LockstepTrainer(setups, execution.stack),
-            "single": SingleTrainer(setups),
+            "lockstep": LockstepTrainer(setups, execution.stack, *care),
+            "single": SingleTrainer(setups, *care),
         }
         self._chosen = {setup: trainers[choose(setup, execution.trainer).trainer] for setup in all_setups(setups)}
         self._trainers = list(dict.fromkeys(self._chosen.values()))
@@ -61,6 +64,11 @@ class InlineExecutor:
     def wants(self) -> int:
         """What the hungriest trainer wants, since the next probe may be for it; see `Executor.wants`."""
         return max((trainer.wants() for trainer in self._trainers), default=0)
+
+    def save(self) -> None:
+        """Keep the trainings under way; see `Executor.save`."""
+        for trainer in self._trainers:
+            trainer.save()
 
     def close(self) -> None:
         """Let go of all probes."""

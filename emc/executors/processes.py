@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, cast
 
 from emc.errors import TrainingError
 from emc.executors.payload import pack
-from emc.executors.worker import Message, Raised, work
+from emc.executors.worker import Message, Raised, Save, Saved, work
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
-from emc.training.failing import Outcome, TraceError, failure
+from emc.training.checkpoints import Checkpoints
+from emc.training.failing import Outcome, TraceError, failure, overdue
 from emc.training.setup import Setups, setup_of
 from emc.training.waiting import Waiting
 
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 #: Seconds that `advance` waits for news.
 WAIT_S = 0.1
+
+#: Seconds that workers have to keep what they train.
+SAVE_S = 5.0
+
+#: Seconds of the clock beyond its time that a training has to say so itself, or to have its failure examined.
+GRACE_S = 10.0
 
 #: Workers that may die on one probe before it has failed.
 MAX_DEATHS = 3
@@ -52,6 +60,9 @@ class ProcessExecutor:
         setups: what trains, on the CPU.
         workers: processes at once.
         threads: of each.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which a training is broken off, between two counts; one that does not come by
+            there is by the clock, some seconds later, with its worker.
 
     Raises:
         SpecError: what trains cannot be handed to another process.
@@ -60,9 +71,17 @@ class ProcessExecutor:
 
     name = "single"
 
-    def __init__(self, setups: Setups, workers: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        setups: Setups,
+        workers: int,
+        threads: int = 1,
+        checkpoints: Checkpoints | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
         self._setups = setups
         self._limit, self._num_threads = workers, threads
+        self._checkpoints, self._timeout_s = checkpoints, timeout_s
         self._folder = tempfile.TemporaryDirectory(prefix="emc-", ignore_cleanup_errors=True)
         try:
             self._content = pack(setups, self._folder.name)
@@ -73,6 +92,7 @@ class ProcessExecutor:
         self._workers: list[_Worker] = []
         self._deaths: Counter[Probe] = Counter()
         self._stillborn = 0
+        self._heard: list[Outcome] = []  # while workers saved
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`."""
@@ -134,7 +154,21 @@ class ProcessExecutor:
         """
         ready = wait([worker.connection for worker in self._workers], timeout)
         said = [self._hear(worker) for worker in list(self._workers) if worker.connection in ready]
-        return [outcome for outcome in said if outcome is not None]
+        heard, self._heard = [*self._heard, *said, *self._break_off()], []
+        return [outcome for outcome in heard if outcome is not None]
+
+    def _break_off(self) -> list[Outcome]:
+        """End the workers whose training is past its time, and does not come by where it would find out itself."""
+        if self._timeout_s is None:
+            return []
+        failures: list[Outcome] = []
+        for worker in list(self._workers):
+            seconds = time.monotonic() - worker.since
+            if worker.probe is not None and worker.loaded and seconds > self._timeout_s + GRACE_S:
+                failures.append(failure(worker.probe, overdue(worker.probe, seconds, self._timeout_s)))
+                self._workers.remove(worker)
+                worker.end()
+        return failures
 
     def _hear(self, worker: _Worker) -> Outcome | None:
         """Take in what a worker says; what it says of a probe dropped meanwhile is nothing."""
@@ -142,6 +176,9 @@ class ProcessExecutor:
             probe, said = cast("Message", worker.connection.recv())
         except (EOFError, OSError):
             return self._bury(worker)
+        if isinstance(said, Saved):
+            worker.saved = True
+            return None
         if probe is None:
             self._meet(worker, said)
             return None
@@ -158,7 +195,7 @@ class ProcessExecutor:
         """Take in whether a worker that started can train."""
         if isinstance(said, Raised):
             raise said.error from TraceError(said.trace)
-        worker.loaded, self._stillborn = True, 0
+        worker.loaded, worker.since, self._stillborn = True, time.monotonic(), 0
 
     def _bury(self, worker: _Worker) -> ProbeFailure | None:
         """Let go of a worker that died; its probe waits again, or has failed once several died on it."""
@@ -192,7 +229,8 @@ class ProcessExecutor:
         here, there = multiprocessing.Pipe()
         context = cast("ForkServerContext", multiprocessing.get_context(METHOD))
         context.set_forkserver_preload(PRELOAD)
-        args = (there, self._content, self._folder.name, self._num_threads)
+        care = self._checkpoints, self._timeout_s
+        args = (there, self._content, self._folder.name, self._num_threads, *care)
         process = context.Process(target=work, args=args, daemon=True, name="emc-worker")
         with _no_interrupt(), _no_main():
             process.start()
@@ -200,6 +238,17 @@ class ProcessExecutor:
         worker = _Worker(process, here)
         self._workers.append(worker)
         return worker
+
+    def save(self) -> None:
+        """Have every worker keep its training; one between two counts for longer than `SAVE_S` is not waited for."""
+        asked = [worker for worker in self._workers if worker.probe is not None and self._checkpoints is not None]
+        for worker in asked:
+            worker.saved = False
+            with suppress(OSError):
+                worker.connection.send(Save())
+        until = time.monotonic() + SAVE_S
+        while any(not worker.saved and worker in self._workers for worker in asked) and time.monotonic() < until:
+            self._heard = self.collect(WAIT_S)
 
     def close(self) -> None:
         """End all workers at once and remove what they shared."""
@@ -218,10 +267,12 @@ class _Worker:
     probe: Probe | None = None
     status: RunningProbe | None = None
     loaded: bool = False
+    saved: bool = False
+    since: float = 0.0
 
     def train(self, probe: Probe | None) -> None:
         """Send a probe, or the word to train none."""
-        self.probe, self.status = probe, None
+        self.probe, self.status, self.since = probe, None, time.monotonic()
         with suppress(OSError):  # of a dead worker the connection tells
             self.connection.send(probe)
 

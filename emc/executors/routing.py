@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from emc.errors import SpecError
 from emc.executors.base import Executor
@@ -12,39 +13,59 @@ from emc.executors.inline import InlineExecutor
 from emc.executors.processes import WAIT_S, ProcessExecutor
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.training.checkpoints import Checkpoints
 from emc.training.setup import Setup
 
 logger = logging.getLogger("emc")
 
 
-def make_executor(setups: Mapping[str, Setup], execution: Execution, searches: int = 1) -> Executor:
+def make_executor(
+    setups: Mapping[str, Setup], execution: Execution, searches: int = 1, folder: str | Path | None = None
+) -> Executor:
     """What trains the probes of several setups; says what it picked and why to the logger `emc`.
 
     Args:
         setups: by `Probe.base`.
         execution: where and how.
         searches: that ask for probes at once.
+        folder: where checkpoints are kept, if any are asked for.
 
     Raises:
-        SpecError: the trainer asked for cannot train a setup, or workers were asked for and cannot be handed it.
+        SpecError: the trainer asked for cannot train a setup, workers were asked for and cannot be handed it, or
+            checkpoints were asked for without a folder.
     """
+    checkpoints = _checkpoints(execution, folder)
     choices = {base: choose(setup, execution.trainer) for base, setup in setups.items()}
     single = {base: setups[base] for base, choice in choices.items() if choice.trainer == "single"}
     where = place(list(single.values()), execution, searches) if single else Place(0, "")
-    processes, where = _start(single, execution, where)
+    processes, where = _start(single, execution, where, checkpoints)
     _tell(setups, execution, searches, choices, where)
     if processes is None:
-        return InlineExecutor(setups, execution)
+        return InlineExecutor(setups, execution, checkpoints)
     rest = {base: setup for base, setup in setups.items() if base not in single}
-    return Routed(InlineExecutor(rest, execution), processes, set(single)) if rest else processes
+    return Routed(InlineExecutor(rest, execution, checkpoints), processes, set(single)) if rest else processes
 
 
-def _start(setups: Mapping[str, Setup], execution: Execution, where: Place) -> tuple[ProcessExecutor | None, Place]:
+def _checkpoints(execution: Execution, folder: str | Path | None) -> Checkpoints | None:
+    if execution.checkpoint_every is None:
+        return None
+    if folder is None:
+        raise SpecError(
+            f"--checkpoint-every keeps checkpoints beside a journal, got {execution.checkpoint_every:g} without one; "
+            "name a file with --journal"
+        )
+    return Checkpoints(str(folder), execution.checkpoint_every)
+
+
+def _start(
+    setups: Mapping[str, Setup], execution: Execution, where: Place, checkpoints: Checkpoints | None
+) -> tuple[ProcessExecutor | None, Place]:
     """Processes where they were picked; none where a setup cannot be handed to one, unless they were asked for."""
     if where.workers == 0:
         return None, where
     try:
-        return ProcessExecutor(setups, where.workers, execution.threads or 1), where
+        care = checkpoints, execution.probe_timeout
+        return ProcessExecutor(setups, where.workers, execution.threads or 1, *care), where
     except (SpecError, OSError) as error:
         if execution.workers is not None:
             raise
@@ -117,6 +138,11 @@ class Routed:
         results = self._inline.advance()
         idle = not results and not self._inline.running()
         return [*results, *self._processes.collect(WAIT_S if idle else 0.0)]
+
+    def save(self) -> None:
+        """Keep the trainings under way; see `Executor.save`."""
+        self._processes.save()
+        self._inline.save()
 
     def close(self) -> None:
         """End the workers, let go of all probes."""

@@ -18,11 +18,15 @@ from emc.errors import EmcError, SpecError
 from emc.executors.payload import unpack
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.checkpoints import Checkpoints
 from emc.training.failing import as_training_error, trace_of
 from emc.training.single import SingleTrainer
 
 #: Seconds between two reports of how far a training is, at least.
 STATUS_EVERY_S = 0.2
+
+#: Seconds from SIGTERM to the end.
+TERM_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,28 @@ class Loaded:
     """The worker is ready to train."""
 
 
+@dataclass(frozen=True)
+class Save:
+    """Asked of a worker: that it keeps its training, and says `Saved`."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The worker kept what it trains, where checkpoints are asked for."""
+
+
 #: What a worker says, with the probe it is about; without one whether it could load what trains.
-Message = tuple[Probe | None, RunningProbe | ProbeResult | Raised | Loaded]
+Message = tuple[Probe | None, RunningProbe | ProbeResult | Raised | Loaded | Saved]
 
 
-def work(connection: Connection, content: bytes, folder: str, threads: int) -> None:
+def work(
+    connection: Connection,
+    content: bytes,
+    folder: str,
+    threads: int,
+    checkpoints: Checkpoints | None,
+    timeout_s: float | None,
+) -> None:
     """Train the probes that come through the connection, until it is closed.
 
     A probe is sent to be trained, in place of the one under way if there is one; None ends that one.
@@ -62,13 +83,16 @@ def work(connection: Connection, content: bytes, folder: str, threads: int) -> N
         content: what trains, packed.
         folder: of its large arrays, removed if the parent dies.
         threads: of PyTorch and of numpy's products.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which a training is broken off.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, _end_soon)
     Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
     try:
-        trainer = SingleTrainer(unpack(content))
+        trainer = SingleTrainer(unpack(content), checkpoints, timeout_s)
     except Exception as error:  # whatever a user's own objects may raise
         message = str(error).split("\n")[0]
         sentence = (
@@ -81,6 +105,16 @@ def work(connection: Connection, content: bytes, folder: str, threads: int) -> N
         _serve(connection, trainer)
     except (EOFError, OSError):
         return  # the parent is gone
+
+
+def _end_soon(*_: object) -> None:
+    """SIGTERM may have reached the parent too, which then asks for a checkpoint first."""
+
+    def end() -> None:
+        time.sleep(TERM_S)
+        os._exit(1)
+
+    Thread(target=end, daemon=True).start()
 
 
 def _end_with_parent(folder: str) -> None:
@@ -97,7 +131,11 @@ def _serve(connection: Connection, trainer: SingleTrainer) -> None:
     told = 0.0
     while True:
         if probe is None or connection.poll():
-            wanted: Probe | None = connection.recv()
+            wanted: Probe | Save | None = connection.recv()
+            if isinstance(wanted, Save):
+                trainer.save()
+                connection.send((probe, Saved()))
+                continue
             if probe is not None:
                 trainer.drop(probe)
             probe = wanted

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -12,33 +10,32 @@ from numpy.typing import NDArray
 
 from emc.journal.lines import SCHEMA
 
-Integers = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Places = NDArray[np.int64]
 
 #: Characters of a key as `emc.specs.Probe.key` makes it; lines with such keys need no parsing to be indexed.
 KEY_LENGTH = 24
-_HEXADECIMAL = np.isin(np.arange(256), np.frombuffer(b"0123456789abcdef", np.uint8))
+
+#: What each hexadecimal digit stands for; 255 for any other byte.
+_DIGITS = np.full(256, 255, np.uint8)
+_DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 
 #: How a verdict's line begins, up to its key.
 _STARTS = (f'{{"schema":{SCHEMA},"kind":"probe","key":"'.encode(), b'{"schema":1,"key":"')
 _LINE_BREAK, _QUOTE, _BRACE = b'\n"}'
-
-#: Odd random numbers; a key's three words times these, added up modulo 2**64, are its hash.
-_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
-_FACTOR_ARRAY = np.array(_FACTORS, np.uint64)
-_WORDS = struct.Struct("<3Q")
 
 #: Entries that are kept in a dict before they are sorted in.
 RECENT = 1 << 16
 
 
 def hash_of(key: str) -> int:
-    """A signed 64-bit number that equal keys share."""
-    text = key.encode("utf-8", "surrogatepass")
-    if len(text) != KEY_LENGTH or text.translate(None, b"0123456789abcdef"):
-        return int.from_bytes(blake2b(text, digest_size=8).digest(), "little", signed=True)
-    first, second, third = _WORDS.unpack(text)
-    mixed: int = (first * _FACTORS[0] + second * _FACTORS[1] + third * _FACTORS[2]) & 0xFFFFFFFFFFFFFFFF
-    return mixed - ((mixed & 0x8000000000000000) << 1)
+    """A 64-bit number that equal keys share: the last digits of what is a digest already."""
+    if len(key) == KEY_LENGTH:
+        try:
+            return int(key[8:], 16) & 0xFFFFFFFFFFFFFFFF
+        except ValueError:
+            pass
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ class Scanned:
         others: where each other line starts and ends, its line break left out.
     """
 
-    hashes: Integers
-    starts: Integers
+    hashes: Hashes
+    starts: Places
     others: list[tuple[int, int]]
 
 
@@ -73,62 +70,60 @@ def scan(data: bytes) -> Scanned:
     return Scanned(hashes[order], places[order], others)
 
 
-def _match(
-    text: NDArray[np.uint8], starts: Integers, ends: Integers, prefix: bytes
-) -> tuple[NDArray[np.bool_], Integers]:
+def _match(text: NDArray[np.uint8], starts: Places, ends: Places, prefix: bytes) -> tuple[NDArray[np.bool_], Hashes]:
     """Which lines are verdicts with this prefix, and the hashes of those."""
     width = len(prefix) + KEY_LENGTH + 1
     chosen = ends - starts >= width + 2
     if not chosen.any():
-        return chosen, np.empty(0, np.int64)
+        return chosen, np.empty(0, np.uint64)
     heads = np.lib.stride_tricks.sliding_window_view(text, width)[starts[chosen]]
-    keys, last = heads[:, len(prefix) : -1], ends[chosen]
+    digits, last = _DIGITS[heads[:, len(prefix) : -1]], ends[chosen]
     fits = (
         (heads[:, : len(prefix)] == np.frombuffer(prefix, np.uint8)).all(axis=1)
         & (heads[:, -1] == _QUOTE)
-        & _HEXADECIMAL[keys].all(axis=1)
+        & (digits < 16).all(axis=1)
         & (text[last - 1] == _BRACE)
         & (text[last - 2] == _BRACE)
     )
     chosen[chosen] = fits
-    words = np.ascontiguousarray(keys[fits]).view("<u8").astype(np.uint64, copy=False)
-    return chosen, (words * _FACTOR_ARRAY).sum(axis=1, dtype=np.uint64).view(np.int64)
+    pairs = digits[fits, 8:]
+    return chosen, (pairs[:, 0::2] << 4 | pairs[:, 1::2]).view(">u8")[:, 0].astype(np.uint64)
 
 
 class Index:
     """Places in a file by the hash of a key; several keys may share one, so that whoever reads there has to check."""
 
     def __init__(self) -> None:
-        self._hashes: Integers = np.empty(0, np.int64)
-        self._places: Integers = np.empty(0, np.int64)
-        self._waiting: list[tuple[Integers, Integers]] = []
+        self._hashes: Hashes = np.empty(0, np.uint64)
+        self._places: Places = np.empty(0, np.int64)
+        self._waiting: list[tuple[Hashes, Places]] = []
         self._recent: dict[int, list[int]] = {}
 
     def put(self, key: str, place: int) -> None:
         """Take in one verdict."""
-        self._recent.setdefault(hash_of(key), []).append(place)
-        if len(self._recent) >= RECENT:
-            self._sort_in()
+        self._put(hash_of(key), place)
 
-    def extend(self, hashes: Integers, places: Integers) -> None:
+    def extend(self, hashes: Hashes, places: Places) -> None:
         """Take in many, in the order of the file."""
         if len(hashes) < RECENT // 64:
             for hash_, place in zip(hashes.tolist(), places.tolist(), strict=True):
-                self._recent.setdefault(hash_, []).append(place)
+                self._put(hash_, place)
         else:
             self._waiting.append((hashes, places))
 
-    def places(self, key: str) -> Iterator[int]:
+    def places(self, key: str) -> list[int]:
         """Where the key may stand, the last place first."""
         if self._waiting:
             self._sort_in()
         hash_ = hash_of(key)
-        yield from reversed(self._recent.get(hash_, ()))
-        if len(self._hashes):
-            at = int(self._hashes.searchsorted(np.int64(hash_), side="right"))
-            while at > 0 and self._hashes[at - 1] == hash_:
-                at -= 1
-                yield int(self._places[at])
+        recent = self._recent.get(hash_, [])
+        if not len(self._hashes):
+            return recent[::-1]
+        wanted = np.uint64(hash_)
+        end = at = int(self._hashes.searchsorted(wanted, side="right"))
+        while at > 0 and self._hashes[at - 1] == wanted:
+            at -= 1
+        return [*reversed(recent), *self._places[at:end][::-1].tolist()]
 
     def __len__(self) -> int:
         self._sort_in()
@@ -138,16 +133,26 @@ class Index:
         """The places of all that the other index does not hold, in the order of the file."""
         self._sort_in()
         other._sort_in()
-        return np.sort(self._places[~np.isin(self._hashes, other._hashes)]).tolist()  # type: ignore[no-any-return]
+        places: list[int] = np.sort(self._places[~np.isin(self._hashes, other._hashes)]).tolist()
+        return places
+
+    def _put(self, hash_: int, place: int) -> None:
+        found = self._recent.get(hash_)
+        if found is None:
+            self._recent[hash_] = [place]
+            if len(self._recent) >= RECENT:
+                self._sort_in()
+        else:
+            found.append(place)
 
     def _sort_in(self) -> None:
         """Sort in what waits; equal hashes stay in the order of the file."""
         if not self._waiting and not self._recent:
             return
         recent = [(hash_, place) for hash_, places in self._recent.items() for place in places]
-        table = np.array(recent, np.int64).reshape(-1, 2)
-        parts = [(self._hashes, self._places), *self._waiting, (table[:, 0], table[:, 1])]
+        table = np.array([hash_ for hash_, _ in recent], np.uint64), np.array([place for _, place in recent], np.int64)
+        parts = [(self._hashes, self._places), *self._waiting, table]
         hashes, places = (np.concatenate(each) for each in zip(*parts, strict=True))
+        self._waiting, self._recent = [], {}
         order = np.lexsort((places, hashes))
         self._hashes, self._places = hashes[order], places[order]
-        self._waiting, self._recent = [], {}

@@ -15,8 +15,8 @@ from typing import Any
 
 from emc.errors import JournalError
 from emc.journal.lines import cannot, encode, encode_probe
+from emc.journal.live import Sign, side_folder
 from emc.journal.locks import Claims
-from emc.journal.running import Sign, side_folder
 from emc.journal.shared_file import SharedFile
 from emc.results import ProbeResult
 
@@ -53,8 +53,10 @@ class Journal:
         """
         if self._file is None:
             return self._memory.get(key)
-        with self._telling("be read"):
+        try:
             return self._file.find(key)
+        except OSError as error:
+            raise cannot(self.path, "be read", error) from error
 
     def __len__(self) -> int:
         return len(self._memory) if self._file is None else len(self._file.index)
@@ -99,15 +101,18 @@ class Journal:
         elif results:
             lines = [encode_probe(result, bases.get(result.key)) for result in results]
             keys = [result.key for result in results]
-            with self._writing(self._file) as file:
-                file.append(lines, keys, grow)
+            self._require_writable()
+            try:
+                self._file.append(lines, keys, grow=grow)
+            except OSError as error:
+                raise cannot(self.path, "be written", error) from error
 
     def note(self, record: Mapping[str, Any]) -> None:
         """Write a record that is no verdict; it survives the machine once `sync` returns.
 
         Args:
             record: JSON values with `kind`: "measurement" or "failed" with `fingerprint`, "base" with `base`. The
-                latest one of an identity counts; a base is written once a file.
+                latest one of an identity counts; a base is written once a file, and no record anew that is the latest.
 
         Raises:
             ValueError: it has no such kind.
@@ -116,18 +121,17 @@ class Journal:
         line = encode(record)
         if record["kind"] == "probe":
             raise ValueError("a record noted must be no verdict, got kind probe; append it")
-        base = record["base"] if record["kind"] == "base" else None
-        if self._file is None or base in self._file.bases:
+        if self._file is None:
             return
-        with self._writing(self._file) as file:
-            if base in file.bases:  # another process has described it by now
-                return
-            file.append([line], grow=True)
-            if base is not None:
-                file.bases.add(base)
+        self._require_writable()
+        with self._telling("be written"):
+            if record["kind"] != "base" or record["base"] not in self._file.bases:
+                self._file.note(line)
 
     def refresh(self) -> list[ProbeResult]:
         """The verdicts that other processes appended since this was last asked, or since the file was opened.
+
+        They may not be synced yet: `sync` before anybody outside is told. Cheap where there are none.
 
         Raises:
             JournalError: the file cannot be read any more.
@@ -219,12 +223,6 @@ class Journal:
     def _require_writable(self) -> None:
         if self._read_only:
             raise JournalError(f"a journal opened to be read cannot be written, got {self.path}; open it to be written")
-
-    @contextmanager
-    def _writing(self, file: SharedFile) -> Iterator[SharedFile]:
-        self._require_writable()
-        with self._telling("be written"), file.locked():
-            yield file
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

@@ -27,6 +27,14 @@ BLOCK, LONGEST = 1 << 22, 1 << 26
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"a number must be finite, got {constant}; JSON has no other")
+
+
+_NUMBERS = (int, float)
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
 class DamagedLineError(ValueError):
     """Text that is no line of a journal."""
 
@@ -37,6 +45,7 @@ class Line:
 
     Attributes:
         number: counted from 1.
+        place: where in the file it starts.
         raw: its bytes without the line break.
         problem: "damaged", "torn" (the last one, without a line break) or "unknown kind"; empty where there is none.
         record: its values without the schema, `kind` included; None where it has a problem or was not asked for.
@@ -44,6 +53,7 @@ class Line:
     """
 
     number: int
+    place: int
     raw: bytes
     problem: str = ""
     record: dict[str, Any] | None = None
@@ -58,16 +68,19 @@ def encode(record: Mapping[str, Any]) -> bytes:
             infinity.
     """
     kind = record.get("kind")
-    if kind not in KINDS or not isinstance(record.get(KINDS[kind]), str) or "schema" in record:
+    identity = KINDS.get(kind) if isinstance(kind, str) else None
+    if identity is None or not isinstance(record.get(identity), str) or "schema" in record:
         raise ValueError(f"a record has a kind of {KINDS} with its text and no schema, got {kind!r}; mend the caller")
     return _ENCODER.encode({"schema": SCHEMA, "kind": kind, **record}).encode() + b"\n"
 
 
 def encode_probe(result: ProbeResult, base: str | None) -> bytes:
     """The line of a verdict, with what its probe shares with others of its measurement where that is known."""
-    names = {"schema": SCHEMA, "kind": "probe", "key": result.key}
-    shared = {} if base is None else {"base": base}
-    return _ENCODER.encode({**names, **shared, **result.to_dict()}).encode() + b"\n"
+    values: dict[str, Any] = {"schema": SCHEMA, "kind": "probe", "key": result.key}
+    if base is not None:
+        values["base"] = base
+    values.update(result.to_dict())
+    return _ENCODER.encode(values).encode() + b"\n"
 
 
 def decode(raw: bytes, path: object) -> dict[str, Any]:
@@ -78,7 +91,7 @@ def decode(raw: bytes, path: object) -> dict[str, Any]:
         JournalError: it is of a newer schema.
     """
     try:
-        record = json.loads(raw.decode())
+        record = _DECODER.decode(raw.decode())
         schema = record.pop("schema")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedLineError("no line") from error
@@ -99,9 +112,15 @@ def verdict(record: Mapping[str, Any]) -> ProbeResult:
         DamagedLineError: it holds none.
     """
     try:
-        return ProbeResult.from_dict({key: value for key, value in record.items() if key not in ("kind", "base")})
+        found = ProbeResult.from_dict({key: value for key, value in record.items() if key not in ("kind", "base")})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedLineError("no verdict") from error
+    counts = (found.n, found.replicate, found.attempt, found.correct, found.steps, found.sample_steps)
+    if any(type(count) is not int for count in counts) or type(found.detail) is not dict:
+        raise DamagedLineError("no verdict")
+    if any(type(size) not in _NUMBERS for size in (found.seconds, found.loss or 0.0, found.gradient_norm or 0.0)):
+        raise DamagedLineError("no verdict")
+    return found
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -171,40 +190,43 @@ def _after_line_break(descriptor: int, at: int, end: int) -> int | None:
     return None
 
 
-def walk(file: BinaryIO, kinds: frozenset[str] | None = None) -> Iterator[Line]:
+def walk(file: BinaryIO, kinds: frozenset[str] | None = None, end: int | None = None) -> Iterator[Line]:
     """Every line of a journal as it is now, from the first to the last.
 
     Args:
         file: opened for reading.
         kinds: of the records that are asked for; None asks for all.
+        end: up to where to read; None for all that is there.
 
     Raises:
         JournalError: it holds a newer schema, or cannot be read.
     """
-    descriptor, number, at = file.fileno(), 0, 0
+    descriptor, number, place = file.fileno(), 0, 0
     try:
-        size = os.fstat(descriptor).st_size
+        size = os.fstat(descriptor).st_size if end is None else end
         for start, data in blocks(descriptor, 0, size):
-            for number, raw in enumerate(data.split(b"\n")[:-1], number + 1):  # noqa: B020
-                yield _read_line(number, raw, file.name, kinds)
-            at = start + len(data)
-        if at < size:
-            yield Line(number + 1, os.pread(descriptor, min(size - at, LONGEST), at), "torn")
+            place = start
+            for raw in data.split(b"\n")[:-1]:
+                number += 1
+                yield _read_line(number, place, raw, file.name, kinds)
+                place += len(raw) + 1
+        if place < size:
+            yield Line(number + 1, place, os.pread(descriptor, min(size - place, LONGEST), place), "torn")
     except OSError as error:
         raise cannot(file.name, "be read", error) from error
 
 
-def _read_line(number: int, raw: bytes, path: object, kinds: frozenset[str] | None) -> Line:
+def _read_line(number: int, place: int, raw: bytes, path: object, kinds: frozenset[str] | None) -> Line:
     if kinds is not None and (kind := kind_at_sight(raw)) is not None and kind not in kinds:
-        return Line(number, raw)
+        return Line(number, place, raw)
     try:
         record = decode(raw, path)
         probe = verdict(record) if record["kind"] == "probe" else None
     except DamagedLineError:
-        return Line(number, raw, "damaged")
+        return Line(number, place, raw, "damaged")
     if record["kind"] not in KINDS:
-        return Line(number, raw, "unknown kind")
-    return Line(number, raw, "", record if kinds is None or record["kind"] in kinds else None, probe)
+        return Line(number, place, raw, "unknown kind")
+    return Line(number, place, raw, "", record if kinds is None or record["kind"] in kinds else None, probe)
 
 
 _STARTS = {

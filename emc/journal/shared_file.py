@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from emc.errors import JournalError
@@ -49,7 +49,7 @@ class SharedFile:
     """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
-        self.path, self._read_only = path, read_only
+        self.path, self._name, self._read_only = path, os.fspath(path), read_only
         if not read_only:
             check_mount(path)
             if path.exists():
@@ -57,6 +57,7 @@ class SharedFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         self.synced, self._next_sync = True, 0.0
         self.index, self.bases = Index(), set[str]()
+        self._latest: dict[bytes, int] = {}  # hashes of the latest records of measurements
         self._end = 0  # of the lines that are learned
         self._unseen: list[tuple[int, int]] = []  # parts that others wrote and `news` has not given
         self._kept: list[ProbeResult] = []  # the same of a file that is no more
@@ -83,26 +84,44 @@ class SharedFile:
                 return found
         return None
 
-    def append(self, lines: Sequence[bytes], keys: Sequence[str] = (), grow: bool = False) -> None:
-        """Write lines with the lock held, all or none, and sync them.
+    def append(self, lines: Sequence[bytes], keys: Sequence[str] = (), *, grow: bool = False) -> None:
+        """Write lines, all or none, and sync them.
 
         Args:
             lines: each with its line break.
             keys: of the lines, where they are verdicts.
             grow: sync later where it would take more than its share of the time.
         """
+        self._lock_whole()
         try:
-            _write_all(self._descriptor, b"".join(lines))
-            self.synced = False
-            if not grow or time.monotonic() >= self._next_sync:
-                self.sync()
-        except OSError:
-            os.ftruncate(self._descriptor, self._end)
-            raise
-        for number, line in enumerate(lines):
-            if keys:
-                self.index.put(keys[number], self._end)
-            self._end += len(line)
+            self._write(lines, grow)
+            for number, line in enumerate(lines):
+                if keys:
+                    self.index.put(keys[number], self._end)
+                self._end += len(line)
+        finally:
+            self._unlock()
+
+    def note(self, line: bytes) -> None:
+        """Write a record, unless it is the latest of its identity already; synced later.
+
+        What a base stands for never changes, so that the first record of it is the latest.
+        """
+        raw = line.rstrip(b"\n")
+        self._lock_whole()
+        try:
+            if not self._holds(raw):
+                self._write([line], grow=True)
+                self._learn_line(raw, self._end)
+                self._end += len(line)
+        finally:
+            self._unlock()
+
+    def _holds(self, raw: bytes) -> bool:
+        record = decode(raw, self.path)
+        if record["kind"] == "base":
+            return record["base"] in self.bases
+        return self._latest.get(_identity_of(raw)) == hash(raw)
 
     def sync(self) -> None:
         """Let all that is written survive the machine."""
@@ -115,33 +134,21 @@ class SharedFile:
 
     def look(self) -> None:
         """Learn what others appended; cheap where that is nothing."""
-        seen = os.stat(self.path)
-        if (seen.st_dev, seen.st_ino, seen.st_size) == (*self._identity, self._end):
-            return
-        self._lock(fcntl.LOCK_SH)
-        try:
-            size = os.fstat(self._descriptor).st_size
-        finally:
-            self._unlock()
+        seen = self._stat()
+        if (seen.st_dev, seen.st_ino, seen.st_size) != (*self._identity, self._end):
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        size = self._lock(fcntl.LOCK_SH)
+        self._unlock()
         # What a file holds while nobody writes stays: a writer cuts off again only what it wrote within its lock.
         self._learn(size)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock for writing on the file that is at the path now, with all its lines learned and none torn."""
-        self._lock(fcntl.LOCK_EX)
-        try:
-            size = os.fstat(self._descriptor).st_size
-            if size > self._end:
-                self._learn(size)
-            if size > self._end:
-                os.ftruncate(self._descriptor, self._end)
-            yield
-        finally:
-            self._unlock()
-
     def news(self) -> list[ProbeResult]:
-        """The verdicts that others appended since this was last asked, or since the file was opened."""
+        """The verdicts that others appended since this was last asked, or since the file was opened.
+
+        Where the file was compacted meanwhile, those of probes that had a verdict before are left out.
+        """
         parts, self._unseen = self._unseen, []
         found = []
         for start, end in parts:
@@ -165,8 +172,9 @@ class SharedFile:
         found = os.fstat(descriptor)
         self._identity = found.st_dev, found.st_ino
         self.index, self.bases, self._end = Index(), set(), 0
+        self._latest.clear()
         self._unseen, self._kept = [], []
-        self.look()
+        self._catch_up()
 
     def _reopen(self) -> None:
         """Go over to the file that is at the path by now; what that holds and the one before did not is new."""
@@ -175,13 +183,43 @@ class SharedFile:
         self._kept = kept
         self._unseen = [(place, place + len(self._line_at(place)) + 1) for place in self.index.places_beside(before)]
 
-    def _lock(self, how: int) -> None:
-        """Lock the file that is at the path now."""
+    def _lock_whole(self) -> None:
+        """Lock the file for writing, with all its lines learned and none torn."""
+        size = self._lock(fcntl.LOCK_EX)
+        if size == self._end:
+            return
+        try:
+            self._learn(size)
+            if size > self._end:
+                os.ftruncate(self._descriptor, self._end)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _write(self, lines: Sequence[bytes], grow: bool) -> None:
+        try:
+            data = b"".join(lines)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            self.synced = False
+            if not grow or time.monotonic() >= self._next_sync:
+                self.sync()
+        except OSError:
+            os.ftruncate(self._descriptor, self._end)
+            raise
+
+    def _lock(self, how: int) -> int:
+        """Lock the file that is at the path now; its size."""
         while True:
             if not self._read_only:
                 lock(self._descriptor, how, self.path)
-            if self._is_current():
-                return
+            try:
+                size = self._current_size()
+            except BaseException:
+                self._unlock()
+                raise
+            if size is not None:
+                return size
             self._unlock()
             self._reopen()
 
@@ -189,17 +227,21 @@ class SharedFile:
         if not self._read_only:
             unlock(self._descriptor)
 
-    def _is_current(self) -> bool:
-        own = os.fstat(self._descriptor)
+    def _current_size(self) -> int | None:
+        """The size of the locked file; None where another is at the path by now, or where it was cut."""
+        own, there = os.fstat(self._descriptor), self._stat()
+        # Over NFS the path may be remembered for a while, but the links of a locked file are asked for anew.
+        current = own.st_nlink > 0 and own.st_size >= self._end and (there.st_dev, there.st_ino) == self._identity
+        return own.st_size if current else None
+
+    def _stat(self) -> os.stat_result:
         try:
-            there = os.stat(self.path)
+            return os.stat(self._name)
         except FileNotFoundError as error:
             raise JournalError(
                 f"the journal must stay where it is while emc works with it, got no file {self.path} any more; "
                 "put it back and run the same command again"
             ) from error
-        # Over NFS the path may be remembered for a while, but the links of a locked file are asked for anew.
-        return own.st_nlink > 0 and own.st_size >= self._end and (there.st_dev, there.st_ino) == self._identity
 
     def _learn(self, end: int) -> None:
         """Take in the whole lines up to a place."""
@@ -217,6 +259,7 @@ class SharedFile:
     def _learn_line(self, raw: bytes, place: int) -> bool:
         """Take in a line that is no verdict at sight; whether it is whole."""
         if kind_at_sight(raw) in ("measurement", "failed"):
+            self._latest[_identity_of(raw)] = hash(raw)
             return True
         try:
             record = decode(raw, self.path)
@@ -247,6 +290,7 @@ class SharedFile:
             return None
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+def _identity_of(raw: bytes) -> bytes:
+    """What identifies a record of a measurement: no text in it can hold these bytes, for its quotes are escaped."""
+    found = re.search(rb'"fingerprint":"([^"]*)"', raw)
+    return found[1] if found else b""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ from torch import nn
 from emc.results import ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.chain import Array, Chain, chain_of
+from emc.training.checkpoints import Checkpoints, State, resumed
 from emc.training.counting import CHUNK
 from emc.training.evidence import conclude, conflict
-from emc.training.failing import Outcome, raised
+from emc.training.failing import Outcome, check_time, raised
 from emc.training.memory import is_out_of_memory
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, setup_of
@@ -78,6 +80,8 @@ class CompiledTrainer:
         setups: what trains; probes with a `kernel_obstacle` are for another trainer.
         workers: threads.
         limit: probes under way at once, at most.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which a training is broken off, between two calls.
 
     Attributes:
         wait_s: seconds that `advance` waits for a verdict.
@@ -85,8 +89,15 @@ class CompiledTrainer:
 
     name = "compiled"
 
-    def __init__(self, setups: Setups, workers: int, limit: int) -> None:
-        self._setups = setups
+    def __init__(
+        self,
+        setups: Setups,
+        workers: int,
+        limit: int,
+        checkpoints: Checkpoints | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._setups, self._checkpoints, self._timeout_s = setups, checkpoints, timeout_s
         self._workers = workers
         self._limit = min(limit, 2 * workers)  # others wait: the next ones are ready where a thread gets free
         self._waiting = Waiting()
@@ -118,6 +129,8 @@ class CompiledTrainer:
         if member is None:
             return None
         self._queue.remove(member)
+        if member.file is not None:
+            member.file.discard()
         return member.run.status()
 
     def running(self) -> list[RunningProbe]:
@@ -139,6 +152,15 @@ class CompiledTrainer:
             return outcomes
         stopped = self._queue.stopped(self.wait_s if not outcomes else 0.0)
         return outcomes if stopped is None else outcomes + self._conclude(stopped)
+
+    def save(self) -> None:
+        """Keep the trainings under way, but for one in a call that does not end soon; see `Executor.save`."""
+        if self._checkpoints is None:
+            return
+        with self._queue.pause() as training:
+            for member in self._members.values():
+                if member not in training:
+                    member.save()
 
     def close(self) -> None:
         """End the threads; what is under way is forgotten."""
@@ -177,7 +199,8 @@ class CompiledTrainer:
         setup = setup_of(self._setups, probe)
         verdict = conflict(setup, probe)
         if verdict is None:
-            member = self._members[probe] = Training(setup, probe)
+            make = partial(Training, setup, probe, self._checkpoints, self._timeout_s)
+            member = self._members[probe] = resumed(make)
             self._queue.put(member, needed=probe not in self._ahead)
         return verdict
 
@@ -225,7 +248,8 @@ class _Queue:
         self._needed: deque[Training] = deque()
         self._ahead: deque[Training] = deque()
         self._stopped: deque[Training] = deque()
-        self._closed = False
+        self._training: set[Training] = set()
+        self._closed = self._paused = False
 
     def put(self, member: Training, *, needed: bool) -> None:
         with self._changed:
@@ -254,6 +278,20 @@ class _Queue:
             self._changed.wait_for(lambda: self._stopped, timeout_s)
             return self._stopped.popleft() if self._stopped else None
 
+    @contextmanager
+    def pause(self) -> Iterator[set[Training]]:
+        """No thread begins a turn; those that train all the same, since their call did not end in time."""
+        with self._changed:
+            self._paused = True
+            self._changed.wait_for(lambda: not self._training, CLOSE_S)
+            training = set(self._training)
+        try:
+            yield training
+        finally:
+            with self._changed:
+                self._paused = False
+                self._changed.notify_all()
+
     def close(self) -> None:
         with self._changed:
             self._closed = True
@@ -266,29 +304,34 @@ class _Queue:
                 member.train(partial(self._is_over, member, time.perf_counter()))
             except Exception as error:  # told by the caller's thread
                 member.error = error
+            if member.dropped and member.file is not None:
+                member.file.discard()  # it may have been saved while it was dropped
             self._give_back(member)
 
     def _take(self) -> Training | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._needed or self._ahead)
+            self._changed.wait_for(lambda: self._closed or (not self._paused and (self._needed or self._ahead)))
             if self._closed:
                 return None
-            return self._needed.popleft() if self._needed else self._ahead.popleft()
+            member = self._needed.popleft() if self._needed else self._ahead.popleft()
+            self._training.add(member)
+            return member
 
     def _is_over(self, member: Training, since: float) -> bool:
         """Whether a member's turn is over."""
-        if self._closed or member.dropped:
+        if self._closed or self._paused or member.dropped:
             return True
         waiting = self._needed or (self._ahead and not member.needed)
         return bool(waiting) and time.perf_counter() - since > SLICE_S
 
     def _give_back(self, member: Training) -> None:
         with self._changed:
+            self._training.discard(member)
+            self._changed.notify_all()
             if member.dropped:
                 return
             ended = member.error is not None or member.run.stop is not None
             (self._stopped if ended else self._needed if member.needed else self._ahead).append(member)
-            self._changed.notify_all()
 
 
 class Training:
@@ -297,19 +340,31 @@ class Training:
     Args:
         setup: what trains, without a `kernel_obstacle`.
         probe: what is trained.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which it is broken off.
 
     Attributes:
         run: how far it is.
+        file: where it is kept.
         needed: whether it was not asked ahead of need.
         dropped: whether nobody wants it any more.
         error: raised by its training; what it left is of no use.
     """
 
-    def __init__(self, setup: Setup, probe: Probe) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        probe: Probe,
+        checkpoints: Checkpoints | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
         chain, update = _chain(setup), setup.plan.update
         if chain is None or update is None:
             raise RuntimeError("the procedure has no compiled form")
         self.run = ProbeRun(setup, probe)
+        self.file = None if checkpoints is None else checkpoints.of(self.run, CompiledTrainer.name)
+        self._timeout_s = timeout_s
+        self._at_rest = True
         self.needed, self.dropped = True, False
         self.error: Exception | None = None
         samples = setup.samples(probe)
@@ -330,13 +385,38 @@ class Training:
         over = False
         while not over:
             self._steps(min(self._steps_a_call, run.check_every - run.steps % run.check_every, run.budget - run.steps))
-            if run.due:
+            counted = run.due
+            if counted:
                 right, loss = self._kernels.count(
                     *self._samples, self._counted_at_once, self._flat, self._form, self._loss
                 )
                 run.count(int(right), loss / run.n)
+            run.seconds += time.perf_counter() - started
             over = run.stop is not None or turn_is_over()
-        run.seconds += time.perf_counter() - started
+            if run.stop is None:
+                self._look_after(counted)
+            started = time.perf_counter()
+
+    def _look_after(self, counted: bool) -> None:
+        if self.file is not None and self.file.due(counted=counted):
+            self.save()
+        check_time(self.run.probe, self.run.seconds, self._timeout_s)
+
+    def save(self) -> None:
+        """Keep where it is, between two calls; one that ended or was interrupted while it was examined is not kept."""
+        whole = self._at_rest and self.error is None and self.run.stop is None
+        if self.file is not None and whole and self.run.steps > 0:
+            self.file.save(self._kept)
+
+    def _kept(self) -> State:
+        flat, state = torch.from_numpy(self._flat), torch.from_numpy(self._state)
+        return {"run": self.run.state(), "flat": flat, "optimizer": state}
+
+    def load_state(self, state: State) -> None:
+        """Go on from a state that `save` wrote."""
+        self.run.load_state(state["run"])
+        torch.from_numpy(self._flat).copy_(state["flat"])
+        torch.from_numpy(self._state).copy_(state["optimizer"])
 
     def _steps(self, steps: int) -> None:
         run, started = self.run, time.perf_counter()
@@ -352,6 +432,7 @@ class Training:
 
     def conclude(self) -> ProbeResult | None:
         """The verdict; None where it stays, its parameters moved off a saddle."""
+        self._at_rest = False
         run = self.run
         started = time.perf_counter()
         module = run.setup.fresh_model(run.probe)
@@ -360,6 +441,7 @@ class Training:
         if result is None:
             self._flat[:] = _row(module).numpy()
             run.seconds += time.perf_counter() - started
+            self._at_rest = True
         return result
 
 

@@ -56,6 +56,9 @@ class DirectTrainer:
         """One to solve and one that waits; see `Executor.wants`."""
         return max(0, 2 - len(self._waiting))
 
+    def save(self) -> None:
+        """Nothing is ever under way between two calls; see `Executor.save`."""
+
     def close(self) -> None:
         """Let go of all probes."""
         self._waiting.clear()

@@ -39,6 +39,24 @@ def raised(probe: Probe, error: Exception) -> ProbeFailure:
     return failure(probe, as_training_error(error), trace_of(error))
 
 
+def check_time(probe: Probe, seconds: float, limit_s: float | None) -> None:
+    """Hold a training to its time.
+
+    Raises:
+        TrainingError: it took longer.
+    """
+    if limit_s is not None and seconds > limit_s:
+        raise overdue(probe, seconds, limit_s)
+
+
+def overdue(probe: Probe, seconds: float, limit_s: float) -> TrainingError:
+    """What a user is told of a training past its time."""
+    return TrainingError(
+        f"a training must end within --probe-timeout {limit_s:g} s, got n={probe.n} of replicate {probe.replicate} "
+        f"after {seconds:.4g} s; raise it, or lower --min-steps and --max-epochs"
+    )
+
+
 def trace_of(error: Exception) -> str:
     """Where an exception came from, as text."""
     return "".join(traceback.format_exception(error))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.training.checkpoints import Checkpoint, Checkpoints, State, resumed
 from emc.training.evidence import conflict
-from emc.training.failing import Outcome, check_device, raised
+from emc.training.failing import Outcome, check_device, failure, overdue, raised
 from emc.training.memory import SHARE, free_memory, is_out_of_memory, member_bytes
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup, Setups, all_setups, setup_of
@@ -28,12 +31,22 @@ class LockstepTrainer:
     Args:
         setups: what trains; probes whose optimizer has no stacked rule are for another trainer.
         limit: probes under way at once, at most.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which a training is broken off, between two ticks.
     """
 
     name = "lockstep"
 
-    def __init__(self, setups: Setups, limit: int) -> None:
-        self._setups = setups
+    def __init__(
+        self,
+        setups: Setups,
+        limit: int,
+        checkpoints: Checkpoints | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._setups, self._checkpoints, self._timeout_s = setups, checkpoints, timeout_s
+        self._files: WeakKeyDictionary[ProbeRun, Checkpoint] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[ProbeRun, State] = WeakKeyDictionary()  # of those that are yet to enter
         self._limit = self._most = limit
         self._waiting = Waiting()
         self._alone: set[Probe] = set()  # those that raised in company, with no telling which of them did
@@ -55,8 +68,11 @@ class LockstepTrainer:
         self._alone.discard(probe)
         found = None
         for stack in self._stacks:
-            members = [run for run in stack.runs if run.probe == probe]
-            found = members[0].status() if members else found
+            for run in stack.runs:
+                if run.probe == probe:
+                    found = run.status()
+                    if run in self._files:
+                        self._files[run].discard()
             self._remove(stack, probe)
         self._stacks = [stack for stack in self._stacks if stack.runs]
         return found
@@ -82,6 +98,17 @@ class LockstepTrainer:
         """As many as may be under way, and as many that wait, so that finished ones are replaced at once."""
         return max(0, 2 * self._limit - self._under_way - len(self._waiting))
 
+    def save(self) -> None:
+        """Keep the trainings under way; see `Executor.save`."""
+        self._save(lambda _file, run: run.steps > 0)
+
+    def _save(self, wanted: Callable[[Checkpoint, ProbeRun], bool]) -> None:
+        for stack in self._stacks:
+            for member, run in enumerate(stack.runs if stack.at_rest else []):
+                file = self._files.get(run)
+                if file is not None and run.stop is None and wanted(file, run):
+                    file.save(partial(stack.state, member))
+
     def close(self) -> None:
         """Let go of all probes."""
         self._waiting.clear()
@@ -93,6 +120,8 @@ class LockstepTrainer:
         outcomes = self._fill()
         for stack in list(self._stacks):
             outcomes += self._advance(stack)
+        outcomes += self._break_off()
+        self._save(lambda file, run: file.due(counted=run.due))
         self._stacks = [stack for stack in self._stacks if stack.runs]
         if not self._stacks and not self._waiting:
             self._alone.clear()
@@ -105,6 +134,15 @@ class LockstepTrainer:
             return stack.advance()
         except Exception as error:  # whatever a user's own module may raise
             return self._relieve(stack, error) if is_out_of_memory(error) else self._isolate(stack, error)
+
+    def _break_off(self) -> list[Outcome]:
+        """The failures of those that took too long."""
+        if self._timeout_s is None:
+            return []
+        late = [(stack, run) for stack in self._stacks for run in stack.runs if run.seconds > self._timeout_s]
+        for stack, run in late:
+            self._remove(stack, run.probe)
+        return [failure(run.probe, overdue(run.probe, run.seconds, self._timeout_s)) for _, run in late]
 
     def _isolate(self, stack: Stack, error: Exception) -> list[Outcome]:
         """A stack raised: its halves go on, or where nothing can, each of its members alone from the start."""
@@ -171,7 +209,14 @@ class LockstepTrainer:
     def _begin(self, probe: Probe) -> ProbeRun | ProbeResult:
         setup = setup_of(self._setups, probe)
         verdict = conflict(setup, probe)
-        return ProbeRun(setup, probe) if verdict is None else verdict
+        if verdict is not None:
+            return verdict
+        begun = resumed(partial(_Begun, setup, probe, self._checkpoints))
+        if begun.file is not None:
+            self._files[begun.run] = begun.file
+        if begun.kept is not None:
+            self._kept[begun.run] = begun.kept
+        return begun.run
 
     def _bytes_of(self, setup: Setup, n: int) -> int:
         """Memory a training of n samples takes, at most."""
@@ -194,7 +239,7 @@ class LockstepTrainer:
                 if not apart:
                     entering += [run for run in runs[1:] if self._suits(stack, run)]
                     entering = entering[: self._width - len(stack.runs)]
-                stack.enter(entering)
+                stack.enter(entering, self._kept)
             except Exception as error:  # whatever a user's own model may raise
                 if is_out_of_memory(error):
                     return failures + self._turn_away(runs, error)
@@ -203,6 +248,8 @@ class LockstepTrainer:
                     continue
                 self._alone.discard(runs[0].probe)
                 failures.append(raised(runs[0].probe, error))
+            for run in entering:
+                self._kept.pop(run, None)
             runs = [run for run in runs if run not in entering]
         self._stacks = [stack for stack in self._stacks if stack.runs]
         return failures
@@ -264,6 +311,19 @@ class LockstepTrainer:
 
     def _start_over(self, runs: list[ProbeRun]) -> None:
         self._waiting.put_back(run.probe for run in runs)
+
+
+class _Begun:
+    """A training that is yet to enter a stack, at its start or where it was kept."""
+
+    def __init__(self, setup: Setup, probe: Probe, checkpoints: Checkpoints | None) -> None:
+        self.run = ProbeRun(setup, probe)
+        self.file = None if checkpoints is None else checkpoints.of(self.run, LockstepTrainer.name)
+        self.kept: State | None = None
+
+    def load_state(self, state: State) -> None:
+        self.run.load_state(state["run"])
+        self.kept = {name: state[name] for name in ("flat", "optimizer")}
 
 
 def _empty_cache() -> None:

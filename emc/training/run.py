@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 from emc.results import RunningProbe
 from emc.seeds import batch_seed
 from emc.specs import Probe
 from emc.training.samples import Batches
+from emc.training.schedules import own_state
 from emc.training.setup import Setup
 
 
@@ -55,6 +58,14 @@ class Trace:
         self._losses.append(best)
         self._counts.append(most)
 
+    def state(self) -> dict[str, Any]:
+        """What `load_state` takes."""
+        return {"steps": self._steps, "losses": self._losses, "counts": self._counts}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another trace was."""
+        self._steps, self._losses, self._counts = (list(state[name]) for name in ("steps", "losses", "counts"))
+
     def gain_of_doubling(self) -> tuple[float, int]:
         """Share by which the best loss fell since half the steps, and by how much the best count rose.
 
@@ -65,6 +76,11 @@ class Trace:
         if half is None or self._losses[half] == 0:
             return math.inf, 0
         return 1 - self._losses[-1] / self._losses[half], self._counts[-1] - self._counts[half]
+
+
+#: What a saved state must have in common with the probe that goes on from it, and what it brings.
+_CONSTANT = ("n", "batch_size", "budget", "check_every")
+_CHANGING = ("steps", "sample_steps", "correct", "loss", "multiplier", "seconds")
 
 
 class ProbeRun:
@@ -134,6 +150,36 @@ class ProbeRun:
             self.stop = Stop.STALLED
         elif self.steps >= self.budget:
             self.stop = Stop.BUDGET
+
+    def state(self) -> dict[str, Any]:
+        """All that `load_state` needs for the probe to go on to the bit, its model and optimizer apart.
+
+        Raises:
+            ValueError: a user's own schedule does not tell all that it knows.
+        """
+        return {
+            **{name: getattr(self, name) for name in (*_CONSTANT, *_CHANGING)},
+            "trace": self.trace.state(),
+            "escapes": [asdict(escape) for escape in self.escapes],
+            "schedule": own_state(self._schedule),
+            "batches": self.batches.state(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where this probe was in another process.
+
+        Raises:
+            ValueError: the state is of another probe.
+        """
+        if any(state[name] != getattr(self, name) for name in _CONSTANT):
+            raise ValueError("it is of another probe")
+        for name in _CHANGING:
+            setattr(self, name, state[name])
+        self.trace.load_state(state["trace"])
+        self.escapes = [Escape(**escape) for escape in state["escapes"]]
+        if state["schedule"]:
+            vars(self._schedule).update(state["schedule"])
+        self.batches.load_state(state["batches"])
 
     def go_on(self, escape: Escape) -> None:
         """Take in that the training left the saddle it stalled at: whether it stalls again is judged anew."""

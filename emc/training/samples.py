@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -173,6 +174,15 @@ class Batches:
         self._n, self._size = n, size
         self._generator = torch.Generator().manual_seed(seed)
         self._rest = torch.empty(0, dtype=torch.int64)
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` takes."""
+        return {"generator": self._generator.get_state(), "rest": self._rest}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another stream of the same probe was."""
+        self._generator.set_state(state["generator"])
+        self._rest = state["rest"]
 
     def take(self, steps: int) -> Tensor:
         """The next batches: (steps, size) int64 on the CPU."""

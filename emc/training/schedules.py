@@ -6,7 +6,7 @@ They work the same for one model and for a member of a stack, since they see onl
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 from emc.errors import SpecError
 from emc.registry import Registry
@@ -29,6 +29,27 @@ class Schedule(Protocol):
 
 #: A factory returns a fresh schedule for one probe.
 SCHEDULES: Registry[Schedule] = Registry("schedule", None, "emc.schedules")
+
+
+def own_state(schedule: Schedule) -> dict[str, Any]:
+    """What a schedule remembers, where that is numbers and texts in its attributes and nothing else.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    held: dict[str, Any] = getattr(schedule, "__dict__", {})
+    whole = tuple(schedule.__reduce_ex__(2)[2:]) == (held or None, None, None)  # no slots, no items
+    if not whole or not _is_plain(held):
+        raise ValueError(f"the schedule {type(schedule).__name__} must hold numbers and texts as attributes only")
+    return held
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str | int) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 class Reactive:

@@ -96,7 +96,7 @@ def _seed(seed: int) -> None:
     Where CUDA is not in use, that would write down the stack for later, which takes longer than making a small model.
     """
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,9 +13,10 @@ import torch
 from emc.results import ProbeResult, RunningProbe
 from emc.seeds import dropout_seed
 from emc.specs import Probe
+from emc.training.checkpoints import Checkpoints, State, held_beside, resumed
 from emc.training.counting import count
 from emc.training.evidence import conclude, conflict
-from emc.training.failing import Outcome, raised
+from emc.training.failing import Outcome, check_time, raised
 from emc.training.layout import input_format
 from emc.training.losses import loss_of
 from emc.training.run import ProbeRun
@@ -30,12 +32,14 @@ class SingleTrainer:
 
     Args:
         setups: what trains.
+        checkpoints: where trainings are kept; None keeps none.
+        timeout_s: seconds charged after which a training is broken off, between two counts.
     """
 
     name = "single"
 
-    def __init__(self, setups: Setups) -> None:
-        self._setups = setups
+    def __init__(self, setups: Setups, checkpoints: Checkpoints | None = None, timeout_s: float | None = None) -> None:
+        self._setups, self._checkpoints, self._timeout_s = setups, checkpoints, timeout_s
         self._waiting = Waiting()
         self._current: _Training | None = None
         self._formats: dict[Setup, torch.memory_format] = {}
@@ -49,6 +53,8 @@ class SingleTrainer:
         """Forget a probe; how far it was, if it was under way."""
         if self._current is not None and self._current.run.probe == probe:
             found = self._current.run.status()
+            if self._current.file is not None:
+                self._current.file.discard()
             self._current = None
             return found
         self._waiting.remove(probe)
@@ -65,6 +71,11 @@ class SingleTrainer:
     def wants(self) -> int:
         """One to train and one that waits; see `Executor.wants`."""
         return max(0, 2 - len(self.running()) - len(self._waiting))
+
+    def save(self) -> None:
+        """Keep the training under way; see `Executor.save`."""
+        if self._current is not None:
+            self._current.save()
 
     def close(self) -> None:
         """Let go of all probes."""
@@ -93,14 +104,23 @@ class SingleTrainer:
                 return known
             if setup not in self._formats:
                 self._formats[setup] = input_format(setup)
-            self._current = _Training(setup, probe, self._formats[setup])
-        return self._current.advance()
+            make = partial(_Training, setup, probe, self._formats[setup], self._checkpoints)
+            self._current = resumed(make)
+        current = self._current
+        result = current.advance()
+        if result is None:
+            if current.file is not None and current.file.due(counted=True):
+                current.save()
+            check_time(probe, current.run.seconds, self._timeout_s)
+        return result
 
 
 class _Training:
     """One model in training."""
 
-    def __init__(self, setup: Setup, probe: Probe, memory_format: torch.memory_format) -> None:
+    def __init__(
+        self, setup: Setup, probe: Probe, memory_format: torch.memory_format, checkpoints: Checkpoints | None
+    ) -> None:
         self._setup = setup
         self._format = memory_format
         self.run = ProbeRun(setup, probe)
@@ -111,6 +131,35 @@ class _Training:
         self._module = setup.fresh_model(probe).train()
         self._optimizer = self._make_optimizer()
         self._generators: list[Tensor] | None = None
+        self._at_rest = True
+        self.file = None if checkpoints is None else checkpoints.of(self.run, SingleTrainer.name)
+        self._beside = None if self.file is None else held_beside(self._module)
+
+    def save(self) -> None:
+        """Keep where it is, between two counts; a training that was interrupted between them is not kept."""
+        if self.file is not None and self._at_rest and self.run.steps > 0:
+            self.file.save(self._state)
+
+    def _state(self) -> State:
+        if self._beside is None or held_beside(self._module) != self._beside:
+            raise ValueError("the model must keep nothing but parameters and buffers from one step to the next")
+        tensors = dict(self._tensors())
+        optimizer = self._optimizer.state_dict()
+        return {"run": self.run.state(), "model": tensors, "optimizer": optimizer, "generators": self._generators}
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All that the model holds, buffers that are not saved with it included."""
+        yield from self._module.named_parameters()
+        yield from self._module.named_buffers()
+
+    @torch.no_grad()
+    def load_state(self, state: State) -> None:
+        """Go on from a state that `save` wrote."""
+        self.run.load_state(state["run"])
+        for name, tensor in self._tensors():
+            tensor.copy_(state["model"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generators = state["generators"]
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
@@ -134,6 +183,12 @@ class _Training:
         return self._setup.plan.build(trainable)
 
     def advance(self) -> ProbeResult | None:
+        self._at_rest = False
+        result = self._advance()
+        self._at_rest = result is None
+        return result
+
+    def _advance(self) -> ProbeResult | None:
         started = time.perf_counter()
         run = self.run
         before = run.loss

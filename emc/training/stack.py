@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from emc.optimizers.plan import StackedRule
 from emc.results import ProbeFailure, ProbeResult
+from emc.training.checkpoints import State
 from emc.training.counting import CHUNK, is_right
 from emc.training.evidence import conclude
 from emc.training.failing import Outcome, raised
@@ -94,7 +96,7 @@ class Stack:
         if setup.plan.rule is None:
             raise RuntimeError("the optimizer has no stacked rule")
         self.runs: list[ProbeRun] = []
-        self.torn = False
+        self.torn = self._under_way = False
         self._rule: StackedRule = setup.plan.rule
         self._setup, self._kind, self._batch_size = setup, _kind(setup), batch_size
         self._check_steps, self._loss = setup.procedure.check_steps, setup.procedure.loss
@@ -114,12 +116,32 @@ class Stack:
         apart = padded_size(run.setup, run.n) != self._batch_size or _kind(run.setup) != self._kind
         return self._tick is None and not apart  # in the midst of a tick that memory cut short nobody enters
 
-    def enter(self, runs: Sequence[ProbeRun]) -> None:
-        """Add freshly initialised members, all of them or, out of memory, none."""
+    @property
+    def at_rest(self) -> bool:
+        """Whether no tick is half done, whatever interrupted it, so that the members' states belong to their steps."""
+        return self._tick is None and not self.torn and not self._under_way
+
+    def state(self, member: int) -> dict[str, Any]:
+        """All that `enter` needs for a member to go on to the bit."""
+        rows = [tensor[member] for tensor in self._state]
+        return {"run": self.runs[member].state(), "flat": self._flat[member], "optimizer": rows}
+
+    def enter(self, runs: Sequence[ProbeRun], kept: Mapping[ProbeRun, State] = MappingProxyType({})) -> None:
+        """Add members, all of them or, out of memory, none.
+
+        Args:
+            runs: that begin, or go on.
+            kept: of those that go on, the `state` of their models and optimizers.
+        """
         modules = [run.setup.fresh_model(run.probe) for run in runs]
         new = torch.stack([self._model.row(module) for module in modules])
+        begun = self._rule.init(new)
+        for place, run in enumerate(runs):
+            if run in kept:
+                for own, rows in zip([new, *begun], [kept[run]["flat"], *kept[run]["optimizer"]], strict=True):
+                    own[place].copy_(rows)
         flat = torch.cat([self._flat, new])
-        state = [torch.cat(pair) for pair in zip(self._state, self._rule.init(new), strict=True)]
+        state = [torch.cat(pair) for pair in zip(self._state, begun, strict=True)]
         fixed = join([self._fixed, *(self._model.fixed(module) for module in modules)])
         self._replace([*self.runs, *runs], flat, state, fixed)
 
@@ -186,9 +208,12 @@ class Stack:
         Raises:
             Exception: whatever a member's training does, where it is not known which one's.
         """
+        self._under_way = True
         if not any(map(self._ended, self.runs)):  # else memory ran out while verdicts were examined
             self._advance()
-        return self._take_out()
+        outcomes = self._take_out()
+        self._under_way = False
+        return outcomes
 
     def _ended(self, run: ProbeRun) -> bool:
         return run.stop is not None or run in self._failures

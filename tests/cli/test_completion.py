@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from emc.cli.completion import CommaFishComplete, OpenZshComplete, complete_plugin
 from emc.cli.kinds import Kind
-from emc.cli.main import main
+from emc.cli.main import COMMANDS, main
 from emc.registry import Registry
 
 Run = Callable[..., Result]
@@ -68,7 +68,7 @@ def _bash(line: str, wordbreaks: str = " \t\n\"'><=;|&(:") -> list[str]:
 @pytest.mark.parametrize(
     ("line", "answers"),
     [
-        ("emc ", ["measure", "curve", "estimate", "list", "show", "compare", "completion"]),
+        ("emc ", list(COMMANDS)),
         ("emc me", ["measure"]),
         ("emc list o", ["optimizers"]),
         ("emc completion z", ["zsh"]),

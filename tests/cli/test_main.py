@@ -59,6 +59,8 @@ def result_file(make_result: MakeResult, tmp_path: Path) -> str:
         ("--help",),
         ("measure", "--help"),
         ("compare", "--help"),
+        ("journal", "check", "--help"),
+        ("watch", "--help"),
         ("list",),
         ("list", "models"),
         ("list", "data", "--json"),
@@ -110,7 +112,7 @@ def test_every_command_is_listed_with_its_own_name() -> None:
     ("words", "sentence"),
     [
         (["mesure"], 'emc has no command "mesure"; did you mean "measure"?'),
-        (["zzz"], 'emc has no command "zzz"; known are compare, completion, curve, estimate, list, measure, show'),
+        (["zzz"], f'emc has no command "zzz"; known are {", ".join(sorted(COMMANDS))}'),
         (["--colour"], 'emc has no option "--colour"; see emc --help'),
         (["measure", "--modle", "mlp"], 'emc measure has no option "--modle"; did you mean "--model"?'),
         (["measure", "--zzz"], 'emc measure has no option "--zzz"; see emc measure --help'),

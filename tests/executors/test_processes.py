@@ -28,6 +28,8 @@ from emc.executors.inline import InlineExecutor
 from emc.executors.processes import MAX_DEATHS, ProcessExecutor
 from emc.results import ProbeFailure, ProbeResult
 from emc.specs import Execution, Measurement, Probe
+from emc.training import checkpoints
+from emc.training.checkpoints import Checkpoints
 from emc.training.failing import Outcome
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
@@ -49,7 +51,7 @@ def limited_memory() -> Iterator[None]:
 
 class Net(nn.Module):
     """Dropout and a norm with running statistics; raises at 99 samples a batch, ends its process at 98, asks for too
-    much memory at 97.
+    much memory at 97, hangs at 96.
     """
 
     def __init__(self, classes: int) -> None:
@@ -62,6 +64,8 @@ class Net(nn.Module):
             raise ValueError("99 samples\nand a second line")
         if len(X) == 98:
             os.kill(os.getpid(), signal.SIGKILL)
+        if len(X) == 96 and self.training:
+            time.sleep(1e6)
         if len(X) == 97:
             with limited_memory():
                 return torch.empty(1 << 31, dtype=torch.uint8)
@@ -221,6 +225,45 @@ def test_a_training_too_large_for_its_worker_fails_alone(
     assert str(failed.error).startswith("one training alone does not fit into memory, got RuntimeError: ")
     assert "can't allocate memory" in str(failed.error)
     assert finish(executor, [fine]) == finish(SingleTrainer(setups), [fine])
+
+
+def test_a_training_that_hangs_is_broken_off(setups: dict[str, Setup], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes by finds out itself; one that never does takes its worker with it."""
+    monkeypatch.setattr(processes, "GRACE_S", 1.5)
+    hanging, long = Probe("short", 96, 0), Probe("long", 40, 0)
+    with contextlib.closing(ProcessExecutor(setups, 2, timeout_s=0.5)) as executor:
+        executor.add(hanging)
+        executor.add(long)
+        told: dict[Probe, str] = {}
+        while len(told) < 2:
+            for outcome in executor.advance():
+                assert isinstance(outcome, ProbeFailure)
+                told[outcome.probe] = str(outcome.error)
+        assert told[hanging].startswith(
+            "a training must end within --probe-timeout 0.5 s, got n=96 of replicate 0 after 2"
+        )
+        assert told[long].startswith("a training must end within --probe-timeout 0.5 s, got n=40 of replicate 0 after")
+        assert (executor.running(), executor.room(), len(executor._workers)) == ([], 2, 1)
+
+
+def test_a_training_goes_on_in_another_process_to_the_same_verdict(
+    setups: dict[str, Setup], finish: Finish, tmp_path: Path
+) -> None:
+    """Dropout and running statistics included."""
+    setup = replace(setups["short"], procedure=replace(setups["short"].procedure, min_steps=1000, stall_share=1.0))
+    probe = Probe("base", 200, 0)
+    with contextlib.closing(ProcessExecutor(setup, 1, checkpoints=Checkpoints(str(tmp_path), 1e9))) as executor:
+        executor.add(probe)
+        until(lambda: bool(executor.running()) and executor.running()[0].steps > 20, executor)
+        os.kill(executor._workers[0].process.pid or 0, signal.SIGTERM)  # as where it reaches the whole group
+        executor.save()
+        (path,) = tmp_path.iterdir()
+        kept = checkpoints._unpack(path.read_bytes())["state"]["run"]["steps"]
+        os.kill(executor._workers[0].process.pid or 0, signal.SIGKILL)
+        until(lambda: executor._deaths[probe] == 1, executor)
+        until(lambda: bool(executor.running()) and executor.running()[0].steps > 0, executor)
+        assert executor.running()[0].steps > kept
+        assert finish(executor, [probe]) == finish(SingleTrainer(setup), [probe])
 
 
 def test_what_cannot_be_pickled_is_refused_and_leaves_no_folder(

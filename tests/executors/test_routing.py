@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from emc.executors.choice import Place
 from emc.executors.inline import InlineExecutor
 from emc.executors.processes import ProcessExecutor
 from emc.executors.routing import Routed, make_executor
-from emc.results import ProbeResult, RunningProbe
+from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
@@ -30,9 +31,9 @@ Finish = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
 class Pretended(SingleTrainer):
     """Stands in for processes: trains here, where they would."""
 
-    def __init__(self, setups: Any, workers: int, threads: int) -> None:
-        super().__init__(setups)
-        self.given = workers, threads
+    def __init__(self, setups: Any, workers: int, threads: int, *care: Any) -> None:
+        super().__init__(setups, *care)
+        self.given = workers, threads, *care
 
     def start(self) -> None:
         """Processes would start."""
@@ -82,8 +83,46 @@ def test_several_trainers_together(make_setup: MakeSetup, finish: Finish, caplog
 def test_one_trainer_alone_is_itself(make_setup: MakeSetup) -> None:
     alone = make_executor({"cnn": make_setup(normed_cnn)}, Execution(threads=3))
     assert isinstance(alone, Pretended)
-    assert alone.given == (2, 3)
+    assert alone.given == (2, 3, None, None)
     assert isinstance(make_executor({"mlp": make_setup()}, Execution()), InlineExecutor)
+
+
+@pytest.mark.usefixtures("pretended")
+def test_all_trainers_keep_and_time_their_trainings(make_setup: MakeSetup, tmp_path: Path) -> None:
+    def two_activations(_shape: tuple[int, ...], classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Tanh(), nn.Linear(4, classes))
+
+    long = {"stall_share": 1.0, "min_steps": 10**6}
+    models = {"compiled": {}, "single": {"own_model": normed_cnn}, "lockstep": {"own_model": two_activations}}
+    setups = {name: make_setup(**own, **long) for name, own in models.items()}
+    executor = make_executor(setups, Execution(checkpoint_every=0.0, probe_timeout=60), folder=tmp_path / "kept")
+    assert executor.name == "compiled and lockstep and single"
+    probes = [Probe(base, 200, 0) for base in setups]
+    for probe in probes:
+        executor.add(probe)
+    executor.advance()
+    while not all(run.steps > 0 for run in executor.running()):
+        executor.advance()
+    executor.save()
+    executor.close()
+    assert {path.stem for path in (tmp_path / "kept").iterdir()} == {probe.key for probe in probes}
+    late = make_executor(setups, Execution(checkpoint_every=60, probe_timeout=0.001), folder=tmp_path / "kept")
+    failed: dict[str, str] = {}
+    for probe in probes:
+        late.add(probe)
+    while len(failed) < 3:
+        for outcome in late.advance():
+            assert isinstance(outcome, ProbeFailure)
+            failed[outcome.probe.base] = str(outcome.error)
+    late.close()
+    assert failed.keys() == setups.keys()
+    assert all("must end within --probe-timeout 0.001 s, got n=200 of replicate 0" in told for told in failed.values())
+
+
+def test_checkpoints_need_a_folder(make_setup: MakeSetup) -> None:
+    told = "^--checkpoint-every keeps checkpoints beside a journal, got 5 without one; name a file with --journal$"
+    with pytest.raises(SpecError, match=told):
+        make_executor({"mlp": make_setup()}, Execution(checkpoint_every=5))
 
 
 def test_the_trainer_asked_for_is_told(make_setup: MakeSetup, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emc.errors import JournalError
-from emc.journal import SCHEMA, Journal
+from emc.journal import SCHEMA, Journal, read
 from emc.results import Evidence, ProbeResult, Verdict
 
 settings.register_profile("emc", deadline=None, derandomize=True)
@@ -508,3 +508,16 @@ def test_nothing_is_ever_unpickled(path: Path, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
     pickle.loads(bomb)
     assert (tmp_path / "exploded").is_dir(), "the bomb is a live one"
+
+
+def test_a_record_that_is_the_latest_already_is_not_written_again(tmp_path: Path) -> None:
+    first, second = ({"kind": "measurement", "fingerprint": "f", "emc": emc} for emc in (1, 2))
+    failed = {"kind": "failed", "fingerprint": "f", "error": 'with "fingerprint":"g" in it'}
+    path = tmp_path / "j"
+    for _ in range(2):
+        with Journal(path) as journal:
+            for record in (first, first, second, second, failed, second):
+                journal.note(record)
+    kinds = [(record["kind"], record.get("emc")) for record in read(path)]
+    once = [("measurement", 1), ("measurement", 2), ("failed", None), ("measurement", 2)]
+    assert kinds == once + once

@@ -14,8 +14,9 @@ from emc.api import Prepared
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.inline import InlineExecutor
-from emc.results import Evidence, ProbeResult, Verdict
+from emc.results import Evidence, ProbeFailure, ProbeResult, Verdict
 from emc.specs import Probe
+from emc.training import direct
 from emc.training.direct import DirectTrainer, check_direct, output_layer
 
 MakePrepared = Callable[..., Prepared]
@@ -143,3 +144,22 @@ def test_a_frozen_trunk_is_linear() -> None:
 def test_mistakes_are_told_before_training(make_prepared: MakePrepared, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         make_prepared(**SOLVED | settings)
+
+
+def test_what_raises_fails_alone(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = make_prepared(**SOLVED).setup
+    trainer = DirectTrainer(setup)
+    solve = direct.solve_probe
+
+    def raising(setup: Any, probe: Probe, *rest: Any) -> ProbeResult:
+        if probe.replicate == 1:
+            raise MemoryError("no room")
+        return solve(setup, probe, *rest)
+
+    monkeypatch.setattr(direct, "solve_probe", raising)
+    for replicate in range(3):
+        trainer.add(Probe("base", 40, replicate))
+    outcomes = [trainer.advance()[0] for _ in range(3)]
+    assert [isinstance(outcome, ProbeFailure) for outcome in outcomes] == [False, True, False]
+    assert outcomes[1].probe == Probe("base", 40, 1)
+    assert "one training alone does not fit into memory" in str(outcomes[1].error)

@@ -49,7 +49,7 @@ def test_a_failure_shows_where_it_came_from_and_keeps_no_frame() -> None:
         assert failed.probe == PROBE
         assert "in test_a_failure_shows" in failed.trace
         assert failed.error.__traceback__ is None
-        with pytest.raises(type(failed.error), match="as it is|KeyError") as again:
+        with pytest.raises(type(failed.error), match=r"as it is|KeyError") as again:
             raise failed.error
         assert failed.trace in str(again.value.__cause__)
 

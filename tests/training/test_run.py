@@ -118,3 +118,24 @@ def test_after_an_escape_a_stall_is_judged_anew(make_prepared: MakePrepared) -> 
     run.go_on(Escape(run.steps, 0.1, 0.6, 0.5))
     assert feed(run, [(38, 0.5)] * 2) == [None, Stop.BUDGET]
     assert [escape.step for escape in run.escapes] == [400, 800]
+
+
+def test_it_goes_on_from_its_state(make_prepared: MakePrepared) -> None:
+    """And ends where the one before would have: schedule, stall, escapes and batches."""
+    settings = {"n": 300, "batch_size": 7, "min_steps": 1000, "schedule": "reactive:patience=1", "optimizer": "sgd"}
+    before, after = run_of(make_prepared, **settings), run_of(make_prepared, **settings)
+    assert feed(before, [(40, 0.5)] * 4)[-1] is Stop.STALLED
+    before.go_on(Escape(before.steps, 0.1, 0.5, 0.6))
+    before.batches.take(11)
+    before.seconds = 1.5
+    after.load_state(before.state())
+    assert (after.seconds, after.multiplier, after.escapes) == (1.5, before.multiplier, before.escapes)
+    assert after.batches.take(5).equal(before.batches.take(5))
+    counts = [(38, 0.6), (39, 0.55), (39, 0.55), (39, 0.55)]
+    assert feed(after, counts) == feed(before, counts)
+    assert after.state() | {"batches": None} == before.state() | {"batches": None}
+
+
+def test_a_state_of_another_size_is_refused(make_prepared: MakePrepared) -> None:
+    with pytest.raises(ValueError, match=r"^it is of another probe$"):
+        run_of(make_prepared, n=60).load_state(run_of(make_prepared, n=50).state())

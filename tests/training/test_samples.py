@@ -127,6 +127,14 @@ def test_each_pass_is_shuffled_anew_by_the_seed() -> None:
     assert not torch.equal(flat, Batches(50, 5, seed=2).take(20).flatten())
 
 
+@pytest.mark.parametrize(("n", "size"), [(50, 7), (50, 50), (3, 1)])
+def test_a_stream_goes_on_from_its_state(n: int, size: int) -> None:
+    before, after = Batches(n, size, seed=1), Batches(n, size, seed=1)
+    before.take(11)
+    after.load_state(before.state())
+    assert torch.equal(after.take(20), before.take(20))
+
+
 def test_batches_leave_the_global_generator() -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()

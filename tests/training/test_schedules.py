@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from emc.errors import SpecError
-from emc.training.schedules import SCHEDULES, Schedule
+from emc.training.schedules import SCHEDULES, Schedule, own_state
 
 
 def follow(schedule: Schedule, losses: list[float], *, full_batch: bool = False) -> list[float]:
@@ -77,3 +78,44 @@ def test_options_out_of_range_are_refused(option: str) -> None:
     name, value = option.split("=")
     with pytest.raises(SpecError, match=f"schedule reactive takes factor, floor and gain .* got .*{name}={value}"):
         SCHEDULES.build(f"reactive:{option}")
+
+
+@pytest.mark.parametrize("name", SCHEDULES.names())
+def test_a_schedule_goes_on_from_what_it_remembers(name: str) -> None:
+    losses = [1 / (1 + i % 7) for i in range(60)]
+    whole = follow(SCHEDULES.build(name), losses)
+    before, after = SCHEDULES.build(name), SCHEDULES.build(name)
+    for i, loss in enumerate([math.inf, *losses[:30]]):
+        before.next(100 * i, 6000, loss, full_batch=False)
+    state = dict(own_state(before))
+    if state:
+        vars(after).update(state)
+    rest = [after.next(100 * i, 6000, losses[i - 1], full_batch=False) for i in range(31, 61)]
+    assert rest == whole[31:]
+
+
+class Slotted:
+    """Remembers where no attribute shows it."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = 1.0
+
+
+class Listing(list[float]):
+    """Remembers what it was told as its own items."""
+
+
+class Calling:
+    """Remembers in a function."""
+
+    def __init__(self) -> None:
+        self.told = lambda: 1.0
+
+
+@pytest.mark.parametrize("schedule", [Slotted(), Listing([1.0]), Calling()])
+def test_a_schedule_that_does_not_show_what_it_remembers_is_refused(schedule: Any) -> None:
+    name = type(schedule).__name__
+    with pytest.raises(ValueError, match=f"^the schedule {name} must hold numbers and texts as attributes only$"):
+        own_state(schedule)

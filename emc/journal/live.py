@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import socket
 import sys
 import time
@@ -13,17 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emc.journal.lines import BLOCK, DamagedLineError, decode, open_file, verdict
 from emc.journal.locks import Claims, is_claimed
+from emc.results import ProbeResult
 
 Status = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 #: Seconds between two times that a process says what it runs, at least.
 SHOW_EVERY_S = 1.0
 
+#: Bytes from a journal's end that are read at first for its last verdicts.
+_TAIL_BYTES = 1 << 14
+
 
 def side_folder(path: str | os.PathLike[str]) -> Path:
     """The folder beside a journal that holds its claims, what runs, and checkpoints; it may not be there."""
-    return Path(f"{os.fspath(path)}.d")
+    return Path(f"{os.path.realpath(path)}.d")  # all who work on one file share one folder, whatever link they came by
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Sign:
         host = re.sub(r"[^\w.-]", "_", socket.gethostname())
         self._path = folder / "running" / f"{host}-{os.getpid()}.json"
         self._claims, self._due = claims, 0.0
-        self._facts = {"host": host, "pid": os.getpid(), "command": " ".join(sys.argv), "started": time.time()}
+        program = Path(sys.argv[0]).name
+        command = shlex.join(["emc" if program == "__main__.py" else program, *sys.argv[1:]])
+        self._facts = {"host": host, "pid": os.getpid(), "command": command, "started": time.time()}
         self._path.parent.mkdir(exist_ok=True)
         self._mine = False
         for other in self._path.parent.glob("*.json"):
@@ -98,6 +106,32 @@ def running(path: str | os.PathLike[str]) -> list[Running]:
             said = _read(file)
             found += [] if said is None else [said]
     return found
+
+
+def last_verdicts(path: str | os.PathLike[str], count: int) -> list[ProbeResult]:
+    """The verdicts written last, the latest one last; lines that cannot be read are left out.
+
+    Raises:
+        JournalError: the journal cannot be read, or is of a newer schema.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        length, found = _TAIL_BYTES, list[ProbeResult]()
+        while True:
+            start = max(0, size - length)
+            raws = os.pread(file.fileno(), size - start, start).split(b"\n")[start > 0 : -1]
+            found = [result for raw in raws if (result := _verdict(raw, path)) is not None]
+            if len(found) >= count or start == 0 or length >= BLOCK:
+                return found[-count:]
+            length *= 8
+
+
+def _verdict(raw: bytes, path: object) -> ProbeResult | None:
+    try:
+        record = decode(raw, path)
+        return verdict(record) if record["kind"] == "probe" else None
+    except DamagedLineError:
+        return None
 
 
 def _read(file: Path) -> Running | None:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emc
+from emc.errors import EmcError, JournalError, SpecError, TrainingError
+from emc.frames import MEASUREMENT_COLUMNS, PROBE_COLUMNS
+from emc.journal import Journal
+from emc.results import EmcResult, failed_record, measurement_record
+from emc.specs import Measurement
+
+MakeResult = Callable[..., EmcResult]
+
+
+def fill(path: Path, results: list[EmcResult], *records: dict[str, Any]) -> Path:
+    with Journal(path) as journal:
+        for number, result in enumerate(results):
+            base = f"base{number}"
+            facts = {"name": "digits", "rows": 1797, "content_hash": "abc"}
+            shared = {"task": result.task, "procedure": result.procedure, "seed": number, "device": "cpu"}
+            journal.note({"kind": "base", "base": base, "dataset": facts, **shared})
+            journal.append(result.probes, bases={probe.key: base for probe in result.probes})
+            journal.note(measurement_record(result, {"seed": number}))
+        for record in records:
+            journal.note(record)
+    return path
+
+
+def result(make_result: MakeResult, kind: str = "bracketed", **changes: Any) -> EmcResult:
+    facts = dict(make_result().dataset) | {"content_hash": "abc"}
+    return make_result(kind, **({"dataset": facts} | changes))
+
+
+def test_a_row_is_a_measurement_with_its_settings(tmp_path: Path, make_result: MakeResult) -> None:
+    procedure = Measurement.from_flat({"model": "mlp:width=16,depth=2"}).procedure.to_dict()
+    found = result(make_result, procedure=procedure)
+    frame = emc.load(fill(tmp_path / "j", [found]))
+    (row,) = frame.to_dict("records")
+    assert list(frame.columns)[: len(MEASUREMENT_COLUMNS)] == list(MEASUREMENT_COLUMNS)
+    assert (row["emc"], row["state"], row["status"]) == (found.emc, "done", "bracketed")
+    assert (row["interval_low"], row["interval_high"]) == found.interval
+    assert (row["model"], row["model.width"], row["model.depth"]) == ("mlp:width=16,depth=2", 16, 2)
+    assert (row["seed"], row["replicates"], row["labels"]) == (0, 6, found.task["labels"])
+    assert (row["probes"], row["steps"]) == (found.cost["probes"], found.cost["steps"])
+    assert row["evidence"] == "noise_floor:6"
+
+
+def test_the_latest_record_of_a_measurement_counts(tmp_path: Path, make_result: MakeResult) -> None:
+    first = result(make_result)
+    later = result(make_result, "censored")
+    assert first.fingerprint == later.fingerprint
+    frame = emc.load(fill(tmp_path / "j", [first, later]))
+    assert list(frame["state"]) == ["censored"]
+    error = TrainingError("a training must run\nwithout errors")
+    frame = emc.load(fill(tmp_path / "k", [first], failed_record(first.fingerprint, {"seed": 3}, error)))
+    assert list(frame["state"]) == ["failed"]
+    assert list(frame["error"]) == ["a training must run without errors"]
+    assert list(frame["seed"]) == [3]
+
+
+def test_a_row_is_a_probe_with_the_settings_of_its_base(tmp_path: Path, make_result: MakeResult) -> None:
+    found = result(make_result)
+    frame = emc.load(fill(tmp_path / "j", [found]), "probes")
+    assert list(frame.columns)[: len(PROBE_COLUMNS)] == list(PROBE_COLUMNS)
+    by_key = {probe.key: probe for probe in found.probes}
+    assert set(frame["key"]) == set(by_key)
+    for row in frame.to_dict("records"):
+        probe = by_key[row["key"]]
+        assert (row["n"], row["verdict"], row["training_loss"]) == (probe.n, probe.verdict.value, probe.loss)
+        assert row["accuracy"] == probe.correct / probe.n
+        assert (row["base"], row["seed"], row["loss"], row["device"]) == ("base0", 0, "cross_entropy", "cpu")
+
+
+def test_probes_of_several_chunks_are_one_frame(
+    tmp_path: Path, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fill(tmp_path / "j", [result(make_result)])
+    whole = emc.load(path, "probes")
+    monkeypatch.setattr("emc.frames.CHUNK", 3)
+    assert emc.load(path, "probes").equals(whole)
+
+
+def test_probes_without_a_base_are_there_without_settings(tmp_path: Path, make_result: MakeResult) -> None:
+    with Journal(tmp_path / "j") as journal:
+        journal.append(result(make_result).probes)
+    frame = emc.load(tmp_path / "j", "probes")
+    assert len(frame) > 10
+    assert list(frame.columns) == list(PROBE_COLUMNS)
+    assert emc.load(tmp_path / "j").empty
+
+
+def test_a_measurement_loads_as_it_ran(tmp_path: Path) -> None:
+    settings = {
+        "labels": "random",
+        "n_max": 20,
+        "min_steps": 40,
+        "max_epochs": 1,
+        "replicates": 1,
+        "model": "mlp:width=3",
+    }
+    found = emc.measure(**settings, journal=tmp_path / "j")
+    (row,) = emc.load(tmp_path / "j").to_dict("records")
+    probes = emc.load(tmp_path / "j", "probes")
+    assert (row["fingerprint"], row["emc"], row["n_max"]) == (found.fingerprint, found.emc, 20)
+    assert set(probes["model.width"]) == {3}
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "words"),
+    [("measurement", SpecError, 'did you mean "measurements"'), ("probes", JournalError, "must be there")],
+)
+def test_what_cannot_be_loaded_is_told(tmp_path: Path, what: str, error: type[EmcError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        emc.load(tmp_path / "none", what)
