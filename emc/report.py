@@ -101,7 +101,7 @@ def _record_type(values: Any) -> type[EmcResult] | type[Curve] | type[Estimate]:
 
 def _checked(result: Record) -> Record:
     """The result, once all that can be shown of it has been made; `from_dict` checks no types."""
-    result.rows(), probes_text(result), result.to_json()
+    plain_table(result.rows()), probes_text(result), result.to_json()
     if result.tuning is not None:
         tuning_table(result.tuning)
     return result

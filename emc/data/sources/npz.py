@@ -56,7 +56,8 @@ def _encode(name: str, X: npt.NDArray[Any], labels: npt.NDArray[Any], target: st
     if X.ndim == 3:
         X = X[:, None]  # one channel
     if not standardise:
-        return Raw(name, X.astype(np.float32), y, names)
+        with np.errstate(over="ignore"):  # what becomes infinite is told with the dataset
+            return Raw(name, X.astype(np.float32), y, names)
     return Raw(name, standardise_images(X), y, names, standardised=(True,) * X.shape[1])
 
 
