@@ -178,13 +178,13 @@ speculation = 1
 SAID: dict[str, tuple[str, list[str]]] = {
     "raising": ("ValueError: not today", []),
     "hungry": ("MemoryError", []),
-    "hanging": ("probe-timeout", ["--probe-timeout", "0.3"]),
+    "hanging": ("probe-timeout", ["--probe-timeout", "20"]),
     "dying": ("process", []),
 }
 
 
 @pytest.mark.faults(quick=1, full=5)
-@pytest.mark.parametrize("model", ["raising", "hungry", "hanging"])
+@pytest.mark.parametrize("model", ["raising", "hungry"])
 def test_model_that_goes_wrong(nursery: Nursery, tmp_path: Path, model: str, trials: int, ledger: Ledger) -> None:
     check_wrong(nursery, tmp_path, model, 1, trials)
     ledger(trials, 0)
