@@ -15,7 +15,7 @@ import os
 import pstats
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,12 +43,13 @@ class LookUp:
 
     Args:
         slots: probes that it takes at once without slowing down; beyond those needed they are asked ahead.
+        look_up: gives a verdict; by default the capacity depends on the replicate alone.
     """
 
     name = "look-up"
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
+    def __init__(self, slots: int, look_up: Callable[[Probe], ProbeResult] | None = None) -> None:
+        self._slots, self._look_up = slots, look_up or _look_up
         self._held: dict[Probe, None] = {}
         self.trained = 0
 
@@ -77,7 +78,7 @@ class LookUp:
         """The verdicts of all it holds."""
         held, self._held = self._held, {}
         self.trained += len(held)
-        return [look_up(probe) for probe in held]
+        return [self._look_up(probe) for probe in held]
 
     def save(self) -> None:
         """Nothing is worth saving."""
@@ -93,9 +94,9 @@ def capacity_of(replicate: int) -> int:
     return 500 + derive("capacity", replicate) % 5000
 
 
-def look_up(probe: Probe) -> ProbeResult:
-    """The verdict, with a detail as long as that of a training."""
-    capacity = capacity_of(probe.replicate)
+def look_up(probe: Probe, capacity: int | None = None) -> ProbeResult:
+    """The verdict of a replicate of some capacity, with a detail as long as that of a training."""
+    capacity = capacity_of(probe.replicate) if capacity is None else capacity
     fits = probe.n <= capacity
     evidence = None if fits else Evidence.NOISE_FLOOR
     verdict = Verdict.FITTED if fits else Verdict.NOT_FITTED
@@ -104,6 +105,9 @@ def look_up(probe: Probe) -> ProbeResult:
     return ProbeResult(
         probe.key, *where, verdict, evidence, min(probe.n, capacity), 0.1, None, 25_000, 3_200_000, 1.5, detail
     )
+
+
+_look_up = look_up
 
 
 class Relay:

@@ -14,7 +14,7 @@ from emc.curve_record import CoverCheck, Curve, CurvePoint
 from emc.data import DATA
 from emc.data.regimes import LABELS
 from emc.engine import Observer
-from emc.errors import SpecError
+from emc.errors import SpecError, shown
 from emc.estimators.replicated import MeasuredReplicate
 from emc.resolve import ModelFactory
 from emc.results import ProbeResult, Verdict, cost
@@ -114,7 +114,7 @@ def check_draws(draws: int) -> None:
         SpecError: fewer than one.
     """
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise SpecError(f"--draws must be a whole number of at least 1, got {draws!r}; {DRAWS} is usual")
+        raise SpecError(f"--draws must be a whole number of at least 1, got {shown(draws)}; {DRAWS} is usual")
 
 
 def check_sizes(sizes: Sequence[int], rows: int) -> list[int]:
@@ -127,7 +127,7 @@ def check_sizes(sizes: Sequence[int], rows: int) -> list[int]:
         raise SpecError("--sizes must name at least one size, got none; write 30,36,42 or 30:60:3")
     for n in sizes:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise SpecError(f"--sizes must be whole numbers of at least 1, got {n!r}; write 30,36,42 or 30:60:3")
+            raise SpecError(f"--sizes must be whole numbers of at least 1, got {shown(n)}; write 30,36,42 or 30:60:3")
         if n > rows:
             raise SpecError(f"--sizes must be at most the pool's {rows} rows, got {n}; lower it or use a larger pool")
     return sorted({int(n) for n in sizes})

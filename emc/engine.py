@@ -404,7 +404,7 @@ class Engine:
                 continue
             probe, ask = guess
             out = self._out.get(probe.key)
-            if out is None and (probe.key in self._failed or not (self._fresh or self._journal.claim(probe.key))):
+            if out is None and not self._may_guess(probe.key):
                 line.refused.add(probe.key)
                 self._offer(line)
                 continue
@@ -415,6 +415,15 @@ class Engine:
                 self._executor.add(probe, ahead=True)
                 room -= 1
             out.lines[line] = ask
+
+    def _may_guess(self, key: str) -> bool:
+        """Whether a probe that nobody needs yet is ours to train."""
+        if key in self._failed or not (self._fresh or self._journal.claim(key)):
+            return False
+        if self._known(key) is None:
+            return True
+        self._journal.release(key)  # another process ended it between our last look and our claim
+        return False
 
     def _next_guess(self, line: _Line) -> tuple[Probe, Ask] | None:
         """The likeliest probe that a search could need next and that is not out for it; None where there is none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     special = _is_special(target)
-    temporary = target if special else target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target if special else target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         if not special:
@@ -58,6 +60,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if not special:
             temporary.unlink(missing_ok=True)
+
+
+def read_text(path: str | Path, largest: int) -> str:
+    """A text file of a user's.
+
+    Raises:
+        OSError: it cannot be read, is a device or pipe, which may never end, or has more bytes than `largest`.
+        ValueError: it is no UTF-8.
+    """
+    facts = os.stat(path)
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    if facts.st_size > largest:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return Path(path).read_text(encoding="utf-8")
 
 
 def write_text(path: str | Path, text: str) -> None:

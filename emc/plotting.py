@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emc.errors import OutputError
+from emc.errors import OutputError, printable
 from emc.files import replacing
 from emc.results import EmcResult, ProbeResult, Verdict
 
@@ -245,7 +245,7 @@ def draw_accuracy(axes: Axes, data: AccuracyData) -> None:
             axes.scatter([point.n for point in points], heights, label=outcome.value, zorder=3, **look)
     _set_size_axis(axes, [point.n for point in data.points] + [data.emc, *(data.interval or ())])
     axes.set_ylabel("training accuracy")
-    axes.set_title(textwrap.fill(data.title, 72), loc="left")
+    axes.set_title(textwrap.fill(printable(data.title), 72), loc="left", parse_math=False)
     # Beside the axes, where no probe can be hidden.
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
@@ -287,7 +287,7 @@ def draw_curve(axes: Sequence[Axes], data: CurveData) -> None:
     shares.set_ylabel("P(fit)")
     shares.tick_params(labelbottom=False)
     accuracies.set_ylabel("mean training accuracy")
-    shares.set_title(textwrap.fill(data.title, 72), loc="left")
+    shares.set_title(textwrap.fill(printable(data.title), 72), loc="left", parse_math=False)
     if shares.get_legend_handles_labels()[0]:
         shares.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     shares.set_xlabel("")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from emc.errors import OutputError
 from emc.failures import meanings, sections
-from emc.files import write_text
+from emc.files import read_text, write_text
 from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict
 from emc.specs import Measurement
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from emc.curve_record import Curve
     from emc.estimate_record import Estimate
+
+#: Bytes of the largest result file.
+LARGEST = 2**30
 
 #: Columns of plain text, so that a log reads the same everywhere.
 PLAIN_WIDTH = 100
@@ -67,7 +70,7 @@ def read_record(path: str | Path) -> Record:
 
 def _read_json(path: str | Path) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(path, LARGEST))
     except FileNotFoundError:
         remedy = "write one with emc measure --json PATH"
         raise OutputError(f'a result file must exist, got "{path}"; {remedy}') from None
@@ -98,7 +101,7 @@ def _record_type(values: Any) -> type[EmcResult] | type[Curve] | type[Estimate]:
 
 def _checked(result: Record) -> Record:
     """The result, once all that can be shown of it has been made; `from_dict` checks no types."""
-    result.rows(), probes_text(result), result.to_json()
+    plain_table(result.rows()), probes_text(result), result.to_json()
     if result.tuning is not None:
         tuning_table(result.tuning)
     return result

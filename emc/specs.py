@@ -16,7 +16,7 @@ from functools import cached_property
 from json.encoder import encode_basestring_ascii
 from typing import Any, ClassVar, TypeVar
 
-from emc.errors import SpecError, UnknownNameError, did_you_mean
+from emc.errors import SpecError, UnknownNameError, did_you_mean, shown
 from emc.registry import PluginSpec, Registry
 
 S = TypeVar("S", bound="Spec")
@@ -80,7 +80,9 @@ def _coerce(value: Any, item: Field[Any]) -> Any:
     kind = declared.removesuffix(" | None")
     if value is None and kind != declared:
         return None
-    wrong = SpecError(f"{option_name(item.name)} takes {_describe(kind)}, got {value!r}")
+    if isinstance(value, str) and "\0" in value:
+        raise SpecError(f"{option_name(item.name)} takes text without NUL characters, got {shown(value)}")
+    wrong = SpecError(f"{option_name(item.name)} takes {_describe(kind)}, got {shown(value)}")
     if kind == "PluginSpec":
         if isinstance(value, PluginSpec):
             return value

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from emc.cli.options import PARTS, Setting, settings
-from emc.errors import EmcError, SpecError, UnknownNameError, did_you_mean
+from emc.errors import EmcError, SpecError, UnknownNameError, did_you_mean, shown
+from emc.files import read_text
 from emc.specs import Execution, Measurement
+
+#: Bytes of the largest configuration file.
+LARGEST = 2**20
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -47,12 +51,14 @@ def _read_toml(path: str | Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path, LARGEST))
     except FileNotFoundError:
         raise SpecError(f'a configuration file must exist, got "{path}"; check the path') from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SpecError(f'a configuration file must be readable, got "{path}" ({reason}); name a file') from None
+    except RecursionError:
+        raise SpecError(f'a configuration file must be flat, got tables or lists nested deeply in "{path}"') from None
     except ValueError as error:  # broken TOML, or bytes that are no text
         reason = str(error)[0].lower() + str(error)[1:]
         raise SpecError(f'a configuration file must be valid TOML, got "{path}" ({reason}); mend that line') from None
@@ -67,7 +73,7 @@ def _entries(content: dict[str, Any], path: str | Path) -> list[tuple[str | None
                 raise UnknownNameError(f'there is no table "{key}" (in "{path}"); {did_you_mean(key, PARTS)}')
             entries += [(key, name, inner) for name, inner in value.items()]
         elif key in PARTS:
-            raise SpecError(f'"{key}" is a table, got {value!r} (in "{path}"); write [{key}] above its settings')
+            raise SpecError(f'"{key}" is a table, got {shown(value)} (in "{path}"); write [{key}] above its settings')
         else:
             entries.append((None, key, value))
     return entries

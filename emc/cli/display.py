@@ -10,10 +10,17 @@ from contextlib import contextmanager
 import click
 
 from emc import report
+from emc.errors import printable
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines to stdout, or stderr, whatever names of a user's stand in them."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
 
 
 def print_table(rows: Sequence[report.Row], err: bool = False) -> None:
     """Print rows to stdout, or stderr: by rich on a terminal, else as plain aligned text."""
+    rows = [(printable(name), printable(" ".join(text.split()))) for name, text in rows]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
         click.echo(report.plain_table(rows), err=err)
@@ -25,6 +32,7 @@ def print_table(rows: Sequence[report.Row], err: bool = False) -> None:
 
 def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False) -> None:
     """Print a table with a head to stdout, or stderr: by rich on a terminal, else as plain aligned text."""
+    rows = [[printable(text) for text in row] for row in rows]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
         click.echo(report.columns_text(head, rows), err=err)
@@ -52,7 +60,7 @@ class _Sayer(logging.Handler):
         text = record.getMessage()
         if text not in self._said:
             self._said.add(text)
-            click.echo(text, err=True)
+            say(text, err=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from emc.errors import EmcError, UnknownNameError, did_you_mean
+from emc.errors import EmcError, UnknownNameError, did_you_mean, sentence
 
 #: Exit codes: what the user can mend, what only a developer can, and ctrl-C.
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
@@ -89,12 +89,19 @@ def _report(error: Exception) -> int:
     if isinstance(error, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    if isinstance(error, EmcError | OSError | click.ClickException):
-        click.echo(f"error: {_sentence(error)}", err=True)
+    if isinstance(error, MemoryError):
+        click.echo(f"error: {sentence(_out_of_memory(error))}", err=True)
         return USER_ERROR
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, EmcError | OSError | click.ClickException):
+        click.echo(f"error: {sentence(_sentence(error))}", err=True)
+        return USER_ERROR
+    what = sentence(f"{type(error).__name__}: {error}")
     click.echo(f"error: unexpected {what}; run again with --debug to see where, and please report it", err=True)
     return BUG
+
+
+def _out_of_memory(error: MemoryError) -> str:
+    return f"data and model must fit into memory, and more was asked for ({error or 'it ran out'}); use smaller ones"
 
 
 def _sentence(error: EmcError | OSError | click.ClickException) -> str:
@@ -110,7 +117,7 @@ def _sentence(error: EmcError | OSError | click.ClickException) -> str:
         place = "" if error.filename is None else f', got "{error.filename}"'
         reason = (error.strerror or str(error)).lower()
         return f"a file must be usable{place} ({reason}); check the path and the space on the disk"
-    return " ".join(str(error).split())
+    return str(error)
 
 
 def _near_option(error: click.NoSuchOption, ctx: click.Context) -> str:

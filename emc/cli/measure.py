@@ -10,7 +10,7 @@ import click
 
 from emc import report
 from emc.cli.config import build_specs, read_config
-from emc.cli.display import print_table, saying
+from emc.cli.display import print_table, say, saying
 from emc.cli.live import watching
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
 from emc.files import check_writable
@@ -137,7 +137,7 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
         prepared.fingerprint,
         prepared.rough_cost(),
     )
-    click.echo(json.dumps(plan, indent=1, allow_nan=False) if as_json else report.plan_text(plan))
+    say(json.dumps(plan, indent=1, allow_nan=False) if as_json else report.plan_text(plan))
 
 
 def _say_plan(prepared: Prepared) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from emc import report
-from emc.cli.display import print_table
+from emc.cli.display import print_table, say
 
 
 @click.command("show")
@@ -22,6 +22,6 @@ def show(result: str, verbose: bool) -> None:
     loaded = report.read_record(result)
     print_table(report.table_rows(loaded))
     if verbose and loaded.tuning is not None:
-        click.echo("\n" + report.tuning_table(loaded.tuning))
+        say("\n" + report.tuning_table(loaded.tuning))
     if verbose:
-        click.echo("\n" + report.probes_text(loaded))
+        say("\n" + report.probes_text(loaded))

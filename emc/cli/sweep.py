@@ -12,6 +12,7 @@ import click
 from emc.cli.display import print_columns, print_table, saying
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings, settings
 from emc.cli.sweep_live import counting, duration_text, watching_sweep
+from emc.errors import sentence
 from emc.files import check_writable, write_text
 from emc.specs import Execution
 
@@ -142,9 +143,8 @@ def _exit_code(result: SweepResult, execution: Execution, words: Sequence[str]) 
         return 0
     number, error = next(iter(result.failures.items()))
     cells = ",".join(map(str, list(result.failures)[:20])) + (",..." if len(result.failures) > 20 else "")
-    sentence = " ".join(str(error).split())
     what = f"{len(result.failures):,} of {len(result.cells):,} cells failed ({cells})"
-    click.echo(f"error: {what}; the first, cell {number}: {sentence}", err=True)
+    click.echo(f"error: {what}; the first, cell {number}: {sentence(str(error))}", err=True)
     return SOME_FAILED
 
 

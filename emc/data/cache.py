@@ -44,11 +44,11 @@ def existing_file(path: str, owner: str) -> Path:
     """The file a user named.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or a device or pipe, whose reading may never end.
     """
-    found = Path(path).expanduser()
+    found = _expanded(path, owner)
     if not found.is_file():
-        state = "is a folder" if found.is_dir() else "does not exist"
+        state = "is a folder" if found.is_dir() else "is a device or pipe" if found.exists() else "does not exist"
         raise DataError(f"{owner} needs a file, got {found.absolute()}, which {state}; correct path")
     return found
 
@@ -59,11 +59,32 @@ def existing_folder(path: str | Path, owner: str) -> Path:
     Raises:
         DataError: there is none.
     """
-    found = Path(path).expanduser()
+    found = _expanded(path, owner)
     if not found.is_dir():
         state = "is a file" if found.exists() else "does not exist"
         raise DataError(f"{owner} needs a folder, got {found.absolute()}, which {state}; correct path")
     return found
+
+
+def _expanded(path: str | Path, owner: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # "~name" of nobody
+        raise DataError(f'{owner} needs a path, got "{path}" without such a home folder; correct path') from None
+
+
+def check_memory(num_bytes: int, what: str) -> None:
+    """Refuse what cannot fit into this machine's memory, before it is tried and the process killed for it.
+
+    Raises:
+        DataError: it cannot.
+    """
+    held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if num_bytes > held:
+        raise DataError(
+            f"{what} must fit into memory, got {num_bytes / 2**30:,.1f} GiB for a machine of {held / 2**30:,.1f} GiB; "
+            "use fewer or smaller samples"
+        )
 
 
 @contextmanager

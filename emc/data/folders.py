@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
+import threading
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emc.data.cache import cache_root, existing_folder, one_line
+from emc.data.cache import cache_root, check_memory, existing_folder, one_line
 from emc.data.dataset import Raw
 from emc.data.images import standardise_images
 from emc.data.targets import sort_classes
@@ -28,6 +33,8 @@ _EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif
 _DECODER_VERSION = 1
 #: Mean file size from which threads pay: decoding small files is mostly Python, which threads cannot share.
 _THREADED_BYTES = 16_384
+#: Images of more pixels are decoded one at a time, however many threads there are.
+_LARGE_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class ImageFolder:
         root: the folder.
         files: every image, by class and then by name.
         classes: names of the sub-folders.
-        ignored: files that are no images by their extension.
+        ignored: what is no image: by its extension, a link that leads nowhere, a pipe or device.
     """
 
     root: Path
@@ -79,20 +86,30 @@ def read_image_folder(folder: ImageFolder, name: str, size: int, mode: str = "RG
     if not 1 <= size <= 4096:
         raise SpecError(f"size must be between 1 and 4096 pixels, got {size}")
     notes = (f"{folder.ignored} files that are no images were ignored",) if folder.ignored else ()
+    pixels = len(folder.files) * size * size * (3 if mode == "RGB" else 1)
+    check_memory(5 * pixels, f"{len(folder.files):,} images of {size} x {size} pixels")  # bytes, then float32
     X = standardise_images(_load_or_decode(folder, size, mode))
     y = np.array([file.label for file in folder.files], dtype=np.int64)
     return Raw(name, X, y, folder.classes, notes=notes, standardised=(True,) * X.shape[1])
 
 
-def list_images(path: str | Path, owner: str) -> ImageFolder:
+def list_images(path: str | Path, owner: str, links: bool = True) -> ImageFolder:
     """The images in the sub-folders of a folder; hidden files and folders are passed over.
 
+    Args:
+        path: of the folder.
+        owner: the dataset as the user asked for it, for messages.
+        links: whether links may lead out of the folder.
+
     Raises:
-        DataError: no such folder, no class sub-folders, or one that holds no image.
+        DataError: no such folder, no class sub-folders, one that holds no image, or a link that leads out.
     """
     root = existing_folder(path, owner)
     try:
-        return _list_classes(root, owner)
+        found = _list_classes(root, owner)
+        if not links:
+            _check_links(found, owner)
+        return found
     except OSError as error:
         raise DataError(f"{owner} must be readable, got {root} ({one_line(error)}); correct its permissions") from error
 
@@ -104,8 +121,8 @@ def _list_classes(root: Path, owner: str) -> ImageFolder:
     files: list[_File] = []
     ignored = 0
     for label, name in enumerate(classes):
-        visible = [entry for entry in os.scandir(root / name) if entry.is_file() and _visible(entry.name)]
-        images = [entry for entry in visible if Path(entry.name).suffix.lower() in _EXTENSIONS]
+        visible = [entry for entry in os.scandir(root / name) if not entry.is_dir() and _visible(entry.name)]
+        images = [entry for entry in visible if Path(entry.name).suffix.lower() in _EXTENSIONS and entry.is_file()]
         if not images:
             raise DataError(
                 f'{owner} needs images in every class folder, got none directly in "{root / name}"; point path at the '
@@ -114,6 +131,18 @@ def _list_classes(root: Path, owner: str) -> ImageFolder:
         ignored += len(visible) - len(images)
         files.extend(_describe(entry, name, label) for entry in sorted(images, key=lambda entry: entry.name))
     return ImageFolder(root, tuple(files), classes, ignored)
+
+
+def _check_links(folder: ImageFolder, owner: str) -> None:
+    """Refuse links that lead out: what a folder from elsewhere points at is nothing its maker had."""
+    root = os.path.realpath(folder.root)
+    places = (os.path.join(root, file.path) for file in folder.files)
+    out = [place for place in places if not os.path.realpath(place).startswith(os.path.join(root, ""))]
+    if out:
+        raise DataError(
+            f'{owner} reads what lies in its folder, got {len(out)} images by links that lead out of it, "{out[0]}" '
+            "first; copy them, or write links=true where you trust it"
+        )
 
 
 def _visible(name: str) -> bool:
@@ -164,25 +193,36 @@ def _cache_path(folder: ImageFolder, size: int, mode: str) -> Path:
 def _decode_all(folder: ImageFolder, size: int, mode: str) -> npt.NDArray[np.uint8]:
     """(rows, size, size[, 3]) uint8."""
     import numpy as np
+    from PIL import Image
 
     shape = (len(folder.files), size, size) + ((3,) if mode == "RGB" else ())
     images = np.empty(shape, np.uint8)
 
-    def fill(index: int) -> None:
-        images[index] = _decode(folder.root / folder.files[index].path, size, mode)
+    large = threading.Lock()
 
-    mean_bytes = sum(file.size for file in folder.files) / len(folder.files)
-    if mean_bytes < _THREADED_BYTES:
-        for index in range(len(images)):
-            fill(index)
-        return images
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(fill, range(len(images))):
-            pass
+    def fill(index: int) -> None:
+        images[index] = _decode(folder.root / folder.files[index].path, size, mode, large)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # a warning would still decode it
+        _fill_all(folder, fill)
     return images
 
 
-def _decode(path: Path, size: int, mode: str) -> npt.NDArray[np.uint8]:
+def _fill_all(folder: ImageFolder, fill: Callable[[int], None]) -> None:
+    """Call `fill` for every image, by threads where that pays."""
+    mean_bytes = sum(file.size for file in folder.files) / len(folder.files)
+    if mean_bytes < _THREADED_BYTES:
+        for index in range(len(folder.files)):
+            fill(index)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(fill, range(len(folder.files))):
+            pass
+
+
+def _decode(path: Path, size: int, mode: str, large: threading.Lock) -> npt.NDArray[np.uint8]:
+    """(size, size[, 3]) uint8; an image of very many pixels while it holds `large`."""
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -191,7 +231,8 @@ def _decode(path: Path, size: int, mode: str) -> npt.NDArray[np.uint8]:
             if image.size == (size, size):
                 return np.asarray(_convert(image, path, mode))
             image.draft(mode, (size, size))  # lets a JPEG decode at a fraction of its size, never below the asked one
-            scaled = ImageOps.fit(_convert(image, path, mode), (size, size), Image.Resampling.BICUBIC)
+            with large if math.prod(image.size) > _LARGE_PIXELS else nullcontext():
+                scaled = ImageOps.fit(_convert(image, path, mode), (size, size), Image.Resampling.BICUBIC)
             return np.asarray(scaled)
     except DataError:
         raise

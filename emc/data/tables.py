@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emc.data.cache import check_memory
 from emc.data.dataset import Raw
 from emc.data.targets import encode_target
 from emc.errors import DataError, did_you_mean
@@ -56,7 +57,12 @@ def encode_table(
     if len(frame) == 0:
         raise DataError(f"{owner} must have rows, got none; check the file")
     y, classes = encode_target(target, owner)
-    columns = {str(label): _encode_column(frame[label], owner) for label in frame.columns}
+    columns: dict[str, _Column] = {}
+    held = 0
+    for label in frame.columns:
+        columns[str(label)] = column = _encode_column(frame[label], owner)
+        held += column.values.nbytes
+        check_memory(2 * held, f"{owner}, its categories as columns of 0 and 1,")  # they are joined in a copy
     parts = [column.values for column in columns.values() if column.values.shape[1]]
     if not parts:
         raise DataError(

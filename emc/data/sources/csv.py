@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emc.data import DATA
-from emc.data.cache import existing_file, one_line
+from emc.data.cache import check_memory, existing_file, one_line
 from emc.data.dataset import Raw
 from emc.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: A wider table is none, and would take pandas minutes to refuse.
+MAX_COLUMNS, LONGEST_HEADER = 20_000, 2**22
 
 #: Texts that mean "no value", beside an empty field.
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
@@ -43,6 +46,8 @@ def _read_frame(path: Path, delimiter: str, owner: str) -> pd.DataFrame:
     """The file as a frame of numbers and stripped texts, without empty rows."""
     import pandas as pd
 
+    check_memory(4 * path.stat().st_size, owner)
+    _check_width(path, delimiter, owner)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # "leads to a loss of data"
@@ -54,6 +59,7 @@ def _read_frame(path: Path, delimiter: str, owner: str) -> pd.DataFrame:
                 na_values=list(MISSING),
                 low_memory=False,
                 encoding="utf-8-sig",
+                compression=None,  # a small archive may unpack to any size
             )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, ValueError, OSError) as error:
         raise DataError(
@@ -70,6 +76,17 @@ def _read_frame(path: Path, delimiter: str, owner: str) -> pd.DataFrame:
     if frame.empty:
         raise DataError(f"{owner} must have rows below its header, got none in {path}; check the file")
     return frame
+
+
+def _check_width(path: Path, delimiter: str, owner: str) -> None:
+    with path.open("rb") as file:
+        header = file.readline(LONGEST_HEADER + 1)
+    columns = header.count(delimiter.encode()) + 1
+    if len(header) > LONGEST_HEADER or columns > MAX_COLUMNS:
+        raise DataError(
+            f"{owner} has a header of at most {MAX_COLUMNS:,} columns, got {columns:,} in {len(header):,} bytes; "
+            "check the file and its delimiter"
+        )
 
 
 def _tidy(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emc.data import DATA
-from emc.data.cache import existing_file, one_line
+from emc.data.cache import check_memory, existing_file, one_line
 from emc.data.dataset import Raw
 from emc.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @DATA.register("npz")
@@ -60,7 +56,8 @@ def _encode(name: str, X: npt.NDArray[Any], labels: npt.NDArray[Any], target: st
     if X.ndim == 3:
         X = X[:, None]  # one channel
     if not standardise:
-        return Raw(name, X.astype(np.float32), y, names)
+        with np.errstate(over="ignore"):  # what becomes infinite is told with the dataset
+            return Raw(name, X.astype(np.float32), y, names)
     return Raw(name, standardise_images(X), y, names, standardised=(True,) * X.shape[1])
 
 
@@ -72,7 +69,9 @@ def _read_arrays(path: Path, names: tuple[str, str]) -> list[npt.NDArray[Any]]:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.lib.npyio.NpzFile):
                 return [_read_array(archive, name, path) for name in names]
-    except _UNREADABLE as error:
+    except DataError:
+        raise
+    except Exception as error:  # zipfile and numpy raise ValueError, RuntimeError, struct.error and many others
         raise DataError(f"data npz needs an .npz file, got {path} ({one_line(error)}); use numpy.savez") from error
     raise DataError(f"data npz needs an .npz file with two arrays, got one array in {path}; use numpy.savez")
 
@@ -83,14 +82,22 @@ def _read_array(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> npt.NDA
             f'data npz needs an array "{name}", got none in {path}; {did_you_mean(name, archive.files)} '
             "(inputs= and target= name the arrays)"
         )
+    _check_size(archive, name)
     try:
         array: npt.NDArray[Any] = archive[name]
-    except _UNREADABLE as error:
+    except Exception as error:
         raise DataError(
             f'data npz reads plain arrays and never unpickles, got "{name}" in {path} ({one_line(error)}); '
             "store numbers or texts"
         ) from error
     return array
+
+
+def _check_size(archive: np.lib.npyio.NpzFile, name: str) -> None:
+    """Refuse an array that would not fit once unpacked; zipfile unpacks no more than its entry says."""
+    members = [] if archive.zip is None else archive.zip.infolist()
+    sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in members}
+    check_memory(sizes.get(name, 0), f'the array "{name}" of data npz')
 
 
 def _check_inputs(X: npt.NDArray[Any], name: str, path: Path) -> None:
