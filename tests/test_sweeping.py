@@ -140,6 +140,9 @@ class Rule:
         evidence = None if probe.n <= 10 else Evidence.MINIMUM
         return ProbeResult(probe.key, probe.n, probe.replicate, probe.attempt, verdict, evidence, probe.n, steps=7)
 
+    def save(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
