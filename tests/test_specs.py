@@ -49,7 +49,7 @@ def values(item: Any) -> st.SearchStrategy[Any]:
     elif kind == "PluginSpec":
         found = PLUGINS
     else:
-        found = {"int": st.integers(low, high), "float": st.floats(low, high), "bool": st.booleans()}[kind]
+        found = {"int": st.integers(low, high), "float": st.floats(low, high), "bool": st.booleans(), "str": st.text()}[kind]
     return found | st.none() if item.type.endswith(" | None") else found
 
 
