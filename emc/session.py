@@ -87,6 +87,7 @@ def drive(
     if path is not None and not all(setup.identified for setup in setups.values()):
         warnings.warn(f"the model has no source to be known by, so nothing is kept in {path}", stacklevel=3)
         path = None
+        execution = replace(execution, checkpoint_every=None)
     folder = None if path is None else side_folder(path) / "checkpoints"
     settled = partial(discard, folder) if folder is not None and execution.checkpoint_every is not None else None
     asked = max(1, sum(len(sought.search.ask(1)) for sought in searches))

@@ -277,8 +277,9 @@ def test_claims_that_cannot_be_made_are_told(path: Path) -> None:
     with Journal(path) as journal, pytest.raises(JournalError, match=r"cannot have its folder .*: File exists; free"):
         journal.claim("a")
     path.with_name("journal.jsonl.d").unlink()
-    (path.with_name("journal.jsonl.d") / "claims").mkdir(parents=True)
-    with Journal(path) as journal, pytest.raises(JournalError, match=r"cannot have claims in its folder .*: Is a dir"):
+    path.with_name("journal.jsonl.d").mkdir()
+    (path.with_name("journal.jsonl.d") / "claims").write_text("in the way")
+    with Journal(path) as journal, pytest.raises(JournalError, match=r"cannot have claims in its folder .*: File exis"):
         journal.claim("a")
 
 
