@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from emc.curve_record import CoverCheck, Curve, CurvePoint
 from emc.results import EmcResult, Evidence, ProbeResult, Replicate, Status, Verdict, cost
@@ -15,6 +16,9 @@ from emc.stats.cover import band
 from emc.stats.fitted import FittedCurve
 
 MakeResult = Callable[..., EmcResult]
+
+settings.register_profile("emc", deadline=None, derandomize=True)
+settings.load_profile("emc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -42,9 +42,6 @@ from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Trai
 from emc.search.base import Ask
 from emc.specs import Probe, Search
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 EXACT = Search(tolerance=0)
 VERIFIED = Search(tolerance=0, verify=1)
 GROWTH = st.floats(1.1, 9.0).map("geometric:factor={}".format)

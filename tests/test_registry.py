@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emc.data import DATA
@@ -20,9 +20,6 @@ from emc.optimizers import OPTIMIZERS
 from emc.registry import Plugin, PluginSpec, Registry
 from emc.specs import GROWTHS
 from emc.training.schedules import SCHEDULES
-
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
 
 REGISTRIES: list[Registry[Any]] = [ACTIVATIONS, DATA, GROWTHS, INPUTS, LABELS, MODELS, OPTIMIZERS, SCHEDULES]
 

@@ -5,15 +5,12 @@ from itertools import combinations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emc.api import Prepared, prepare
 from emc.seeds import batch_seed, derive, dropout_seed, init_seed, order_key
 from emc.specs import Measurement, Probe
-
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
 
 PARTS = st.lists(st.integers(-(2**70), 2**70) | st.text(max_size=5), max_size=4)
 OF_A_PROBE = [init_seed, batch_seed, dropout_seed]

@@ -25,9 +25,6 @@ from emc.specs import (
     option_name,
 )
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 SPECS: dict[str, type[Spec]] = {"task": Task, "procedure": Procedure, "search": Search, "": Measurement}
 ALL = [
     *((SPECS[part], item) for part, item in flat_settings().values()),
@@ -49,7 +46,9 @@ def values(item: Any) -> st.SearchStrategy[Any]:
     elif kind == "PluginSpec":
         found = PLUGINS
     else:
-        found = {"int": st.integers(low, high), "float": st.floats(low, high), "bool": st.booleans(), "str": st.text()}[kind]
+        found = {"int": st.integers(low, high), "float": st.floats(low, high), "bool": st.booleans(), "str": st.text()}[
+            kind
+        ]
     return found | st.none() if item.type.endswith(" | None") else found
 
 

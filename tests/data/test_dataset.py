@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from emc.data.dataset import Dataset, Raw, make_dataset
 from emc.errors import DataError
-
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
 
 #: Rows 2 and 5 repeat row 0, row 2 with another label; row 4 repeats row 1.
 X = [[0.0, 1.0], [2.0, 3.0], [0.0, 1.0], [4.0, 5.0], [2.0, 3.0], [0.0, 1.0]]

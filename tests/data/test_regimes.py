@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -15,9 +15,6 @@ from emc.data.regimes import BLOCK, INPUTS, LABELS, PoolStatistics, replicate_in
 from emc.errors import SpecError
 from emc.registry import PluginSpec
 from emc.seeds import order_key
-
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
 
 KEY, OTHER_KEY = order_key(0, "content", 0), order_key(0, "content", 1)
 ROWS, CLASSES = 10_000, 10

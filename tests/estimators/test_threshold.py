@@ -24,9 +24,6 @@ from emc.results import Evidence, ProbeResult, Status, Verdict
 from emc.search.rules import SEARCHES, ThresholdRule
 from emc.specs import Measurement, Search
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 RULE = ThresholdRule(width=1.2, batch=4, max_probes=200)
 
 

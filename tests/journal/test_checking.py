@@ -14,9 +14,6 @@ from emc.journal import Check, Contradiction, check
 from emc.journal.checking import MOST
 from emc.results import Evidence, Verdict
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 FITTED = {"verdict": Verdict.FITTED, "evidence": None}
 
 

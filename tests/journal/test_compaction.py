@@ -16,9 +16,6 @@ from emc.errors import JournalError
 from emc.journal import Compaction, Journal, check, compact, read, side_folder
 from emc.journal.locks import Claims
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 
 def measured(fingerprint: str, emc: int) -> bytes:
     return record_line({"kind": "measurement", "fingerprint": fingerprint, "emc": emc})

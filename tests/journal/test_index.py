@@ -13,9 +13,6 @@ from journals import key_of, line, make, old_line, record_line
 
 from emc.journal.index import Index, hash_of, scan
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 KEYS = st.text("0123456789abcdef", min_size=24, max_size=24)
 JUNK = st.binary(max_size=200).map(lambda raw: raw.replace(b"\n", b" ") + b"\n")
 LINES = st.one_of(

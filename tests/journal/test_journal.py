@@ -23,9 +23,6 @@ from emc.errors import JournalError
 from emc.journal import SCHEMA, Journal, read
 from emc.results import Evidence, ProbeResult, Verdict
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 NOBODY = 65534
 
 

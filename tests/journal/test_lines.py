@@ -18,9 +18,6 @@ from emc.errors import JournalError
 from emc.journal import KINDS, SCHEMA, Journal, read
 from emc.journal.lines import DamagedLineError, blocks, decode, encode, kind_at_sight, verdict, walk
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 MEASUREMENT = {"kind": "measurement", "fingerprint": "f1", "emc": 100, "cell": {"model": "mlp"}}
 FAILED = {"kind": "failed", "fingerprint": "f2", "error": "out of memory"}
 BASE = {"kind": "base", "base": "b1", "task": {"data": "digits"}}

@@ -18,9 +18,6 @@ from journals import key_of, line, make, old_line, record_line
 from emc.errors import JournalError
 from emc.journal import Journal, compact, read
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 
 def test_what_others_append_is_news_once(path: Path) -> None:
     path.write_bytes(line(make(0)))

@@ -14,9 +14,6 @@ from emc.search.base import Ask
 from emc.search.path import Bracket, Shown, cut
 from emc.specs import Search
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 
 def asked_sizes(search: Search, n_start: int, n_max: int, k: int) -> list[int]:
     return [ask.n for ask, _ in walk(search, n_start, n_max, memoriser(k))[0]]

@@ -12,9 +12,6 @@ from emc.search.path import Shown
 from emc.search.replicate import ReplicateSearch
 from emc.specs import Search
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 
 @given(searches(), sizes(), oracles(), st.randoms(use_true_random=False), st.integers(1, 8))
 def test_order_and_verdicts_off_the_path_change_nothing(

@@ -25,9 +25,6 @@ from emc.stats.compare import (
     log_sizes,
 )
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 Method = Callable[[LogSizes, LogSizes, float], Contrast]
 METHODS = [contrast_pairs, contrast_groups]
 SIZES = st.lists(st.integers(1, 3000), min_size=6, max_size=6)

@@ -16,9 +16,6 @@ from emc.errors import ComparisonError, SpecError
 from emc.results import EmcResult
 from emc.stats.correlate import correlate
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 MakeResult = Callable[..., EmcResult]
 NAMES = ("pearson", "spearman", "kendall")
 

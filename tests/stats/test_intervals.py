@@ -15,9 +15,6 @@ from emc.results import Replicate, Status
 from emc.specs import Search
 from emc.stats.intervals import Interval, Median, far_below, interval, median
 
-settings.register_profile("emc", deadline=None, derandomize=True)
-settings.load_profile("emc")
-
 RIGHT_CENSORED = [status for status in Status if status.right_censored]
 
 
