@@ -323,6 +323,9 @@ class Cluster:
         self._leave()
         return results
 
+    def save(self) -> None:
+        """Nothing is worth saving."""
+
     def close(self) -> None:
         """Nothing is held."""
 
