@@ -554,7 +554,7 @@ class Engine:
         now = time.perf_counter()
         since = now - self._reported
         pause = self._report_took / REPORT_SHARE if self._report_took > QUICK_REPORT_S else 0.0
-        news = self._news and self._journal.synced and (since >= pause or not self._out)
+        news = observer is not None and self._news and self._journal.synced and (since >= pause or not self._out)
         if not (news or (self._out and since >= REPORT_EVERY_S)):
             return
         self._journal.sync()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
-from emc.specs import Execution, Probe
+from emc.specs import Probe
 from emc.training.setup import Setup
 
 
@@ -31,7 +32,7 @@ class StepsOracle:
     trained: list[Probe] = field(default_factory=list)
     waiting: list[Probe] = field(default_factory=list)
 
-    def __call__(self, setups: Mapping[str, Setup], execution: Execution, searches: int) -> StepsOracle:  # noqa: ARG002
+    def __call__(self, setups: Mapping[str, Setup], *_: Any) -> StepsOracle:
         (self.setup,) = setups.values()
         return self
 

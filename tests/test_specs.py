@@ -46,9 +46,12 @@ def values(item: Any) -> st.SearchStrategy[Any]:
     elif kind == "PluginSpec":
         found = PLUGINS
     else:
-        found = {"int": st.integers(low, high), "float": st.floats(low, high), "bool": st.booleans(), "str": st.text()}[
-            kind
-        ]
+        found = {
+            "int": st.integers(low, high),
+            "float": st.floats(low, high),
+            "bool": st.booleans(),
+            "str": st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+        }[kind]
     return found | st.none() if item.type.endswith(" | None") else found
 
 
