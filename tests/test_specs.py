@@ -48,7 +48,7 @@ def values(item: Any) -> st.SearchStrategy[Any]:
     else:
         found = {
             "int": st.integers(low, high),
-            "float": st.floats(low, high),
+            "float": st.floats(low, high, allow_nan=False, allow_infinity=False),
             "bool": st.booleans(),
             "str": st.text(st.characters(codec="utf-8", exclude_characters="\0")),
         }[kind]
@@ -171,7 +171,7 @@ def test_a_value_of_the_wrong_type_is_one_sentence(name: str, given: Any, messag
 
 @pytest.mark.parametrize("name", ["seed", "tolerance"])
 def test_a_number_beyond_every_float_is_refused(name: str) -> None:
-    with pytest.raises(SpecError, match=rf"^--{name} takes a (whole )?number, got 10{{400}}$"):
+    with pytest.raises(SpecError, match=rf"^--{name} takes a (whole )?number, got 10+ \.\.\.$"):
         Measurement.from_flat({name: 10**400})
 
 

@@ -60,7 +60,7 @@ def found(result: EmcResult) -> Any:
     return result.emc, result.interval, probes
 
 
-@pytest.mark.faults(quick=2, full=40)
+@pytest.mark.faults(quick=1, full=40)
 def test_killed_workers_and_nodes_of_ray(
     cluster: Cluster, trials: int, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -99,7 +99,7 @@ def test_killed_workers_and_nodes_of_ray(
     assert losses == 0
 
 
-@pytest.mark.faults(quick=1, full=5)
+@pytest.mark.faults(quick=0, full=5)
 def test_killed_head_of_ray(trials: int, ledger: Ledger, tmp_path: Path) -> None:
     """The driver ends with a sentence, and the same command goes on with another cluster."""
     losses = 0

@@ -130,7 +130,7 @@ def test_two_sweeps_on_one_journal(
     ledger(trials, 0)
 
 
-@pytest.mark.faults(quick=1, full=10)
+@pytest.mark.faults(quick=0, full=10)
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 2], ids=str)
 def test_stopped_sweep(
     nursery: Nursery, undisturbed: Path, tmp_path: Path, signals: list[signal.Signals], trials: int, ledger: Ledger
