@@ -73,6 +73,7 @@ class _Line:
         needed, ahead: probes that are out for it.
         guesses: the next ones to be asked ahead, the likeliest first.
         refused: those that cannot be, for now.
+        told: probes that are out for it though it knows their verdict.
         breadth: of what was asked of the search last, guesses included.
         exhausted: whether it has no more guesses.
         offered: probes ahead when it was last offered for more; -1 once it was taken up.
@@ -87,6 +88,7 @@ class _Line:
     ahead: dict[str, Ask] = field(default_factory=dict)
     guesses: deque[tuple[Probe, Ask]] = field(default_factory=deque)
     refused: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
     breadth: int = 1
     exhausted: bool = False
     offered: int = -1
@@ -293,6 +295,8 @@ class Engine:
             for ask, result in known:
                 self._seen.add(result.key)
                 search.tell(ask, result)
+                if result.key in line.needed or result.key in line.ahead:  # another process's, read before its news
+                    line.told.add(result.key)
 
     def _known(self, key: str) -> ProbeResult | None:
         return None if self._fresh and key not in self._trained_now else self._journal.get(key)
@@ -312,6 +316,7 @@ class Engine:
         """A search wants a probe no more; it is dropped if no other does."""
         out = self._out[key]
         del out.lines[line]
+        line.told.discard(key)
         if not out.lines:
             self._withdraw(out)
             self._forget(key)
@@ -478,7 +483,9 @@ class Engine:
             line.needed.pop(result.key, None)
             line.ahead.pop(result.key, None)
             self._seen.add(result.key)
-            line.sought.search.tell(ask, result)
+            if result.key not in line.told:
+                line.sought.search.tell(ask, result)
+            line.told.discard(result.key)
             told.add(line)
 
     def _fail(self, failure: ProbeFailure) -> None:

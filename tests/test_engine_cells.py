@@ -17,7 +17,9 @@ from emc.engine import Engine, Sought
 from emc.errors import EmcError, TrainingError
 from emc.estimators.replicated import MeasuredReplicate, ReplicatedSearch
 from emc.journal import Journal
-from emc.results import ProbeResult, Progress, Status
+from emc.results import ProbeFailure, ProbeResult, Progress, Status
+from emc.search.base import Ask
+from emc.search.fixed import FixedSizes
 from emc.specs import Probe, Search
 
 RULE = Search(tolerance=0, n_start=16, n_max=100)
@@ -225,3 +227,44 @@ def test_an_ended_search_is_not_asked_again() -> None:
     other = MeasuredReplicate(RULE, 16, 100, 1)
     Engine(OracleExecutor(memoriser(50), order=3), Journal(None)).run([Sought("a", search), Sought("b", other)])
     assert search.asked_after_end <= 1
+
+
+def test_a_verdict_of_another_process_is_told_once_though_it_is_read_before_it_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any verdict of ours makes the journal look at what others wrote; who asks ahead then finds it there."""
+    monkeypatch.setattr(engine_module, "LOOK_EVERY_S", 3600)
+    probe = Probe("shared", 10, 0)
+
+    class Told(FixedSizes):
+        def __init__(self, sizes: list[int], replicate: int) -> None:
+            super().__init__(sizes, replicate)
+            self.told: list[int] = []
+
+        def tell(self, ask: Ask, result: ProbeResult) -> None:
+            self.told.append(ask.n)
+            super().tell(ask, result)
+
+    class Beside(OracleExecutor):
+        calls = 0
+
+        def advance(self) -> list[ProbeResult | ProbeFailure]:
+            self.calls += 1
+            if self.calls == 1:
+                other.append([self._judge(probe)])
+                other.release(probe.key)
+            if not self.waiting:
+                monkeypatch.setattr(engine_module, "LOOK_EVERY_S", 0)
+            return super().advance() if self.waiting else []
+
+        def room(self) -> int:
+            return 0 if self.calls == 0 else 2
+
+    executor = Beside(memoriser(50), slots=9)
+    searches = [Told([10], 0), Told([10, 20, 30], 1)]
+    with Journal(tmp_path / "journal.jsonl") as journal, Journal(tmp_path / "journal.jsonl") as other:
+        assert other.claim(probe.key)
+        sought = [Sought("shared", searches[0]), Sought("own", searches[1])]
+        assert not Engine(executor, journal).run(sought)
+    assert [sorted(search.told) for search in searches] == [[10], [10, 20, 30]]
+    assert probe not in executor.added
