@@ -233,7 +233,7 @@ def test_a_verdict_of_another_process_is_told_once_though_it_is_read_before_it_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any verdict of ours makes the journal look at what others wrote; who asks ahead then finds it there."""
-    monkeypatch.setattr(engine_module, "LOOK_EVERY_S", 3600)
+    monkeypatch.setattr(engine_module, "LOOK_EVERY_S", 1e9)
     probe = Probe("shared", 10, 0)
 
     class Told(FixedSizes):
