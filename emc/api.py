@@ -33,6 +33,7 @@ from emc.results import EmcResult, cost, failed_record, measurement_record
 from emc.search.base import AskTell
 from emc.session import Driven, Ended, drive
 from emc.specs import Execution, Measurement, digest, flat_settings
+from emc.stopping import stoppable
 from emc.training.setup import Setup
 from emc.tuning import Tuning, choose, tune
 
@@ -248,6 +249,7 @@ class Prepared:
         sought = [Sought(self.base, search) for search in searches]
         return drive(setups, self.execution, sought, observer, ended=ended)
 
+    @stoppable()
     def run(self, observer: Observer | None = None) -> EmcResult:
         """Run the measurement, its tuning first; Ctrl-C returns what is known by then.
 

@@ -24,6 +24,7 @@ from emc.session import Driven
 from emc.specs import Search, digest
 from emc.stats.cover import band
 from emc.stats.fitted import Array, fit_curve
+from emc.stopping import stoppable
 
 #: Sizes of a grid that is not named.
 GRID_SIZES = 9
@@ -75,6 +76,7 @@ def curve(
     return run_curve(prepared, sizes, draws, observer)
 
 
+@stoppable()
 def run_curve(
     prepared: Prepared, sizes: Sequence[int] | None = None, draws: int = DRAWS, observer: Observer | None = None
 ) -> Curve:

@@ -16,6 +16,7 @@ from emc.search.climb import Climb
 from emc.seeds import derive
 from emc.specs import digest
 from emc.stats.steps_to_fit import LAW, STUDY, Extrapolated, FittedIn, extrapolate
+from emc.stopping import stoppable
 
 #: Growth from one size to the next.
 FACTOR = 1.4
@@ -53,6 +54,7 @@ def estimate(
     return run_estimate(prepare_named(model, data, journal, settings), observer)
 
 
+@stoppable()
 def run_estimate(prepared: Prepared, observer: Observer | None = None) -> Estimate:
     """Run the estimate of a prepared measurement, its tuning first.
 

@@ -492,3 +492,8 @@ class Execution(Spec):
     )
     journal: str | None = setting(None, "file that keeps every verdict")
     fresh: bool = setting(False, "train anew, whatever the journal holds")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fresh and self.checkpoint_every is not None:
+            raise SpecError("--checkpoint-every is for runs that continue, got --fresh too; leave one of them out")

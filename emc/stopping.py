@@ -1,4 +1,4 @@
-"""Stopping a run: Ctrl-C or SIGTERM once asks it to stop, Ctrl-C once more stops it at once."""
+"""Stopping a run: Ctrl-C, SIGTERM or SIGHUP once asks it to stop, Ctrl-C once more stops it at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from types import FrameType
 
 logger = logging.getLogger("emc")
 
-#: Asks a run to stop: Ctrl-C, and what a batch system sends before it takes the machine away.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Asks a run to stop: Ctrl-C, what a batch system sends before it takes the machine away, a terminal that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: The signals that asked the run under way to stop; None while there is no run.
+_asked: list[int] | None = None
 
 
 @contextmanager
@@ -21,11 +24,18 @@ def stoppable() -> Iterator[Callable[[], bool]]:
 
     The first signal only asks; what runs is then dropped, and what is known is kept and shown. A second Ctrl-C raises
     `KeyboardInterrupt` wherever the run is. Only the main thread is sent signals; anywhere else nobody asks.
+
+    It may be entered anew inside: a run of several drives, such as one that tunes first, stops as a whole.
     """
+    global _asked
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    asked: list[int] = []
+    if _asked is not None:
+        outer = _asked
+        yield lambda: bool(outer)
+        return
+    asked = _asked = []
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
         if asked and number == signal.SIGINT:
@@ -38,5 +48,6 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(asked)
     finally:
+        _asked = None
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emc.api import Group, Prepared, prepare
-from emc.errors import EmcError, SpecError
+from emc.errors import ClusterError, EmcError, JournalError, SpecError
+from emc.journal import Journal
 from emc.resolve import Stock
-from emc.results import EmcResult, Tabular, cost, cost_text, unused_text
+from emc.results import EmcResult, Tabular, cost, cost_text, failed_record, unused_text
 from emc.session import Driven, drive
 from emc.specs import Execution
+from emc.stopping import stoppable
 from emc.sweep_progress import CellState, SweepObserver, Watch
 from emc.sweeps import Cell, Sweep, read_sweep
 
@@ -196,13 +198,19 @@ class Bench:
     same: dict[int, int] = field(default_factory=dict)
 
 
-def prepare_cells(cells: Sequence[Cell], execution: Execution, told: Callable[[Bench], None] = lambda _: None) -> Bench:
+def prepare_cells(
+    cells: Sequence[Cell],
+    execution: Execution,
+    told: Callable[[Bench], None] = lambda _: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Bench:
     """Prepare cell after cell, sharing what they have in common.
 
     Args:
         cells: of a sweep.
         execution: where and how.
         told: called after each cell.
+        stopping: whether to prepare no more; asked before each cell.
 
     Raises:
         EmcError: no cell at all can be prepared, or some would train with TF32 and others without, which PyTorch knows
@@ -213,6 +221,8 @@ def prepare_cells(cells: Sequence[Cell], execution: Execution, told: Callable[[B
     bench, stock = Bench(), Stock()
     first: dict[str, int] = {}
     for cell in cells:
+        if stopping():
+            break
         try:
             made = prepare(cell.measurement(), execution=execution, cell=cell.settings, stock=stock)
         except EmcError as error:
@@ -224,7 +234,7 @@ def prepare_cells(cells: Sequence[Cell], execution: Execution, told: Callable[[B
             else:
                 bench.same[cell.number] = number
         told(bench)
-    if not bench.prepared:
+    if bench.failures and not bench.prepared:
         number, reason = next(iter(bench.failures.items()))
         raise type(reason)(f"{reason} (no cell can be measured; this is cell {number})")
     return bench
@@ -236,15 +246,16 @@ def run_cells(
     """Run some cells of a sweep; see `emc.sweep`."""
     started = time.perf_counter()
     watch = Watch(cells, observer)
-    bench = prepare_cells(cells, execution, watch.prepared)
-    interrupted = _tune(bench, watch)
-    group = Group(list(bench.prepared.values()))
-    watch.measure(bench, group)
-    if interrupted:
-        driven = Driven(True, {})
-    else:
-        setups = {prepared.base: prepared.setup for prepared in bench.prepared.values()}
-        driven = drive(setups, execution, group.searches, watch.observer, ended=watch.ended, lenient=True)
+    with stoppable() as stopping:
+        bench = prepare_cells(cells, execution, watch.prepared, stopping)
+        interrupted = _tune(bench, watch) or stopping()
+        group = Group(list(bench.prepared.values()))
+        watch.measure(bench, group)
+        if interrupted or not bench.prepared:
+            driven = Driven(interrupted, {})
+        else:
+            setups = {prepared.base: prepared.setup for prepared in bench.prepared.values()}
+            driven = drive(setups, execution, group.searches, watch.observer, ended=watch.ended, lenient=True)
     return _conclude(sweep, cells, bench, group, driven, time.perf_counter() - started)
 
 
@@ -255,9 +266,13 @@ def _tune(bench: Bench, watch: Watch) -> bool:
             continue
         try:
             tuned = bench.prepared[number] = prepared.tuned(watch.tuning(number))
+        except (JournalError, ClusterError):  # nor could the next cell be tuned
+            raise
         except EmcError as error:
             bench.failures[number] = error
             del bench.prepared[number]
+            with Journal(prepared.execution.journal) as journal:
+                journal.note(failed_record(prepared.fingerprint, prepared.cell, error))
             continue
         if tuned.measurement.tune is not None:
             return True

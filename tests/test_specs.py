@@ -80,7 +80,7 @@ def test_a_measurement_survives_json(measurement: Measurement) -> None:
     assert Measurement.from_dict(json.loads(text)) == measurement
 
 
-@given(built(Execution, "journal"), st.none() | st.text())
+@given(built(Execution, "journal", "checkpoint_every"), st.none() | st.text())
 def test_an_execution_survives_json(execution: Execution, journal: str | None) -> None:
     execution = replace(execution, journal=journal)
     assert Execution.from_dict(json.loads(json.dumps(execution.to_dict()))) == execution
@@ -374,3 +374,8 @@ def test_every_setting_of_a_measurement_changes_its_digest(name: str) -> None:
         other = {"bool": True, "float": 0.7}.get(item.type, (held or 20) + 1)
     changed = Measurement.from_flat({name: other})
     assert digest(changed.to_dict()) != digest(default.to_dict())
+
+
+def test_training_anew_goes_on_from_no_checkpoint() -> None:
+    with pytest.raises(SpecError, match="--checkpoint-every is for runs that continue, got --fresh too"):
+        Execution(fresh=True, checkpoint_every=60)

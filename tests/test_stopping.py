@@ -42,6 +42,18 @@ def test_a_second_sigterm_asks_no_more_than_the_first() -> None:
         assert stopping()
 
 
+def test_a_run_of_several_drives_stops_as_a_whole() -> None:
+    with stoppable() as stopping:
+        with stoppable() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner()
+        assert stopping()
+        with stoppable() as later:
+            assert later()
+    with stoppable() as stopping:
+        assert not stopping()
+
+
 def test_in_a_thread_nobody_asks() -> None:
     found: list[bool] = []
 
