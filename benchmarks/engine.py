@@ -24,12 +24,13 @@ from typing import Any
 import click
 from common import Report, Spread, json_option, quick_option
 
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, RunningProbe, Status, Verdict
 from emc.search.base import Ask
 from emc.seeds import derive
+from emc.sought import Sought
 from emc.specs import Probe, Search
 
 SEARCHES = (1, 6, 100, 1000)

@@ -39,12 +39,13 @@ import click
 from common import Report, json_option, quick_option
 from engine import LookUp, look_up
 
-from emc.engine import Engine, Observer, Sought
+from emc.engine import Engine, Observer
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
 from emc.journal import Journal
 from emc.results import ProbeResult, Progress, RunningProbe
 from emc.seeds import derive
+from emc.sought import Sought
 from emc.specs import Measurement, Probe, digest
 
 #: Probes that a machine is handed at once.

@@ -12,7 +12,7 @@ import numpy as np
 
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
-from emc.engine import Observer, Sought
+from emc.engine import Observer
 from emc.errors import EmcError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
@@ -32,6 +32,7 @@ from emc.resolve import (
 from emc.results import EmcResult, cost, failed_record, measurement_record
 from emc.search.base import AskTell
 from emc.session import Driven, Ended, drive
+from emc.sought import Sought
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.stopping import stoppable
 from emc.training.setup import Setup

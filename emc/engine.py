@@ -15,7 +15,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from typing import Any
@@ -23,8 +22,9 @@ from typing import Any
 from emc.errors import EmcError
 from emc.executors.base import Executor
 from emc.journal import Journal
-from emc.results import ProbeFailure, ProbeResult, Progress, RunningProbe, Status, Trained
-from emc.search.base import Ask, AskTell
+from emc.results import ProbeFailure, ProbeResult, Progress, RunningProbe, Trained
+from emc.search.base import Ask
+from emc.sought import Line, Out, Queue, Sought
 from emc.specs import Probe
 
 Observer = Callable[[Progress], None]
@@ -46,100 +46,6 @@ MOST_SHOWN = 64
 
 #: Seconds to sleep where everything waited for is trained by other processes.
 IDLE_S = 0.05
-
-
-@dataclass(frozen=True)
-class Sought:
-    """A search to be driven.
-
-    Attributes:
-        base: what its probes share (`Probe.base`).
-        search: asks for probes.
-        cell: its measurement: a training that comes to no verdict ends all searches of the measurement.
-    """
-
-    base: str
-    search: AskTell
-    cell: int = 0
-
-
-@dataclass(eq=False)
-class _Line:
-    """A search with the probes it waits for, by key.
-
-    Attributes:
-        number: its place among the searches.
-        sought: the search.
-        needed, ahead: probes that are out for it.
-        guesses: the next ones to be asked ahead, the likeliest first.
-        refused: those that cannot be, for now.
-        told: probes that are out for it though it knows their verdict.
-        breadth: of what was asked of the search last, guesses included.
-        exhausted: whether it has no more guesses.
-        offered: probes ahead when it was last offered for more; -1 once it was taken up.
-        shown: its bracket as the observer sees it; None where it is to be made anew.
-        ended: whether it asks for nothing more.
-        error: why it came to no end of its own.
-    """
-
-    number: int
-    sought: Sought
-    needed: dict[str, Ask] = field(default_factory=dict)
-    ahead: dict[str, Ask] = field(default_factory=dict)
-    guesses: deque[tuple[Probe, Ask]] = field(default_factory=deque)
-    refused: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
-    breadth: int = 1
-    exhausted: bool = False
-    offered: int = -1
-    shown: tuple[int, int | None, Status | None] | None = None
-    ended: bool = False
-    error: EmcError | None = None
-
-    def probe(self, ask: Ask) -> Probe:
-        return Probe(self.sought.base, ask.n, ask.replicate, ask.attempt)
-
-    def bracket(self) -> tuple[int, int | None, Status | None]:
-        if self.shown is None:
-            status = self.sought.search.status() if self.error is None else Status.FAILED
-            self.shown = (*self.sought.search.bounds(), status)
-        return self.shown
-
-
-@dataclass(eq=False)
-class _Out:
-    """A probe that searches wait for, and whether it was handed to the executor."""
-
-    probe: Probe
-    lines: dict[_Line, Ask] = field(default_factory=dict)
-    handed: bool = False
-
-
-class _Queue:
-    """Probes that wait to be handed out, those of earlier searches first."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, _Out] = {}
-        self._order: list[tuple[int, int, str]] = []  # heap, some of it outdated
-        self._count = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def put(self, out: _Out) -> None:
-        self._waiting[out.probe.key] = out
-        self._count += 1
-        heappush(self._order, (min(line.number for line in out.lines), self._count, out.probe.key))
-
-    def remove(self, key: str) -> None:
-        self._waiting.pop(key, None)
-
-    def take(self, most: int) -> list[_Out]:
-        taken: list[_Out] = []
-        while self._waiting and len(taken) < most:
-            out = self._waiting.pop(heappop(self._order)[2], None)
-            taken += [] if out is None else [out]
-        return taken
 
 
 class Engine:
@@ -173,15 +79,15 @@ class Engine:
         self._executor, self._journal = executor, journal
         self._fresh, self._lenient = fresh, lenient
         self._broadest = sys.maxsize if speculation is None else speculation
-        self._lines: list[_Line] = []
-        self._cells: dict[int, list[_Line]] = {}
-        self._out: dict[str, _Out] = {}
-        self._queue = _Queue()
-        self._elsewhere: dict[str, _Out] = {}  # those out that other processes have claimed
-        self._guessed: dict[str, _Out] = {}  # those out that nobody needs yet, in the order they were sent
+        self._lines: list[Line] = []
+        self._cells: dict[int, list[Line]] = {}
+        self._out: dict[str, Out] = {}
+        self._queue = Queue()
+        self._elsewhere: dict[str, Out] = {}  # those out that other processes have claimed
+        self._guessed: dict[str, Out] = {}  # those out that nobody needs yet, in the order they were sent
         self._open: list[tuple[int, int]] = []  # heap of (probes ahead, line) for lines that may guess, some outdated
         self._failed: dict[str, ProbeFailure] = {}
-        self._over: deque[_Line] = deque()  # lines that ended and whose end is not told yet
+        self._over: deque[Line] = deque()  # lines that ended and whose end is not told yet
         self._seen: set[str] = set()
         self._trained_now: set[str] = set()
         self._steps = 0
@@ -218,7 +124,7 @@ class Engine:
                 use. Verdicts so far are in the journal.
         """
         started = time.perf_counter()
-        self._lines = [_Line(number, sought) for number, sought in enumerate(searches)]
+        self._lines = [Line(number, sought) for number, sought in enumerate(searches)]
         for line in self._lines:
             self._cells.setdefault(line.sought.cell, []).append(line)
         stopped = False
@@ -244,19 +150,19 @@ class Engine:
         self._settle_verdicts(settled)
         return stopped
 
-    def _go_on(self, lines: Iterable[_Line]) -> None:
+    def _go_on(self, lines: Iterable[Line]) -> None:
         """Find out what searches that were told something want now, and hand out what is needed."""
         while True:
             for line in lines:
                 for probe, ask in self._settle(line):
                     self._need(line, probe, ask)
-            told: set[_Line] = set()
+            told: set[Line] = set()
             self._hand_out(told)
             if not told:
                 return
             lines = _in_order(told)
 
-    def _settle(self, line: _Line) -> list[tuple[Probe, Ask]]:
+    def _settle(self, line: Line) -> list[tuple[Probe, Ask]]:
         """Answer what is known, drop what the search wants no more; what it needs and did not need before."""
         if line.ended:
             return []
@@ -279,12 +185,12 @@ class Engine:
             self._end(line)
         return [(probe, ask) for probe, ask in wanted if probe.key not in before]
 
-    def _end(self, line: _Line, error: EmcError | None = None) -> None:
+    def _end(self, line: Line, error: EmcError | None = None) -> None:
         line.ended, line.exhausted, line.error, line.shown = True, True, error, None
         line.guesses.clear()
         self._over.append(line)
 
-    def _unknown(self, line: _Line, breadth: int) -> list[tuple[Probe, Ask]]:
+    def _unknown(self, line: Line, breadth: int) -> list[tuple[Probe, Ask]]:
         """What a search asks for, once it was told all that is known of it."""
         search = line.sought.search
         while True:
@@ -301,18 +207,18 @@ class Engine:
     def _known(self, key: str) -> ProbeResult | None:
         return None if self._fresh and key not in self._trained_now else self._journal.get(key)
 
-    def _need(self, line: _Line, probe: Probe, ask: Ask) -> None:
+    def _need(self, line: Line, probe: Probe, ask: Ask) -> None:
         """Let a search wait for a probe it needs; one that was a guess is needed now."""
         out = self._out.get(probe.key)
         if out is None:
-            out = self._out[probe.key] = _Out(probe, {line: ask})
+            out = self._out[probe.key] = Out(probe, {line: ask})
             self._queue.put(out)
             return
         out.lines[line] = ask
         if self._guessed.pop(probe.key, None) is not None:
             self._executor.add(probe)
 
-    def _release(self, line: _Line, key: str) -> None:
+    def _release(self, line: Line, key: str) -> None:
         """A search wants a probe no more; it is dropped if no other does."""
         out = self._out[key]
         del out.lines[line]
@@ -321,14 +227,14 @@ class Engine:
             self._withdraw(out)
             self._forget(key)
 
-    def _withdraw(self, out: _Out) -> None:
+    def _withdraw(self, out: Out) -> None:
         """Take a probe back from the executor, if it has it."""
         if out.handed:
             under_way = self._executor.drop(out.probe)
             self._break_off([] if under_way is None else [under_way])
             self._journal.release(out.probe.key)
 
-    def _forget(self, key: str) -> _Out | None:
+    def _forget(self, key: str) -> Out | None:
         """Nobody waits for a probe any more."""
         self._queue.remove(key)
         self._elsewhere.pop(key, None)
@@ -341,7 +247,7 @@ class Engine:
                 self.unfinished.append(training)
                 self._steps += training.steps
 
-    def _hand_out(self, told: set[_Line]) -> None:
+    def _hand_out(self, told: set[Line]) -> None:
         """Hand needed probes to the executor as far as it wants any; `told` are searches that it finds verdicts for."""
         while self._queue:
             if self._guessed:
@@ -361,14 +267,14 @@ class Engine:
                 else:
                     self._journal.release(key)
 
-    def _claim(self, out: _Out) -> bool:
+    def _claim(self, out: Out) -> bool:
         """Whether a probe is ours to train; else it waits for the process that trains it."""
         if self._fresh or self._journal.claim(out.probe.key):
             return True
         self._elsewhere[out.probe.key] = out
         return False
 
-    def _catch_up(self, told: set[_Line]) -> None:
+    def _catch_up(self, told: set[Line]) -> None:
         """Take in what other processes wrote to the journal."""
         for result in [] if self._fresh else self._journal.refresh():
             out = self._out.get(result.key)
@@ -389,7 +295,7 @@ class Engine:
             self._withdraw(out)
             self._forget(out.probe.key)
 
-    def _offer(self, line: _Line) -> None:
+    def _offer(self, line: Line) -> None:
         """Let a search ask ahead when there is room."""
         if self._broadest > 1 and line.offered != len(line.ahead) and not line.exhausted:
             line.offered = len(line.ahead)
@@ -416,7 +322,7 @@ class Engine:
             line.ahead[probe.key] = ask
             self._offer(line)
             if out is None:
-                out = self._out[probe.key] = self._guessed[probe.key] = _Out(probe, handed=True)
+                out = self._out[probe.key] = self._guessed[probe.key] = Out(probe, handed=True)
                 self._executor.add(probe, ahead=True)
                 room -= 1
             out.lines[line] = ask
@@ -430,7 +336,7 @@ class Engine:
         self._journal.release(key)  # another process ended it between our last look and our claim
         return False
 
-    def _next_guess(self, line: _Line) -> tuple[Probe, Ask] | None:
+    def _next_guess(self, line: Line) -> tuple[Probe, Ask] | None:
         """The likeliest probe that a search could need next and that is not out for it; None where there is none."""
         while not line.guesses and not line.exhausted:
             found = self._unknown(line, line.breadth)
@@ -448,7 +354,7 @@ class Engine:
             out = self._out.get(outcome.probe.key if isinstance(outcome, ProbeFailure) else outcome.key)
             if out is not None:
                 out.handed = False
-        told: set[_Line] = set()
+        told: set[Line] = set()
         self._take([outcome for outcome in outcomes if isinstance(outcome, ProbeResult)], told)
         for outcome in outcomes:
             if isinstance(outcome, ProbeFailure):
@@ -460,7 +366,7 @@ class Engine:
         if outcomes or self._queue:
             self._go_on(_in_order(told))
 
-    def _take(self, results: Sequence[ProbeResult], told: set[_Line]) -> None:
+    def _take(self, results: Sequence[ProbeResult], told: set[Line]) -> None:
         """Journal verdicts, then tell the searches; who watches, or waits for the end, is told once they are synced."""
         if not results:
             return
@@ -476,7 +382,7 @@ class Engine:
             self._steps += result.steps
             self._arrive(result, told)
 
-    def _arrive(self, result: ProbeResult, told: set[_Line]) -> None:
+    def _arrive(self, result: ProbeResult, told: set[Line]) -> None:
         """Tell the searches that wait for a verdict, which are added to `told`."""
         out = self._forget(result.key)
         for line, ask in out.lines.items() if out else ():
@@ -509,7 +415,7 @@ class Engine:
             for other in self._cells[line.sought.cell]:
                 self._give_up(other, failure.error)
 
-    def _give_up(self, line: _Line, error: EmcError) -> None:
+    def _give_up(self, line: Line, error: EmcError) -> None:
         """A search comes to no end."""
         if line.ended:
             return
@@ -525,7 +431,7 @@ class Engine:
         if now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
-        told: set[_Line] = set()
+        told: set[Line] = set()
         self._catch_up(told)
         for key, out in list(self._elsewhere.items()):
             if self._journal.claim(key):
@@ -582,7 +488,7 @@ class Engine:
         return {"cells": cells, **counts, "running": [dict(vars(probe)) for probe in running[:MOST_SHOWN]]}
 
 
-def _in_order(lines: Iterable[_Line]) -> list[_Line]:
+def _in_order(lines: Iterable[Line]) -> list[Line]:
     """By number, so that what is asked does not depend on how a set orders them."""
     return sorted(lines, key=lambda line: line.number)
 

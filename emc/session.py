@@ -16,11 +16,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import emc
-from emc.engine import Engine, Observer, Sought
+from emc.engine import Engine, Observer
 from emc.errors import EmcError
 from emc.executors.routing import make_executor
 from emc.journal import Journal, side_folder
 from emc.results import ProbeResult, RunningProbe, Trained, unused
+from emc.sought import Sought
 from emc.specs import RESULTS_VERSION, Execution
 from emc.stopping import stoppable
 from emc.training.checkpoints import discard

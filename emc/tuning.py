@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from emc.engine import Observer, Sought
+from emc.engine import Observer
 from emc.estimators.replicated import ReplicatedSearch
 from emc.registry import PluginSpec
 from emc.resolve import shared_key, with_procedure
 from emc.results import ProbeResult, Status, Verdict, cost
 from emc.seeds import derive
 from emc.session import drive
+from emc.sought import Sought
 from emc.specs import Execution, Measurement, Procedure, Search
 from emc.training.samples import Pool
 from emc.training.setup import Setup

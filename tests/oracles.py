@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.errors import TrainingError
 from emc.estimators.replicated import ReplicatedSearch
 from emc.journal import Journal
@@ -19,6 +19,7 @@ from emc.results import Evidence, ProbeFailure, ProbeResult, Replicate, RunningP
 from emc.search.base import Ask
 from emc.search.path import Bracket, Shown, search_path
 from emc.seeds import derive
+from emc.sought import Sought
 from emc.specs import Probe, Search
 
 Oracle = Callable[[int, int, int], Verdict]

@@ -33,13 +33,14 @@ from oracles import (
 )
 
 from emc import engine as engine_module
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.errors import JournalError
 from emc.estimators.mean_error import MeanError
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Trained, Verdict
 from emc.search.base import Ask
+from emc.sought import Sought
 from emc.specs import Probe, Search
 
 EXACT = Search(tolerance=0)

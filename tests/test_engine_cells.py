@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from oracles import Noisy, OracleExecutor, memoriser, oracles, undisturbed
 
 from emc import engine as engine_module
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.errors import EmcError, TrainingError
 from emc.estimators.replicated import MeasuredReplicate, ReplicatedSearch
 from emc.journal import Journal
 from emc.results import ProbeFailure, ProbeResult, Progress, Status
 from emc.search.base import Ask
 from emc.search.fixed import FixedSizes
+from emc.sought import Sought
 from emc.specs import Probe, Search
 
 RULE = Search(tolerance=0, n_start=16, n_max=100)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.estimators import make_estimator
 from emc.estimators.base import Conclusion
 from emc.estimators.mean_error import MeanError
@@ -17,6 +17,7 @@ from emc.estimators.replicated import ReplicatedSearch
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, RunningProbe, Status, Verdict
 from emc.search.path import asked_at
+from emc.sought import Sought
 from emc.specs import Measurement, Probe, Search
 
 #: (n, replicate, attempt) -> wrong answers, or None where the training diverges.

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import Noisy, Oracle, OracleExecutor, Weigh, memoriser
 
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.errors import SpecError, UnknownNameError
 from emc.estimators import make_estimator
 from emc.estimators.base import Conclusion
@@ -22,6 +22,7 @@ from emc.estimators.threshold import Costs, ThresholdSearch
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Status, Verdict
 from emc.search.rules import SEARCHES, ThresholdRule
+from emc.sought import Sought
 from emc.specs import Measurement, Search
 
 RULE = ThresholdRule(width=1.2, batch=4, max_probes=200)

@@ -28,10 +28,11 @@ from typing import Any
 import hostile_models  # noqa: F401 - registers itself, as the module of an entry point does
 
 from emc.cli.main import main
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.estimators.replicated import MeasuredReplicate
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, RunningProbe, Verdict
+from emc.sought import Sought
 from emc.specs import Probe, Search
 
 #: Probes at once, and seconds that they take.

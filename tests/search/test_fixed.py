@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from oracles import OracleExecutor, memoriser
 
-from emc.engine import Engine, Sought
+from emc.engine import Engine
 from emc.journal import Journal
 from emc.results import Status
 from emc.search.base import Ask
 from emc.search.fixed import FixedSizes
+from emc.sought import Sought
 
 
 def run(sizes: list[int], k: int, order: int | None = None) -> tuple[FixedSizes, OracleExecutor]:
