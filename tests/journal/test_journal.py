@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import journals
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,19 +28,7 @@ NOBODY = 65534
 
 
 def make(number: int, **changes: Any) -> ProbeResult:
-    values: dict[str, Any] = {
-        "key": f"key-{number}",
-        "n": 16 + number,
-        "replicate": number,
-        "attempt": 0,
-        "verdict": Verdict.NOT_FITTED,
-        "evidence": Evidence.NOISE_FLOOR,
-        "correct": number,
-        "loss": 0.1 + number,
-        "steps": 100,
-        "detail": {"proof": "égal", "gain": 1e-300},
-    }
-    return ProbeResult(**(values | changes))
+    return journals.make(number, **({"key": f"key-{number}"} | changes))
 
 
 def line(result: ProbeResult, **changes: Any) -> bytes:
