@@ -20,6 +20,7 @@ from emc.executors.bundles import stack_key, take_bundle
 from emc.executors.choice import choose
 from emc.executors.clusters import SlurmCluster
 from emc.executors.remote import key_of
+from emc.executors.slurm_commands import FINAL, cancel, states
 from emc.executors.slurm_job import Folder, Job, Reader, earlier_verdicts
 from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
@@ -40,6 +41,9 @@ SETTLE_S = 10.0
 
 #: Jobs that may end on one probe before it has failed.
 MAX_ENDS = 3
+
+#: Times in a row that Slurm may not tell the state of any job.
+MAX_SILENT = 15
 
 #: Seconds after which jobs are submitted again where Slurm refused them, and how often in a row that is tried.
 RETRY_S, MAX_REFUSALS = 30.0, 5
@@ -90,7 +94,7 @@ class SlurmExecutor:
         self._ends: Counter[Probe] = Counter()
         self._submitted, self._failed = 0, False
         self._refusals, self._next_try = 0, 0.0
-        self._next_states = 0.0
+        self._next_states, self._silent = 0.0, 0
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`. One that a job of an earlier run ended has its verdict at once."""
@@ -134,7 +138,7 @@ class SlurmExecutor:
         """Submit what waits, then look for news; the verdicts and failures that came.
 
         Raises:
-            ClusterError: Slurm takes no jobs, or the folder cannot be used.
+            ClusterError: Slurm takes no jobs or does not tell of them, or the folder cannot be used.
         """
         try:
             self._submit()
@@ -225,13 +229,12 @@ class SlurmExecutor:
         now = time.monotonic()
         if self._jobs and now >= self._next_states:
             self._next_states = now + STATES_EVERY_S
-            next(iter(self._jobs.values())).job.watcher.update()
-            for live in self._jobs.values():
-                live.look(now)
-        for name, live in list(self._jobs.items()):
-            if live.ended is None or now - live.ended < SETTLE_S:
-                continue
-            del self._jobs[name]
+            self._look(now)
+        dead = {
+            name: live for name, live in self._jobs.items() if live.ended is not None and now - live.ended >= SETTLE_S
+        }
+        self._cancel(*dead)  # one that failed with its machine may be started again
+        for live in dead.values():
             self._waiting.put_back(live.left)
             for probe in live.left:
                 self._ends[probe] += 1
@@ -240,8 +243,29 @@ class SlurmExecutor:
                     self._failed = True
                     yield failure(probe, _ended(probe, live.state), live.log())
 
-    def _cancel(self, name: str) -> None:
-        self._jobs.pop(name).job.cancel(check=False)
+    def _look(self, now: float) -> None:
+        """Ask Slurm for the states of the jobs.
+
+        Raises:
+            ClusterError: it has not told any for long.
+        """
+        try:
+            told = states([live.job.job_id for live in self._jobs.values()])
+            problem = "" if told else "it knows none of them"
+        except ClusterError as error:
+            told, problem = {}, str(error)
+        self._silent = 0 if told else self._silent + 1
+        if self._silent >= MAX_SILENT:
+            raise ClusterError(
+                f"Slurm must tell the states of the jobs, got none from sacct {MAX_SILENT} times in a row ({problem}); "
+                "mend Slurm's accounting and run the same command"
+            )
+        for live in self._jobs.values():
+            live.look(told.get(live.job.job_id, live.state), now)
+
+    def _cancel(self, *names: str) -> bool:
+        """Cancel jobs and forget them; whether Slurm took that."""
+        return cancel(*[self._jobs.pop(name).job.job_id for name in names])
 
 
 @dataclass(eq=False)
@@ -262,11 +286,10 @@ class Live:
     state: str = "UNKNOWN"
     ended: float | None = None
 
-    def look(self, now: float) -> None:
-        """Take in the state that Slurm was last asked for."""
-        info = self.job.watcher.get_state(self.job.job_id, mode="cache")
-        self.state = info.split()[0] if info else "UNKNOWN"  # "CANCELLED by 1000"
-        if not self.job.watcher.is_done(self.job.job_id, mode="cache"):
+    def look(self, state: str, now: float) -> None:
+        """Take in what Slurm says."""
+        self.state = state
+        if state not in FINAL:
             self.ended = None
         elif self.ended is None:
             self.ended = now

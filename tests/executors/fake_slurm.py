@@ -119,8 +119,10 @@ def named(job: str) -> list[str]:
     return [each for each in jobs() if each == job or each.partition("_")[0] == job]
 
 
-def scancel(job: str) -> None:
-    for each in named(job):
+def scancel(*ids: str) -> None:
+    with (ROOT / "cancels").open("a") as cancels:
+        cancels.write(" ".join(ids) + "\n")
+    for each in [each for job in ids for each in named(job)]:
         with changing(each) as facts:
             before, facts["state"] = facts["state"], "CANCELLED by 0"
             if before not in ("PENDING", "RUNNING"):
@@ -144,10 +146,12 @@ def scontrol(requeue: str, job: str) -> None:
 
 
 def sacct(*arguments: str) -> None:
-    print("JobID|State|NodeList")
+    if (ROOT / "mute").exists():
+        sys.exit("sacct: error: Slurm accounting storage is disabled")
+    print("JobID|State")
     for job, facts in jobs().items():
-        if job.partition("_")[0] in arguments:
-            print(f"{job if facts['array'] else job.partition('_')[0]}|{facts['state']}|here")
+        if job.partition("_")[0] in arguments[-1].split(","):
+            print(f"{job if facts['array'] else job.partition('_')[0]}|{facts['state']}")
 
 
 def srun(*arguments: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -166,6 +168,60 @@ def test_dropping_and_closing_cancel(commands: Path, setup: Setup, tmp_path: Pat
         assert facts(commands)[0]["state"] == "CANCELLED by 0"
         assert executor.room() == 1
     assert [job["state"] for job in facts(commands)] == ["CANCELLED by 0"] * 2
+
+
+def stub(executor: SlurmExecutor, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let Slurm know jobs that never run, all of them in one state: what it says is in the list that comes back."""
+    answers = ["PENDING"]
+    monkeypatch.setattr(slurm, "states", lambda ids: dict.fromkeys(ids, answers[-1]))
+    monkeypatch.setattr(slurm, "cancel", lambda *ids: answers.insert(0, f"cancel {' '.join(ids)}") is None)
+    monkeypatch.setattr(slurm, "STATES_EVERY_S", 0.0)
+    monkeypatch.setattr(slurm, "SETTLE_S", 0.0)
+    monkeypatch.setattr(executor._slurm, "batch", contextlib.nullcontext)
+    numbers = itertools.count(1)
+    monkeypatch.setattr(executor._slurm, "submit", lambda _job: SimpleNamespace(job_id=str(next(numbers))))
+    return answers
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "CONFIGURING", "REQUEUE_HOLD"])
+def test_a_job_that_may_go_on_has_not_ended(
+    commands: Path, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    assert commands.exists()
+    executor = executor_of(setup, tmp_path / "shared", ",array=1")
+    answers = stub(executor, monkeypatch)
+    executor.add(Probe("own", 10, 0))
+    answers.append(state)
+    for _ in range(3):
+        assert executor.advance() == []
+    assert answers == ["PENDING", state]
+    answers.append("NODE_FAIL")
+    executor.advance()
+    assert answers[0] == "cancel 1"  # Slurm may start it again, beside the one that takes its place
+    executor.advance()
+    assert [live.job.job_id for live in executor._jobs.values()] == ["2"]
+    executor.close()
+
+
+def test_a_slurm_that_does_not_tell_states_is_told(
+    commands: Path, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "STATES_EVERY_S", 0.0)
+    monkeypatch.setattr(slurm, "MAX_SILENT", 3)
+    executor = executor_of(setup, tmp_path / "shared")
+    executor.add(Probe("own", 97, 0))
+    with contextlib.closing(executor):
+        (commands / "mute").touch()
+        executor.advance()
+        executor.advance()
+        (commands / "mute").unlink()
+        executor.advance()
+        (commands / "mute").touch()
+        executor.advance()
+        executor.advance()
+        with pytest.raises(ClusterError, match=r"got none from sacct 3 times in a row \(sacct: error: .*disabl"):
+            executor.advance()
+    assert facts(commands)[0]["state"] == "CANCELLED by 0"
 
 
 def test_what_a_job_wrote_for_a_driver_that_died_is_not_trained_again(
