@@ -25,6 +25,7 @@ from emc.executors.slurm_job import Folder, Job, Reader, earlier_verdicts
 from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.stopping import no_interrupt
 from emc.training.checkpoints import Checkpoints
 from emc.training.failing import failure
 from emc.training.setup import Setup
@@ -158,8 +159,8 @@ class SlurmExecutor:
     def close(self) -> None:
         """Cancel the jobs that are left; the folder goes, unless its logs may tell why something failed."""
         self._waiting.clear()
-        for name in list(self._jobs):
-            self._cancel(name)
+        with no_interrupt():
+            self._cancel(*self._jobs)
         if not self._failed:
             shutil.rmtree(self._folder.path, ignore_errors=True)
 
@@ -180,6 +181,10 @@ class SlurmExecutor:
             probes = take_bundle(self._waiting, free, self._cluster.probes, self._key)
             jobs.append(self._job(probes))
             free -= 1
+        with no_interrupt():  # it would end sbatch halfway, or leave jobs that nobody cancels
+            self._start(jobs)
+
+    def _start(self, jobs: Sequence[Job]) -> None:
         try:
             with self._slurm.batch():
                 live = [self._slurm.submit(job) for job in jobs]

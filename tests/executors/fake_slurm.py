@@ -42,7 +42,19 @@ def jobs() -> dict[str, dict[str, Any]]:
         return {path.stem: json.loads(path.read_text()) for path in sorted(ROOT.glob("*_*.json"))}
 
 
+def interrupt() -> None:
+    """Ctrl-C, once, where it was asked for: to the driver and to what it runs in its terminal."""
+    with contextlib.suppress(FileNotFoundError):
+        (ROOT / "interrupt").unlink()
+        driver = os.getppid()
+        os.kill(driver, signal.SIGINT)
+        if os.getpgrp() == os.getpgid(driver):
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+
+
 def sbatch(script: str) -> None:
+    interrupt()
     text = Path(script).read_text()
     with (ROOT / "calls").open("a") as calls:
         calls.write(text + "\n")
@@ -120,6 +132,7 @@ def named(job: str) -> list[str]:
 
 
 def scancel(*ids: str) -> None:
+    interrupt()
     with (ROOT / "cancels").open("a") as cancels:
         cancels.write(" ".join(ids) + "\n")
     for each in [each for job in ids for each in named(job)]:

@@ -170,11 +170,27 @@ def test_dropping_and_closing_cancel(commands: Path, setup: Setup, tmp_path: Pat
     assert [job["state"] for job in facts(commands)] == ["CANCELLED by 0"] * 2
 
 
+def test_one_command_cancels_all_and_ctrl_c_waits_for_it(commands: Path, setup: Setup, tmp_path: Path) -> None:
+    """It comes while jobs are submitted, and once more while they are cancelled."""
+    executor = executor_of(setup, tmp_path / "shared", ",array=2,probes=1")
+    for r in range(2):
+        executor.add(Probe("own", 97, r))
+    (commands / "interrupt").touch()
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        executor.advance()
+    assert len(executor._jobs) == 2
+    (commands / "interrupt").touch()
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        executor.close()
+    assert (commands / "cancels").read_text() == "1_0 1_1\n"
+    assert [job["state"] for job in facts(commands)] == ["CANCELLED by 0"] * 2
+
+
 def stub(executor: SlurmExecutor, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let Slurm know jobs that never run, all of them in one state: what it says is in the list that comes back."""
+    """Let Slurm know jobs that never run, all in the state at the end of the list; what is cancelled comes before."""
     answers = ["PENDING"]
     monkeypatch.setattr(slurm, "states", lambda ids: dict.fromkeys(ids, answers[-1]))
-    monkeypatch.setattr(slurm, "cancel", lambda *ids: answers.insert(0, f"cancel {' '.join(ids)}") is None)
+    monkeypatch.setattr(slurm, "cancel", lambda *ids: bool(answers.insert(0, *ids)) if ids else True)
     monkeypatch.setattr(slurm, "STATES_EVERY_S", 0.0)
     monkeypatch.setattr(slurm, "SETTLE_S", 0.0)
     monkeypatch.setattr(executor._slurm, "batch", contextlib.nullcontext)
@@ -197,7 +213,8 @@ def test_a_job_that_may_go_on_has_not_ended(
     assert answers == ["PENDING", state]
     answers.append("NODE_FAIL")
     executor.advance()
-    assert answers[0] == "cancel 1"  # Slurm may start it again, beside the one that takes its place
+    assert answers[0] == "1"  # Slurm may start it again, beside the one that takes its place
+    answers.append("RUNNING")
     executor.advance()
     assert [live.job.job_id for live in executor._jobs.values()] == ["2"]
     executor.close()
