@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import uuid
@@ -21,7 +22,8 @@ from emc.executors.choice import choose
 from emc.executors.clusters import SlurmCluster
 from emc.executors.remote import key_of
 from emc.executors.slurm_commands import FINAL, cancel, states
-from emc.executors.slurm_job import Folder, Job, Reader, earlier_verdicts
+from emc.executors.slurm_earlier import FOLDER, Dead, claim, earlier_verdicts, job_name
+from emc.executors.slurm_job import Folder, Job, Reader
 from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
@@ -56,7 +58,8 @@ class SlurmExecutor:
     A job takes seconds to minutes to start, a probe often less to train. Probes are therefore gathered for a moment and
     shared out over the jobs that are free; a job trains its own one after the other, as this machine would, and writes
     each verdict into a file of its own in a folder that all machines see. Slurm starts a job that was preempted, or
-    reached its time limit, once more; it goes on with the probes it has no verdict of.
+    reached its time limit, once more; it goes on with the probes it has no verdict of. Jobs of a driver that died are
+    cancelled by the next one with the same folder, which uses the verdicts that they wrote.
 
     Args:
         setups: what trains, by `Probe.base`.
@@ -83,10 +86,12 @@ class SlurmExecutor:
         self._stacked = {base for base, trainer in trainers.items() if trainer == "lockstep" and cluster.gpus}
         self._execution = execution
         root = _root(execution, cluster)
+        self._folder = Folder(root / f"{FOLDER}{uuid.uuid4().hex[:12]}")
+        self._slurm = _submitter(self._folder, cluster)
+        self._claim = claim(self._folder.path)
+        self._dead = Dead(root)
         known = [setup for setup in setups.values() if setup.identified]
         self._earlier = earlier_verdicts(root) if known and not execution.fresh else {}
-        self._folder = Folder(root / f"slurm-{uuid.uuid4().hex[:12]}")
-        self._slurm = _submitter(self._folder, cluster)
         self._shared: set[str] = set()
         self._waiting = Waiting()
         self._gathered_since = 0.0
@@ -157,12 +162,21 @@ class SlurmExecutor:
         """Nothing: a job saves its checkpoints when they are due, and what came after the last one is lost."""
 
     def close(self) -> None:
-        """Cancel the jobs that are left; the folder goes, unless its logs may tell why something failed."""
+        """Cancel the jobs that are left; the folder goes, unless its logs may tell why something failed.
+
+        Folders of dead drivers go with a run that came to its end: one that was stopped may not have asked for all that
+        is in them.
+        """
+        ended = not (self._waiting or self._jobs or self._found)
         self._waiting.clear()
         with no_interrupt():
-            self._cancel(*self._jobs)
-        if not self._failed:
+            cancelled = self._cancel(*self._jobs)
+        if cancelled and not self._failed:
             shutil.rmtree(self._folder.path, ignore_errors=True)
+        self._dead.close(self._setups, remove=ended)
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _take_found(self) -> list[ProbeResult | ProbeFailure]:
         found, self._found = self._found, []
@@ -336,7 +350,8 @@ def _submitter(folder: Folder, cluster: SlurmCluster) -> Any:
         ClusterError: this machine cannot submit any, or not into the folder.
     """
     try:
-        folder.logs.mkdir(parents=True)
+        folder.path.mkdir(mode=0o700, parents=True)  # jobs run what is pickled in it
+        folder.logs.mkdir()
         slurm = submitit.SlurmExecutor(folder.logs, max_num_timeout=2**31)  # jobs count for themselves
     except OSError as error:
         raise ClusterError(f"the folder of the jobs must be writable, got {error.strerror}: {folder.path}") from error
@@ -345,7 +360,7 @@ def _submitter(folder: Folder, cluster: SlurmCluster) -> Any:
         raise ClusterError("--cluster slurm needs a machine that submits jobs, got none of Slurm's commands") from error
     given = {"partition": cluster.partition, "account": cluster.account, "gpus_per_node": cluster.gpus or None}
     slurm.update_parameters(
-        job_name="emc",
+        job_name=job_name(folder.path),
         time=cluster.minutes,
         mem=f"{cluster.mem_gb}GB",
         cpus_per_task=cluster.cpus,

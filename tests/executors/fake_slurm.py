@@ -67,8 +67,14 @@ def sbatch(script: str) -> None:
         delay = float(given["signal"].partition("@")[2]) / 60 * MINUTE
         limit = float(given["time"]) * MINUTE
         with changing(f"{number}_{task}") as facts:
-            facts.update(state="PENDING", script=os.path.abspath(script), array="array" in given, limit=limit)
-            facts.update(delay=delay, parallel=int(parallel), starts=0)
+            facts.update(
+                state="PENDING",
+                script=os.path.abspath(script),
+                array="array" in given,
+                limit=limit,
+                name=given["job-name"],
+            )
+            facts.update(delay=delay, parallel=int(parallel), starts=0, name=given["job-name"])
         command = [sys.executable, __file__, "run", f"{number}_{task}"]
         out = (ROOT / "runners").open("a")
         subprocess.Popen(command, start_new_session=True, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
@@ -127,8 +133,10 @@ def tell(group: int, number: int) -> None:
 
 
 def named(job: str) -> list[str]:
-    """The jobs of an id: one, or all of an array."""
-    return [each for each in jobs() if each == job or each.partition("_")[0] == job]
+    """The jobs of an id, or of a name: one, or all of an array."""
+    if job == "--name":
+        return []
+    return [each for each, facts in jobs().items() if job in (each, each.partition("_")[0], facts["name"])]
 
 
 def scancel(*ids: str) -> None:

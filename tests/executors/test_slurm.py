@@ -257,6 +257,54 @@ def test_what_a_job_wrote_for_a_driver_that_died_is_not_trained_again(
     assert facts(commands) == []
 
 
+def test_jobs_of_a_driver_that_died_are_cancelled_and_its_folder_goes_once_all_is_done(
+    commands: Path, setup: Setup, finish: Finish, tmp_path: Path
+) -> None:
+    probes = [Probe("own", n, 0) for n in (10, 97)]
+    results = finish(InlineExecutor({"own": setup}, Execution()), probes[:1])
+    died = executor_of(setup, tmp_path / "shared", ",array=1")
+    died.add(probes[1])
+    died.advance()
+    (name,) = died._jobs
+    died._folder.verdicts(name).parent.mkdir(exist_ok=True)
+    with died._folder.verdicts(name).open("ab") as file:
+        write(file, results[0])
+    beside = executor_of(setup, tmp_path / "shared")
+    assert not (commands / "cancels").exists()
+    beside.close()
+    assert died._claim is not None
+    os.close(died._claim)  # as the kernel does
+    stopped = executor_of(setup, tmp_path / "shared")
+    assert facts(commands)[0]["state"] == "CANCELLED by 0"
+    stopped.add(probes[0])
+    stopped.close()
+    assert died._folder.path.exists()
+    executor = executor_of(setup, tmp_path / "shared")
+    assert finish(executor, probes[:1]) == results
+    executor.close()
+    assert list((tmp_path / "shared").iterdir()) == []
+    assert len(facts(commands)) == 1
+
+
+def test_only_this_user_may_write_what_jobs_unpickle(commands: Path, setup: Setup, tmp_path: Path) -> None:
+    assert commands.exists()
+    executor = executor_of(setup, tmp_path / "shared")
+    assert executor._folder.path.stat().st_mode & 0o777 == 0o700
+    executor.close()
+
+
+@pytest.mark.parametrize("kind", ["ClusterError", "os", "nothing"])
+def test_what_is_no_line_of_a_job_is_passed_over(tmp_path: Path, kind: str) -> None:
+    probe = Probe("own", 10, 0)
+    lines = [5, [], None, {"failed": []}, {"failed": probe.key}, {"failed": probe.key, "error": 5, "trace": ""}]
+    lines += [{"verdict": {"key": [probe.key]}}, {"failed": probe.key, "error": [kind, "told"], "trace": "here"}]
+    (tmp_path / "job").write_text("".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n")
+    (found,) = Reader(tmp_path / "job").read({probe.key: probe})
+    assert isinstance(found, ProbeFailure)
+    assert (found.probe, str(found.error), found.trace) == (probe, "told", "here")
+    assert type(found.error) is (ClusterError if kind == "ClusterError" else TrainingError)
+
+
 def test_a_job_that_is_started_again_goes_on_where_it_was(setup: Setup, tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.put("own", setup)
