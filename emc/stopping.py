@@ -51,3 +51,24 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         _asked = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block, and a process that is started in it never sees one.
+
+    Outside the main thread only the latter holds, since the main thread is the one that is interrupted.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what is started
+    asked: list[int] = []
+    here = threading.current_thread() is threading.main_thread()
+    # The mask is of this thread only: the signal may come to another, which has it handled here all the same.
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: asked.append(number)) if here else None
+    try:
+        yield
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if asked:
+            signal.raise_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from emc.journal import read
-from emc.stopping import stoppable
+from emc.stopping import no_interrupt, stoppable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -97,3 +97,48 @@ def test_a_real_process_stops_and_the_first_time_shows_what_it_knows_and_how_to_
     assert "interrupted: the search was stopped early" in " ".join(out.split())
     record = json.loads((tmp_path / "result.json").read_text())
     assert {probe["key"] for probe in record["probes"]} <= {line["key"] for line in read(journal, "probe")}
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_ctrl_c_waits_for_the_end_of_what_it_must_not_tear(others: int) -> None:
+    """Also where another thread is the one that is sent the signal."""
+    done: list[int] = []
+    over = threading.Event()
+    threads = [threading.Thread(target=over.wait) for _ in range(others)]
+    for thread in threads:
+        thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt, match=r"^$"), no_interrupt():
+            _interrupt_and(done)
+    finally:
+        over.set()
+    assert done == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _interrupt_and(done: list[int]) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
+    done.append(1)
+
+
+def test_what_starts_without_interrupt_never_sees_one() -> None:
+    with no_interrupt():
+        process = subprocess.Popen([sys.executable, "-Sc", "input()"], stdin=subprocess.PIPE)
+    process.send_signal(signal.SIGINT)
+    process.communicate(b"end\n")
+    assert process.returncode == 0
+
+
+def test_another_thread_may_start_without_interrupt_too() -> None:
+    masks: list[bool] = []
+
+    def start() -> None:
+        with no_interrupt():
+            masks.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert masks == [True]

@@ -20,6 +20,7 @@ from emc.executors.payload import files_in, pack
 from emc.executors.worker import Message, Raised, Save, Saved, work
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
+from emc.stopping import no_interrupt
 from emc.training.checkpoints import Checkpoints
 from emc.training.failing import Outcome, TraceError, failure, overdue
 from emc.training.setup import Setups, setup_of
@@ -232,7 +233,7 @@ class ProcessExecutor:
         care = self._checkpoints, self._timeout_s
         args = (there, self._content, self._folder.name, self._num_threads, *care)
         process = context.Process(target=work, args=args, daemon=True, name="emc-worker")
-        with _no_interrupt(), _no_main():
+        with no_interrupt(), _no_main():
             process.start()
         there.close()
         worker = _Worker(process, here)
@@ -286,16 +287,6 @@ class _Worker:
         """How it died."""
         code = self.process.exitcode or 0
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C waits, and what is started meanwhile never sees one: it would end in a traceback while it imports."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import uuid
@@ -20,10 +21,13 @@ from emc.executors.bundles import stack_key, take_bundle
 from emc.executors.choice import choose
 from emc.executors.clusters import SlurmCluster
 from emc.executors.remote import key_of
-from emc.executors.slurm_job import Folder, Job, Reader, earlier_verdicts
+from emc.executors.slurm_commands import FINAL, cancel, states
+from emc.executors.slurm_earlier import FOLDER, Dead, claim, earlier_verdicts, job_name
+from emc.executors.slurm_job import Folder, Job, Reader
 from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
+from emc.stopping import no_interrupt
 from emc.training.checkpoints import Checkpoints
 from emc.training.failing import failure
 from emc.training.setup import Setup
@@ -41,6 +45,9 @@ SETTLE_S = 10.0
 #: Jobs that may end on one probe before it has failed.
 MAX_ENDS = 3
 
+#: Times in a row that Slurm may not tell the state of any job.
+MAX_SILENT = 15
+
 #: Seconds after which jobs are submitted again where Slurm refused them, and how often in a row that is tried.
 RETRY_S, MAX_REFUSALS = 30.0, 5
 
@@ -51,7 +58,8 @@ class SlurmExecutor:
     A job takes seconds to minutes to start, a probe often less to train. Probes are therefore gathered for a moment and
     shared out over the jobs that are free; a job trains its own one after the other, as this machine would, and writes
     each verdict into a file of its own in a folder that all machines see. Slurm starts a job that was preempted, or
-    reached its time limit, once more; it goes on with the probes it has no verdict of.
+    reached its time limit, once more; it goes on with the probes it has no verdict of. Jobs of a driver that died are
+    cancelled by the next one with the same folder, which uses the verdicts that they wrote.
 
     Args:
         setups: what trains, by `Probe.base`.
@@ -78,10 +86,12 @@ class SlurmExecutor:
         self._stacked = {base for base, trainer in trainers.items() if trainer == "lockstep" and cluster.gpus}
         self._execution = execution
         root = _root(execution, cluster)
+        self._folder = Folder(root / f"{FOLDER}{uuid.uuid4().hex[:12]}")
+        self._slurm = _submitter(self._folder, cluster)
+        self._claim = claim(self._folder.path)
+        self._dead = Dead(root)
         known = [setup for setup in setups.values() if setup.identified]
         self._earlier = earlier_verdicts(root) if known and not execution.fresh else {}
-        self._folder = Folder(root / f"slurm-{uuid.uuid4().hex[:12]}")
-        self._slurm = _submitter(self._folder, cluster)
         self._shared: set[str] = set()
         self._waiting = Waiting()
         self._gathered_since = 0.0
@@ -90,7 +100,7 @@ class SlurmExecutor:
         self._ends: Counter[Probe] = Counter()
         self._submitted, self._failed = 0, False
         self._refusals, self._next_try = 0, 0.0
-        self._next_states = 0.0
+        self._next_states, self._silent = 0.0, 0
 
     def add(self, probe: Probe, *, ahead: bool = False) -> None:
         """Take a probe in; see `Executor.add`. One that a job of an earlier run ended has its verdict at once."""
@@ -134,7 +144,7 @@ class SlurmExecutor:
         """Submit what waits, then look for news; the verdicts and failures that came.
 
         Raises:
-            ClusterError: Slurm takes no jobs, or the folder cannot be used.
+            ClusterError: Slurm takes no jobs or does not tell of them, or the folder cannot be used.
         """
         try:
             self._submit()
@@ -152,12 +162,21 @@ class SlurmExecutor:
         """Nothing: a job saves its checkpoints when they are due, and what came after the last one is lost."""
 
     def close(self) -> None:
-        """Cancel the jobs that are left; the folder goes, unless its logs may tell why something failed."""
+        """Cancel the jobs that are left; the folder goes, unless its logs may tell why something failed.
+
+        Folders of dead drivers go with a run that came to its end: one that was stopped may not have asked for all that
+        is in them.
+        """
+        ended = not (self._waiting or self._jobs or self._found)
         self._waiting.clear()
-        for name in list(self._jobs):
-            self._cancel(name)
-        if not self._failed:
+        with no_interrupt():
+            cancelled = self._cancel(*self._jobs)
+        if cancelled and not self._failed:
             shutil.rmtree(self._folder.path, ignore_errors=True)
+        self._dead.close(self._setups, remove=ended)
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _take_found(self) -> list[ProbeResult | ProbeFailure]:
         found, self._found = self._found, []
@@ -176,6 +195,10 @@ class SlurmExecutor:
             probes = take_bundle(self._waiting, free, self._cluster.probes, self._key)
             jobs.append(self._job(probes))
             free -= 1
+        with no_interrupt():  # it would end sbatch halfway, or leave jobs that nobody cancels
+            self._start(jobs)
+
+    def _start(self, jobs: Sequence[Job]) -> None:
         try:
             with self._slurm.batch():
                 live = [self._slurm.submit(job) for job in jobs]
@@ -225,13 +248,12 @@ class SlurmExecutor:
         now = time.monotonic()
         if self._jobs and now >= self._next_states:
             self._next_states = now + STATES_EVERY_S
-            next(iter(self._jobs.values())).job.watcher.update()
-            for live in self._jobs.values():
-                live.look(now)
-        for name, live in list(self._jobs.items()):
-            if live.ended is None or now - live.ended < SETTLE_S:
-                continue
-            del self._jobs[name]
+            self._look(now)
+        dead = {
+            name: live for name, live in self._jobs.items() if live.ended is not None and now - live.ended >= SETTLE_S
+        }
+        self._cancel(*dead)  # one that failed with its machine may be started again
+        for live in dead.values():
             self._waiting.put_back(live.left)
             for probe in live.left:
                 self._ends[probe] += 1
@@ -240,8 +262,29 @@ class SlurmExecutor:
                     self._failed = True
                     yield failure(probe, _ended(probe, live.state), live.log())
 
-    def _cancel(self, name: str) -> None:
-        self._jobs.pop(name).job.cancel(check=False)
+    def _look(self, now: float) -> None:
+        """Ask Slurm for the states of the jobs.
+
+        Raises:
+            ClusterError: it has not told any for long.
+        """
+        try:
+            told = states([live.job.job_id for live in self._jobs.values()])
+            problem = "" if told else "it knows none of them"
+        except ClusterError as error:
+            told, problem = {}, str(error)
+        self._silent = 0 if told else self._silent + 1
+        if self._silent >= MAX_SILENT:
+            raise ClusterError(
+                f"Slurm must tell the states of the jobs, got none from sacct {MAX_SILENT} times in a row ({problem}); "
+                "mend Slurm's accounting and run the same command"
+            )
+        for live in self._jobs.values():
+            live.look(told.get(live.job.job_id, live.state), now)
+
+    def _cancel(self, *names: str) -> bool:
+        """Cancel jobs and forget them; whether Slurm took that."""
+        return cancel(*[self._jobs.pop(name).job.job_id for name in names])
 
 
 @dataclass(eq=False)
@@ -262,11 +305,10 @@ class Live:
     state: str = "UNKNOWN"
     ended: float | None = None
 
-    def look(self, now: float) -> None:
-        """Take in the state that Slurm was last asked for."""
-        info = self.job.watcher.get_state(self.job.job_id, mode="cache")
-        self.state = info.split()[0] if info else "UNKNOWN"  # "CANCELLED by 1000"
-        if not self.job.watcher.is_done(self.job.job_id, mode="cache"):
+    def look(self, state: str, now: float) -> None:
+        """Take in what Slurm says."""
+        self.state = state
+        if state not in FINAL:
             self.ended = None
         elif self.ended is None:
             self.ended = now
@@ -308,7 +350,8 @@ def _submitter(folder: Folder, cluster: SlurmCluster) -> Any:
         ClusterError: this machine cannot submit any, or not into the folder.
     """
     try:
-        folder.logs.mkdir(parents=True)
+        folder.path.mkdir(mode=0o700, parents=True)  # jobs run what is pickled in it
+        folder.logs.mkdir()
         slurm = submitit.SlurmExecutor(folder.logs, max_num_timeout=2**31)  # jobs count for themselves
     except OSError as error:
         raise ClusterError(f"the folder of the jobs must be writable, got {error.strerror}: {folder.path}") from error
@@ -317,7 +360,7 @@ def _submitter(folder: Folder, cluster: SlurmCluster) -> Any:
         raise ClusterError("--cluster slurm needs a machine that submits jobs, got none of Slurm's commands") from error
     given = {"partition": cluster.partition, "account": cluster.account, "gpus_per_node": cluster.gpus or None}
     slurm.update_parameters(
-        job_name="emc",
+        job_name=job_name(folder.path),
         time=cluster.minutes,
         mem=f"{cluster.mem_gb}GB",
         cpus_per_task=cluster.cpus,

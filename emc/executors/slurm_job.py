@@ -20,6 +20,7 @@ from emc import errors
 from emc.executors.payload import map_file, pack, unpack
 from emc.executors.remote import key_of, prepare_process, train
 from emc.executors.routing import make_executor
+from emc.journal.lines import DamagedLineError, verdict
 from emc.results import ProbeFailure, ProbeResult
 from emc.specs import Execution, Probe
 from emc.training.failing import failure
@@ -62,14 +63,15 @@ class Folder:
             OSError: a file cannot be written.
         """
         content = pack(setup, self._save, LARGE)
-        self._pack(base).parent.mkdir(parents=True, exist_ok=True)
-        self._pack(base).write_bytes(content)
+        self.pack(base).parent.mkdir(parents=True, exist_ok=True)
+        self.pack(base).write_bytes(content)
 
     def get(self, base: str) -> Setup:
         """What trains."""
-        return cast("Setup", unpack(self._pack(base).read_bytes(), lambda name: map_file(str(self.path / name))))
+        return cast("Setup", unpack(self.pack(base).read_bytes(), lambda name: map_file(str(self.path / name))))
 
-    def _pack(self, base: str) -> Path:
+    def pack(self, base: str) -> Path:
+        """Where what trains is kept."""
         return self.path / "setups" / hashlib.sha256(base.encode()).hexdigest()[:24]
 
     def _save(self, array: npt.NDArray[Any]) -> str:
@@ -168,7 +170,7 @@ class Reader:
     def read(self, probes: Mapping[str, Probe]) -> list[ProbeResult | ProbeFailure]:
         """What came since the last call, of the probes by their keys, each once."""
         found: dict[str, ProbeResult | ProbeFailure] = {}
-        for record in self._records():
+        for record in self.records():
             if "timeout" in record:
                 self.timeouts += 1
                 continue
@@ -178,7 +180,8 @@ class Reader:
                 found[key_of(outcome)] = outcome
         return list(found.values())
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[dict[str, Any]]:
+        """What came since the last call, of any kind."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -188,19 +191,32 @@ class Reader:
         self.position += len(content) - len(rest)
         self.torn = bool(rest)
         for line in whole.split(b"\n"):
-            with suppress(ValueError):  # a torn line
-                yield json.loads(line)
+            with suppress(ValueError, RecursionError):  # a torn line
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    yield record
 
 
 def _outcome(record: Mapping[str, Any], probes: Mapping[str, Probe]) -> ProbeResult | ProbeFailure | None:
-    if "verdict" in record:
-        result = ProbeResult.from_dict(record["verdict"])
+    result = verdict_of(record)
+    if result is not None:
         return result if result.key in probes else None
-    probe = probes.get(record["failed"])
-    if probe is None:
+    match record:
+        case {"failed": str(key), "error": [str(name), str(message)], "trace": str(trace)} if key in probes:
+            kind = getattr(errors, name, None)
+            if not (isinstance(kind, type) and issubclass(kind, errors.EmcError)):
+                kind = errors.TrainingError
+            return failure(probes[key], kind(message), trace)
+    return None
+
+
+def verdict_of(record: Mapping[str, Any]) -> ProbeResult | None:
+    """The verdict in a line; None where it holds none, whatever else it holds."""
+    try:
+        result = verdict(record["verdict"])
+    except (KeyError, DamagedLineError):
         return None
-    name, message = record["error"]
-    return failure(probe, getattr(errors, name, errors.TrainingError)(message), record["trace"])
+    return result if isinstance(result.key, str) else None
 
 
 def write(file: IO[bytes], outcome: ProbeResult | ProbeFailure) -> None:
@@ -213,14 +229,3 @@ def write(file: IO[bytes], outcome: ProbeResult | ProbeFailure) -> None:
     file.write(json.dumps(record).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
-
-
-def earlier_verdicts(root: Path) -> dict[str, ProbeResult]:
-    """Verdicts that jobs of earlier runs wrote and their drivers may have died before they read them, by probe key."""
-    found = {}
-    for path in sorted(root.glob("slurm-*/verdicts/*.jsonl")):
-        for record in Reader(path)._records():
-            if "verdict" in record:
-                result = ProbeResult.from_dict(record["verdict"])
-                found[result.key] = result
-    return found

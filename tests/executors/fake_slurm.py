@@ -42,7 +42,19 @@ def jobs() -> dict[str, dict[str, Any]]:
         return {path.stem: json.loads(path.read_text()) for path in sorted(ROOT.glob("*_*.json"))}
 
 
+def interrupt() -> None:
+    """Ctrl-C, once, where it was asked for: to the driver and to what it runs in its terminal."""
+    with contextlib.suppress(FileNotFoundError):
+        (ROOT / "interrupt").unlink()
+        driver = os.getppid()
+        os.kill(driver, signal.SIGINT)
+        if os.getpgrp() == os.getpgid(driver):
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+
+
 def sbatch(script: str) -> None:
+    interrupt()
     text = Path(script).read_text()
     with (ROOT / "calls").open("a") as calls:
         calls.write(text + "\n")
@@ -55,8 +67,14 @@ def sbatch(script: str) -> None:
         delay = float(given["signal"].partition("@")[2]) / 60 * MINUTE
         limit = float(given["time"]) * MINUTE
         with changing(f"{number}_{task}") as facts:
-            facts.update(state="PENDING", script=os.path.abspath(script), array="array" in given, limit=limit)
-            facts.update(delay=delay, parallel=int(parallel), starts=0)
+            facts.update(
+                state="PENDING",
+                script=os.path.abspath(script),
+                array="array" in given,
+                limit=limit,
+                name=given["job-name"],
+            )
+            facts.update(delay=delay, parallel=int(parallel), starts=0, name=given["job-name"])
         command = [sys.executable, __file__, "run", f"{number}_{task}"]
         out = (ROOT / "runners").open("a")
         subprocess.Popen(command, start_new_session=True, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
@@ -115,12 +133,17 @@ def tell(group: int, number: int) -> None:
 
 
 def named(job: str) -> list[str]:
-    """The jobs of an id: one, or all of an array."""
-    return [each for each in jobs() if each == job or each.partition("_")[0] == job]
+    """The jobs of an id, or of a name: one, or all of an array."""
+    if job == "--name":
+        return []
+    return [each for each, facts in jobs().items() if job in (each, each.partition("_")[0], facts["name"])]
 
 
-def scancel(job: str) -> None:
-    for each in named(job):
+def scancel(*ids: str) -> None:
+    interrupt()
+    with (ROOT / "cancels").open("a") as cancels:
+        cancels.write(" ".join(ids) + "\n")
+    for each in [each for job in ids for each in named(job)]:
         with changing(each) as facts:
             before, facts["state"] = facts["state"], "CANCELLED by 0"
             if before not in ("PENDING", "RUNNING"):
@@ -144,10 +167,12 @@ def scontrol(requeue: str, job: str) -> None:
 
 
 def sacct(*arguments: str) -> None:
-    print("JobID|State|NodeList")
+    if (ROOT / "mute").exists():
+        sys.exit("sacct: error: Slurm accounting storage is disabled")
+    print("JobID|State")
     for job, facts in jobs().items():
-        if job.partition("_")[0] in arguments:
-            print(f"{job if facts['array'] else job.partition('_')[0]}|{facts['state']}|here")
+        if job.partition("_")[0] in arguments[-1].split(","):
+            print(f"{job if facts['array'] else job.partition('_')[0]}|{facts['state']}")
 
 
 def srun(*arguments: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -168,6 +170,77 @@ def test_dropping_and_closing_cancel(commands: Path, setup: Setup, tmp_path: Pat
     assert [job["state"] for job in facts(commands)] == ["CANCELLED by 0"] * 2
 
 
+def test_one_command_cancels_all_and_ctrl_c_waits_for_it(commands: Path, setup: Setup, tmp_path: Path) -> None:
+    """It comes while jobs are submitted, and once more while they are cancelled."""
+    executor = executor_of(setup, tmp_path / "shared", ",array=2,probes=1")
+    for r in range(2):
+        executor.add(Probe("own", 97, r))
+    (commands / "interrupt").touch()
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        executor.advance()
+    assert len(executor._jobs) == 2
+    (commands / "interrupt").touch()
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        executor.close()
+    assert (commands / "cancels").read_text() == "1_0 1_1\n"
+    assert [job["state"] for job in facts(commands)] == ["CANCELLED by 0"] * 2
+
+
+def stub(executor: SlurmExecutor, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let Slurm know jobs that never run, all in the state at the end of the list; what is cancelled comes before."""
+    answers = ["PENDING"]
+    monkeypatch.setattr(slurm, "states", lambda ids: dict.fromkeys(ids, answers[-1]))
+    monkeypatch.setattr(slurm, "cancel", lambda *ids: bool(answers.insert(0, *ids)) if ids else True)
+    monkeypatch.setattr(slurm, "STATES_EVERY_S", 0.0)
+    monkeypatch.setattr(slurm, "SETTLE_S", 0.0)
+    monkeypatch.setattr(executor._slurm, "batch", contextlib.nullcontext)
+    numbers = itertools.count(1)
+    monkeypatch.setattr(executor._slurm, "submit", lambda _job: SimpleNamespace(job_id=str(next(numbers))))
+    return answers
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "CONFIGURING", "REQUEUE_HOLD"])
+def test_a_job_that_may_go_on_has_not_ended(
+    commands: Path, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    assert commands.exists()
+    executor = executor_of(setup, tmp_path / "shared", ",array=1")
+    answers = stub(executor, monkeypatch)
+    executor.add(Probe("own", 10, 0))
+    answers.append(state)
+    for _ in range(3):
+        assert executor.advance() == []
+    assert answers == ["PENDING", state]
+    answers.append("NODE_FAIL")
+    executor.advance()
+    assert answers[0] == "1"  # Slurm may start it again, beside the one that takes its place
+    answers.append("RUNNING")
+    executor.advance()
+    assert [live.job.job_id for live in executor._jobs.values()] == ["2"]
+    executor.close()
+
+
+def test_a_slurm_that_does_not_tell_states_is_told(
+    commands: Path, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "STATES_EVERY_S", 0.0)
+    monkeypatch.setattr(slurm, "MAX_SILENT", 3)
+    executor = executor_of(setup, tmp_path / "shared")
+    executor.add(Probe("own", 97, 0))
+    with contextlib.closing(executor):
+        (commands / "mute").touch()
+        executor.advance()
+        executor.advance()
+        (commands / "mute").unlink()
+        executor.advance()
+        (commands / "mute").touch()
+        executor.advance()
+        executor.advance()
+        with pytest.raises(ClusterError, match=r"got none from sacct 3 times in a row \(sacct: error: .*disabl"):
+            executor.advance()
+    assert facts(commands)[0]["state"] == "CANCELLED by 0"
+
+
 def test_what_a_job_wrote_for_a_driver_that_died_is_not_trained_again(
     commands: Path, setup: Setup, finish: Finish, tmp_path: Path
 ) -> None:
@@ -182,6 +255,54 @@ def test_what_a_job_wrote_for_a_driver_that_died_is_not_trained_again(
     with contextlib.closing(executor):
         assert finish(executor, [probe]) == [result]
     assert facts(commands) == []
+
+
+def test_jobs_of_a_driver_that_died_are_cancelled_and_its_folder_goes_once_all_is_done(
+    commands: Path, setup: Setup, finish: Finish, tmp_path: Path
+) -> None:
+    probes = [Probe("own", n, 0) for n in (10, 97)]
+    results = finish(InlineExecutor({"own": setup}, Execution()), probes[:1])
+    died = executor_of(setup, tmp_path / "shared", ",array=1")
+    died.add(probes[1])
+    died.advance()
+    (name,) = died._jobs
+    died._folder.verdicts(name).parent.mkdir(exist_ok=True)
+    with died._folder.verdicts(name).open("ab") as file:
+        write(file, results[0])
+    beside = executor_of(setup, tmp_path / "shared")
+    assert not (commands / "cancels").exists()
+    beside.close()
+    assert died._claim is not None
+    os.close(died._claim)  # as the kernel does
+    stopped = executor_of(setup, tmp_path / "shared")
+    assert facts(commands)[0]["state"] == "CANCELLED by 0"
+    stopped.add(probes[0])
+    stopped.close()
+    assert died._folder.path.exists()
+    executor = executor_of(setup, tmp_path / "shared")
+    assert finish(executor, probes[:1]) == results
+    executor.close()
+    assert list((tmp_path / "shared").iterdir()) == []
+    assert len(facts(commands)) == 1
+
+
+def test_only_this_user_may_write_what_jobs_unpickle(commands: Path, setup: Setup, tmp_path: Path) -> None:
+    assert commands.exists()
+    executor = executor_of(setup, tmp_path / "shared")
+    assert executor._folder.path.stat().st_mode & 0o777 == 0o700
+    executor.close()
+
+
+@pytest.mark.parametrize("kind", ["ClusterError", "os", "nothing"])
+def test_what_is_no_line_of_a_job_is_passed_over(tmp_path: Path, kind: str) -> None:
+    probe = Probe("own", 10, 0)
+    lines = [5, [], None, {"failed": []}, {"failed": probe.key}, {"failed": probe.key, "error": 5, "trace": ""}]
+    lines += [{"verdict": {"key": [probe.key]}}, {"failed": probe.key, "error": [kind, "told"], "trace": "here"}]
+    (tmp_path / "job").write_text("".join(json.dumps(line) + "\n" for line in lines) + "[" * 100_000 + "\n")
+    (found,) = Reader(tmp_path / "job").read({probe.key: probe})
+    assert isinstance(found, ProbeFailure)
+    assert (found.probe, str(found.error), found.trace) == (probe, "told", "here")
+    assert type(found.error) is (ClusterError if kind == "ClusterError" else TrainingError)
 
 
 def test_a_job_that_is_started_again_goes_on_where_it_was(setup: Setup, tmp_path: Path) -> None:
