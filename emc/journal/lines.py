@@ -23,6 +23,9 @@ KINDS = {"probe": "key", "base": "base", "measurement": "fingerprint", "failed":
 #: Bytes read at once, and the longest line there can be.
 BLOCK, LONGEST = 1 << 22, 1 << 26
 
+#: Bytes from the end in which the last line break is sought at first.
+FIRST_BLOCK = 1 << 12
+
 #: One for all lines: `json.dumps` makes a new one for each.
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
@@ -178,6 +181,21 @@ def blocks(descriptor: int, at: int, end: int) -> Iterator[tuple[int, bytes]]:
                 return
             yield after - 1, b"\n"
             at, size = after, BLOCK
+
+
+def whole_end(descriptor: int, end: int) -> int:
+    """Behind the last line break before a place, where the whole lines end.
+
+    Only this much of a file stays where it is: whoever writes next cuts off what follows.
+    """
+    size = FIRST_BLOCK
+    while end > 0:
+        start = max(0, end - size)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end, size = start, BLOCK
+    return 0
 
 
 def _after_line_break(descriptor: int, at: int, end: int) -> int | None:

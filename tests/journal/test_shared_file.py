@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from journals import key_of, line, make, old_line, record_line
 
 from emc.errors import JournalError
-from emc.journal import Journal, compact, read
+from emc.journal import Journal, check, compact, read
+from emc.journal.shared_file import SharedFile
 
 
 def test_what_others_append_is_news_once(path: Path) -> None:
@@ -90,6 +91,33 @@ def test_two_journals_of_one_file_agree_with_a_list(
         for journal in (one, two):
             assert {key: journal.get(key) for key in latest} == latest
             assert len(journal) == len(latest)
+
+
+def test_a_torn_end_that_is_cut_while_it_is_learned_moves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another cuts a torn end off, fails to write over it, and then writes lines of other lengths."""
+    path.write_bytes(line(make(0)))
+    learn = SharedFile._learn
+    with Journal(path) as other, Journal(path) as journal:
+        with path.open("ab") as file:
+            file.write(b"x" * 900)
+
+        def late(self: SharedFile, end: int) -> None:
+            monkeypatch.setattr(SharedFile, "_learn", learn)
+            whole = path.stat().st_size - 900
+            os.truncate(path, whole)
+            with path.open("ab") as file:
+                file.write(line(make(1)))  # as one does who then finds no room for the next line
+            learn(self, end)
+            os.truncate(path, whole)
+            other.append([make(2, detail={"long": "x" * 400}), make(3)])
+
+        monkeypatch.setattr(SharedFile, "_learn", late)
+        journal.refresh()
+        assert journal.refresh() == [make(2, detail={"long": "x" * 400}), make(3)]
+        assert journal.get(key_of(1)) is None
+        assert journal.get(key_of(3)) == make(3)
+        journal.append([make(4)])
+    assert check(path).sound
 
 
 def test_a_base_is_written_once_a_file(path: Path) -> None:
