@@ -23,6 +23,7 @@ from emc.journal.lines import (
     whole_end,
 )
 from emc.journal.locks import check_mount, lock, unlock
+from emc.journal.records import is_record
 from emc.results import ProbeResult
 
 #: Of the time, syncing takes at most this share where a group may grow: a disk may take 0.2 ms or 20 for a sync.
@@ -268,6 +269,8 @@ class SharedFile:
             record = decode(raw, self.path)
             if record["kind"] == "probe":
                 self.index.put(verdict(record).key, place)
+            elif not is_record(record):
+                return False
             elif record["kind"] == "base":
                 self.bases.add(record["base"])
         except DamagedLineError:

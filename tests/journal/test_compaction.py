@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import BinaryIO
 
+import journals
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,15 +20,15 @@ from emc.journal.locks import Claims
 
 
 def measured(fingerprint: str, emc: int) -> bytes:
-    return record_line({"kind": "measurement", "fingerprint": fingerprint, "emc": emc})
+    return record_line(journals.measured(fingerprint, emc=emc))
 
 
 def failed(fingerprint: str, error: str) -> bytes:
-    return record_line({"kind": "failed", "fingerprint": fingerprint, "error": error})
+    return record_line(journals.failure(fingerprint, error=error))
 
 
 def base(name: str, what: str) -> bytes:
-    return record_line({"kind": "base", "base": name, "what": what})
+    return record_line(journals.base_record(name, what=what))
 
 
 UNKNOWN = b'{"schema":2,"kind":"colour", "name":"red"}\n'

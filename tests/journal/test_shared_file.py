@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import key_of, line, make, old_line, record_line
+from journals import base_record, key_of, line, make, measured, old_line, record_line
 
 from emc.errors import JournalError
 from emc.journal import Journal, check, compact, read
@@ -27,7 +27,7 @@ def test_what_others_append_is_news_once(path: Path) -> None:
         two.append([make(1)])
         one.append([make(2)])
         two.append([make(3), make(4)])
-        two.note({"kind": "measurement", "fingerprint": "f"})
+        two.note(measured("f"))
         assert one.refresh() == [make(1), make(3), make(4)]
         assert one.refresh() == []
         assert two.refresh() == [make(2)]
@@ -121,14 +121,14 @@ def test_a_torn_end_that_is_cut_while_it_is_learned_moves_nothing(path: Path, mo
 
 
 def test_a_base_is_written_once_a_file(path: Path) -> None:
-    base = {"kind": "base", "base": "b1", "task": {"data": "digits"}}
+    base = base_record("b1")
     with Journal(path) as one, Journal(path) as two:
         for journal in (one, two, one):
             journal.note(base)
         two.note({**base, "base": "b2"})
     with Journal(path) as three:
         three.note(base)
-        three.note({"kind": "measurement", "fingerprint": "f", "base": "b1"})
+        three.note(measured("f", base="b1"))
     assert [record["base"] for record in read(path)] == ["b1", "b2", "b1"]
 
 
@@ -202,11 +202,7 @@ def test_schemas_may_be_mixed(path: Path) -> None:
 
 
 def test_other_kinds_and_unknown_ones_are_no_damage(path: Path) -> None:
-    path.write_bytes(
-        record_line({"kind": "measurement", "fingerprint": "f"})
-        + record_line({"kind": "colour", "name": "red"})
-        + line(make(0))
-    )
+    path.write_bytes(record_line(measured("f")) + record_line({"kind": "colour", "name": "red"}) + line(make(0)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with Journal(path) as journal:
