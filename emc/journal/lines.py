@@ -121,7 +121,7 @@ def verdict(record: Mapping[str, Any]) -> ProbeResult:
     counts = (found.n, found.replicate, found.attempt, found.correct, found.steps, found.sample_steps)
     sizes = (size for size in (found.loss, found.gradient_norm) if size is not None)
     whole = all(map(is_whole, counts)) and found.n > 0 and all(map(is_number, (found.seconds, *sizes)))
-    texts = is_text(found.key) and is_text(record.get("base") or "")
+    texts = is_text(found.key) and (record.get("base") is None or is_text(record["base"]))
     if not whole or not texts or type(found.detail) is not dict:
         raise DamagedLineError("no verdict")
     return found

@@ -59,3 +59,11 @@ def test_a_damaged_base_is_written_anew(path: Path) -> None:
     with pytest.warns(UserWarning, match="damaged lines skipped: 1"), Journal(path) as journal:
         journal.note(base_record("b"))
     assert path.read_bytes().endswith(record_line(base_record("b")))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"base": {}}, {"base": 0}, {"n": 0}, {"loss": ""}, {"loss": []}, {"steps": 2**63}, {"key": "\ud800"}]
+)
+def test_a_verdict_with_a_field_of_another_type_is_damage(path: Path, changes: dict[str, Any]) -> None:
+    path.write_bytes(line(make(0)) + line(make(1), **changes))
+    assert check(path).damaged_lines == (2,)
