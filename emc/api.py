@@ -29,7 +29,7 @@ from emc.resolve import (
     shared_key,
     with_procedure,
 )
-from emc.results import EmcResult, cost, failed_record, measurement_record
+from emc.results import Bracket, EmcResult, cost, failed_record, measurement_record
 from emc.search.base import AskTell
 from emc.session import Driven, Ended, drive
 from emc.sought import Sought
@@ -345,3 +345,8 @@ class Group:
         """The result of a measurement, or what is known of it by now."""
         found = self.concluded.get(place)
         return self._measurements[place].conclude(self._estimators[place], versions) if found is None else found
+
+    def brackets(self, place: int) -> list[Bracket]:
+        """What each search of a measurement knows by now, as in `Progress`."""
+        searches = (self.searches[number].search for number in self.members[place])
+        return [(*search.bounds(), search.status()) for search in searches]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from emc.errors import SpecError, did_you_mean
 from emc.journal import read
+from emc.journal.records import is_number
 from emc.registry import PluginSpec
-from emc.results import FAILED_KIND, MEASUREMENT_KIND, Evidence, Verdict
+from emc.results import FAILED_KIND, MEASUREMENT_KIND, Evidence, ProbeResult, Verdict
 from emc.specs import flat_settings
 
 if TYPE_CHECKING:
@@ -56,6 +58,12 @@ MEASUREMENT_COLUMNS = {
     "error": "why it failed; missing where it did not",
 }
 
+#: Those that a record has by the same name.
+_AS_RECORDED = (
+    "fingerprint", "emc", "censored", "status", "lower", "upper", "interval_method", "estimand", "parameters",
+    "emc_per_parameter", "bits_per_parameter",
+)  # fmt: skip
+
 #: Columns of a probe, beside the settings of its base.
 PROBE_COLUMNS = {
     "key": "identity of the probe",
@@ -72,6 +80,11 @@ PROBE_COLUMNS = {
     "steps": "optimizer steps",
     "sample_steps": "samples seen in those steps",
     "seconds": "seconds charged to it",
+}
+
+#: What a verdict's line may leave out.
+_PROBE_DEFAULTS: dict[str, Any] = {
+    each.name: each.default for each in fields(ProbeResult) if each.default is not MISSING
 }
 
 #: What either has of its settings.
@@ -119,8 +132,7 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
     numbers, facts, made = record["cost"], record["dataset"], record["versions"]
     ends = record["interval"] or (None, None)
     tested = [share for share in record["test_accuracy"] if share is not None]
-    row = {name: record[name] for name in MEASUREMENT_COLUMNS if name in record}
-    row |= {
+    row = {name: record[name] for name in _AS_RECORDED} | {
         "state": "censored" if record["censored"] else "done",
         "interval_low": ends[0],
         "interval_high": ends[1],
@@ -139,15 +151,15 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     replicates = {"replicates": len(record["replicates"]), "confidence": record["confidence"]}
     return (
-        row
-        | _settings({**record["task"], **record["procedure"], **record["search"], "seed": record["seed"]})
+        _settings({**record["task"], **record["procedure"], **record["search"], "seed": record["seed"]})
+        | row
         | replicates
     )
 
 
 def _failed_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    row = {"fingerprint": record["fingerprint"], "state": "failed", "error": record.get("error")}
-    return row | _settings(record.get("cell", {}))
+    row = {"fingerprint": record["fingerprint"], "state": "failed", "error": record["error"]}
+    return _settings(record["cell"]) | row
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,9 +179,10 @@ def _typed(text: str) -> bool | int | float | str | None:
         return {"true": True, "false": False}.get(text)
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        return number if is_number(number) else text  # no column has room for more
     return text
 
 
@@ -214,10 +227,11 @@ def _probe_rows(journal: str | os.PathLike[str], settings: dict[str, dict[str, A
                 "rows": record["dataset"]["rows"],
                 "device": record["device"],
             }
-            settings[record["base"]] = known | _settings(shared)
+            settings[record["base"]] = _settings(shared) | known
             continue
-        accuracy = record["correct"] / record["n"] if record["steps"] > 0 else None
-        values = {**record, "accuracy": accuracy, "training_loss": record["loss"]}
+        values = _PROBE_DEFAULTS | record
+        values["accuracy"] = values["correct"] / values["n"] if values["steps"] > 0 else None
+        values["training_loss"] = values["loss"]
         yield tuple(values.get(name) for name in PROBE_COLUMNS)
 
 
@@ -227,6 +241,7 @@ def _joined(frame: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> p
 
     codes, bases = pd.factorize(frame["base"].fillna(""))
     known = pd.DataFrame([settings.get(base, {}) for base in bases])
+    known = known.drop(columns=[name for name in known if name in PROBE_COLUMNS])
     facts = [name for name in ("dataset", "rows", "device") if name in known]
     known = known[[*facts, *_ordered(str(name) for name in known if name not in facts)]]
     for name in known:

@@ -533,6 +533,10 @@ class ProbeFailure:
     trace: str = ""
 
 
+#: Of a search: its lower end, its upper end or None, how it ended or None while it runs.
+Bracket = tuple[int, int | None, Status | None]
+
+
 @dataclass(frozen=True)
 class Progress:
     """A measurement under way.
@@ -546,9 +550,21 @@ class Progress:
         what: is searched for.
     """
 
-    brackets: tuple[tuple[int, int | None, Status | None], ...]
+    brackets: tuple[Bracket, ...]
     running: tuple[RunningProbe, ...]
     probes: int
     steps: int
     seconds: float
     what: str = "EMC"
+
+
+def brackets_text(brackets: Iterable[Bracket]) -> str:
+    """Every search's bracket in one line.
+
+    >>> brackets_text([(16, None, None), (64, 128, None), (100, 104, Status.BRACKETED)])
+    '16.. | 64..128 | 100..104 bracketed'
+    """
+    return " | ".join(
+        f"{lower}..{'' if upper is None else upper}" + ("" if status is None else f" {status.key}")
+        for lower, upper, status in brackets
+    )

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from emc.errors import EmcError
-from emc.results import Progress, Status
+from emc.results import Bracket, Progress
 from emc.sweeps import Cell
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class CellProgress:
 
     cell: Cell
     state: CellState
-    brackets: Sequence[tuple[int, int | None, Status | None]]
+    brackets: Sequence[Bracket]
 
 
 @dataclass(frozen=True)

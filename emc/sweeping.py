@@ -13,7 +13,17 @@ from emc.api import Group, Prepared, prepare
 from emc.errors import ClusterError, EmcError, JournalError, SpecError
 from emc.journal import Journal
 from emc.resolve import Stock
-from emc.results import EmcResult, Tabular, cost, cost_text, failed_record, unused_text
+from emc.results import (
+    Bracket,
+    EmcResult,
+    Status,
+    Tabular,
+    brackets_text,
+    cost,
+    cost_text,
+    failed_record,
+    unused_text,
+)
 from emc.session import Driven, drive
 from emc.specs import Execution
 from emc.stopping import stoppable
@@ -31,6 +41,8 @@ class SweepResult(Tabular):
         varying: the settings that differ between the sweep's cells.
         results: of the cells that have ended, by number.
         unfinished: what is known of cells that an interruption left unfinished, by number.
+        brackets: of the searches of those, as in `Progress`: the median of some that ended and some that did not would
+            say little.
         failures: why a cell could not be measured, by number.
         same: cells that ask for what an earlier one asks for, with that one's number.
         interrupted: whether Ctrl-C ended it before every cell had ended.
@@ -45,6 +57,7 @@ class SweepResult(Tabular):
     varying: tuple[str, ...]
     results: Mapping[int, EmcResult]
     unfinished: Mapping[int, EmcResult]
+    brackets: Mapping[int, Sequence[Bracket]]
     failures: Mapping[int, EmcError]
     same: Mapping[int, int]
     interrupted: bool
@@ -89,12 +102,15 @@ class SweepResult(Tabular):
         start = [str(cell.number), *settings, self.state(cell.number).value]
         if cell.number in self.failures:
             return [*start, "", "", "", " ".join(str(self.failures[cell.number]).split())]
-        result = self.results.get(cell.number) or self.unfinished.get(cell.number)
-        if result is None or not result.probes:
+        same = f", the same as cell {self.same[cell.number]}" if cell.number in self.same else ""
+        if self.state(cell.number) is CellState.RUNNING:
+            says = f"{Status.INTERRUPTED.key}: brackets {brackets_text(self.brackets[cell.number])}"
+            return [*start, f"{self.unfinished[cell.number].parameters:,}", "", "", says + same]
+        result = self.results.get(cell.number)
+        if result is None:
             return [*start, "", "", "", ""]
         number = f"{'>= ' if result.censored else ''}{result.emc:,}"
         ends = "" if result.interval is None else f"{result.interval[0]:.5g} to {result.interval[1]:.5g}"
-        same = f", the same as cell {self.same[cell.number]}" if cell.number in self.same else ""
         return [*start, f"{result.parameters:,}", number, ends, result.status.key + same]
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,6 +133,11 @@ class SweepResult(Tabular):
             record["same_as"] = self.same[number]
         if number in self.failures:
             record["error"] = str(self.failures[number])
+        if self.state(number) is CellState.RUNNING:
+            record["brackets"] = [
+                {"lower": lower, "upper": upper, "status": None if status is None else status.key}
+                for lower, upper, status in self.brackets[number]
+            ]
         result = self.results.get(number)
         if result is None:
             return record
@@ -284,14 +305,17 @@ def _conclude(
 ) -> SweepResult:
     results: dict[int, EmcResult] = {}
     unfinished: dict[int, EmcResult] = {}
+    brackets: dict[int, Sequence[Bracket]] = {}
     for place, number in enumerate(bench.prepared):
         if place in group.failures:
             bench.failures[number] = group.failures[place]
+        elif place in group.concluded:
+            results[number] = group.concluded[place]
         else:
-            (results if place in group.concluded else unfinished)[number] = group.result(place, driven.versions)
+            unfinished[number], brackets[number] = group.result(place, driven.versions), group.brackets(place)
     used = [probe for result in (*results.values(), *unfinished.values()) for probe in result.probes]
     for number, first in bench.same.items():
-        for found in (results, unfinished, bench.failures):
+        for found in (results, unfinished, brackets, bench.failures):
             if first in found:
                 found[number] = found[first]  # type: ignore[assignment]
     return SweepResult(
@@ -300,6 +324,7 @@ def _conclude(
         varying=sweep.varying,
         results=dict(sorted(results.items())),
         unfinished=dict(sorted(unfinished.items())),
+        brackets=dict(sorted(brackets.items())),
         failures=dict(sorted(bench.failures.items())),
         same=bench.same,
         interrupted=driven.interrupted,

@@ -339,7 +339,9 @@ class _Reader:
 
     def _check_count(self, count: float) -> None:
         if self.count * count > MAX_CELLS or self._values + count > MAX_CELLS:
-            raise SpecError(f"a sweep has at most {MAX_CELLS:,} cells, got {self.count * count:.3g}; shorten its axes")
+            got = self.count * count
+            text = f"{got:,.0f}" if got < 1e15 else f"{got:.3g}"
+            raise SpecError(f"a sweep has at most {MAX_CELLS:,} cells, got {text}; shorten its axes")
 
 
 def _execution(table: Mapping[str, Any]) -> dict[str, Any]:

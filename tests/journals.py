@@ -47,6 +47,32 @@ def record_line(record: dict[str, Any]) -> bytes:
     return json.dumps({"schema": SCHEMA, **record}, separators=(",", ":")).encode() + b"\n"
 
 
+def measured(fingerprint: str, **changes: Any) -> dict[str, Any]:
+    """The least that a record of a measurement holds."""
+    cost = {"probes": 3, "steps": 300, "sample_steps": 9000, "seconds": 0.5}
+    facts = {"name": "digits", "rows": 1797, "content_hash": "abc"}
+    record = {
+        "kind": "measurement", "fingerprint": fingerprint, "emc": 100, "censored": False, "status": "bracketed",
+        "lower": 100, "upper": 105, "interval": [90.0, 110.0], "interval_method": "order statistics",
+        "confidence": 0.95, "estimand": "n50", "replicates": [{"replicate": 0}], "parameters": 50,
+        "emc_per_parameter": 2.0, "bits_per_parameter": None, "test_accuracy": [], "task": {"data": "digits"},
+        "procedure": {"model": "mlp:width=2"}, "search": {"n_max": 200}, "seed": 0, "dataset": facts, "cost": cost,
+        "versions": {}, "probes": [],
+    }  # fmt: skip
+    return record | changes
+
+
+def failure(fingerprint: str, **changes: Any) -> dict[str, Any]:
+    """A record of a measurement that could not be made."""
+    return {"kind": "failed", "fingerprint": fingerprint, "cell": {}, "error": "out of memory"} | changes
+
+
+def base_record(name: str, **changes: Any) -> dict[str, Any]:
+    """What a base stands for."""
+    shared = {"task": {"data": "digits"}, "procedure": {"model": "linear"}, "seed": 0, "device": "cpu"}
+    return {"kind": "base", "base": name, "dataset": {"name": "digits", "rows": 1797}, **shared} | changes
+
+
 def start(code: str, *words: str | Path) -> subprocess.Popen[str]:
     """A process of its own that can be talked to."""
     command = [sys.executable, "-c", code, *map(str, words)]

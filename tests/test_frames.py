@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from journals import base_record, failure, line, make, measured, record_line
 
 import emc
+from emc.cli.results import results
 from emc.errors import EmcError, JournalError, SpecError, TrainingError
 from emc.frames import MEASUREMENT_COLUMNS, PROBE_COLUMNS
-from emc.journal import Journal
+from emc.journal import Journal, check
 from emc.results import EmcResult, failed_record, measurement_record
 from emc.specs import Measurement
 
@@ -116,3 +122,48 @@ def test_a_measurement_loads_as_it_ran(tmp_path: Path) -> None:
 def test_what_cannot_be_loaded_is_told(tmp_path: Path, what: str, error: type[EmcError], words: str) -> None:
     with pytest.raises(error, match=words):
         emc.load(tmp_path / "none", what)
+
+
+#: What a field may be instead of what it should be.
+ODD = st.sampled_from(
+    [None, True, 0, -1, 2**63, 10**400, 1e308, "", "x", "mlp:width", "mlp:width=1e999,depth=9", "\ud800", [], [1, "a"]]
+) | st.dictionaries(st.sampled_from(["name", "model", "n", "emc", "seed"]), st.integers() | st.text(max_size=3))
+
+
+@st.composite
+def odd_records(draw: st.DrawFn) -> dict[str, Any]:
+    """A record some of whose fields, or of the tables in them, are missing or of another type."""
+    kinds = [measured("f"), failure("f"), base_record("b"), {"kind": "probe", **make(0).to_dict(), "base": "b"}]
+    record: dict[str, Any] = draw(st.sampled_from(kinds))
+    for _ in range(draw(st.integers(0, 2))):
+        tables = [record, *(value for value in record.values() if isinstance(value, dict))]
+        table = draw(st.sampled_from(tables))
+        names = st.sampled_from([*(name for name in table if name != "kind"), "n", "error", "model"])
+        name = draw(names)
+        if draw(st.booleans()):
+            table.pop(name, None)
+        else:
+            table[name] = draw(ODD)
+    return record
+
+
+@settings(max_examples=60)
+@given(st.lists(odd_records(), min_size=1, max_size=4), st.sampled_from(["table", "csv", "jsonl", "parquet"]))
+def test_whatever_records_hold_a_table_or_a_sentence_comes_of_it(
+    tmp_path_factory: pytest.TempPathFactory, odd: list[dict[str, Any]], form: str
+) -> None:
+    path = tmp_path_factory.mktemp("odd") / "journal.jsonl"
+    path.write_bytes(b"".join(map(record_line, odd)) + record_line(base_record("c")) + line(make(1), base="c"))
+    damaged = check(path).damaged
+    for what, words in (("measurements", []), ("probes", ["--probes"])):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            frame = emc.load(path, what)
+        assert len(frame) + damaged <= len(odd) + 2
+        assert all("damaged lines skipped" in str(each.message) for each in told)
+        assert damaged > 0 or not told
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "journal .* damaged lines")
+            out = str(path.with_suffix(".out"))
+            ran = CliRunner().invoke(results, [str(path), *words, "--format", form, "-o", out])
+        assert ran.exception is None or isinstance(ran.exception, EmcError), ran.exception

@@ -180,6 +180,16 @@ def test_an_interruption_keeps_what_is_known(tmp_path: Path, monkeypatch: pytest
     assert result.unfinished
     assert {result.state(number) for number in result.unfinished} <= {CellState.RUNNING, CellState.WAITING}
     assert all(found.status is Status.INTERRUPTED for found in result.unfinished.values())
+    cells = {cell["cell"]: cell for cell in result.to_dict()["cells"]}
+    running = [row for row in result.table()[1] if row[2] == "bracket"]
+    assert running
+    for number, *_, emc_text, interval, says in running:
+        known = cells[int(number)]["brackets"]
+        assert (emc_text, interval) == ("", "")
+        assert says == "interrupted: brackets " + " | ".join(f"{b['lower']}..{b['upper'] or ''}" for b in known)
+        fitted = [probe for probe in result.unfinished[int(number)].probes if probe.verdict is Verdict.FITTED]
+        assert max(b["lower"] for b in known) == max((probe.n for probe in fitted), default=0)
+        assert "emc" not in cells[int(number)]
 
 
 def test_a_tuned_cell_is_tuned_first_and_remembers_what_was_asked(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emc.results import Progress, RunningProbe, Status
+from emc.results import Bracket, Progress, RunningProbe, brackets_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,8 +21,6 @@ Observer = Callable[[Progress], None]
 LINE_INTERVAL_S = 5.0
 #: Running probes shown at once, at most.
 MAX_ROWS = 12
-
-Bracket = tuple[int, int | None, Status | None]
 
 
 @contextmanager
@@ -120,18 +118,6 @@ def count_text(progress: Progress) -> str:
     """How much has been done, and how fast."""
     rate = f" ({progress.steps / progress.seconds:,.0f}/s)" if progress.seconds > 0 else ""
     return f"{progress.seconds:,.0f} s: {progress.probes:,} probes, {progress.steps:,} steps{rate}"
-
-
-def brackets_text(brackets: Sequence[Bracket]) -> str:
-    """Every replicate's bracket in one line.
-
-    >>> brackets_text([(16, None, None), (64, 128, None), (100, 104, Status.BRACKETED)])
-    '16.. | 64..128 | 100..104 bracketed'
-    """
-    return " | ".join(
-        f"{lower}..{'' if upper is None else upper}" + ("" if status is None else f" {status.key}")
-        for lower, upper, status in brackets
-    )
 
 
 def _probe_key(probe: RunningProbe) -> tuple[int, int, int]:

@@ -290,8 +290,11 @@ def _write_parquet(frame: pd.DataFrame, output: str | None) -> None:
 
 
 def _is_mixed(column: pd.Series[Any]) -> bool:
-    """Whether values of several types are in a column, which Parquet has no type for."""
-    return len({type(value) for value in column if not _is_missing(value)}) > 1
+    """Whether values of several types, or integers of more than 64 bits, are in a column: Parquet has none such."""
+    values = [value for value in column if not _is_missing(value)]
+    return len({type(value) for value in values}) > 1 or any(
+        isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values
+    )
 
 
 _WRITERS: dict[str, Callable[[Any, str | None], None]] = {

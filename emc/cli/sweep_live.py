@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emc.cli.live import brackets_text
+from emc.results import brackets_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

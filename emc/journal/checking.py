@@ -36,7 +36,7 @@ class Check:
         kinds: whole lines of each kind.
         verdicts: verdicts of each sort.
         torn: bytes behind the last line break; never acknowledged, and cut off when the journal is next written to.
-        damaged: lines that cannot be read.
+        damaged: lines that cannot be read, or lack what their kind must hold.
         damaged_lines: the first of their numbers, counted from 1.
         unknown: lines of kinds that this version does not know.
         unknown_lines: the first of their numbers.

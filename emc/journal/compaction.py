@@ -16,7 +16,7 @@ import numpy as np
 
 from emc.errors import JournalError
 from emc.journal.index import Places, hash_of
-from emc.journal.lines import SCHEMA, blocks, cannot, decode, encode, require_file, walk
+from emc.journal.lines import SCHEMA, blocks, cannot, decode, encode, require_file, walk, whole_end
 from emc.journal.live import side_folder
 from emc.journal.locks import Claims, check_mount, lock
 
@@ -106,34 +106,34 @@ def _temporary(target: Path) -> Iterator[Path]:
 def _compact(path: str | os.PathLike[str], target: Path, temporary: Path) -> Compaction:
     with open(path, "r+b") as source, temporary.open("wb") as copy:
         lock(source.fileno(), fcntl.LOCK_SH, path)
-        size = os.fstat(source.fileno()).st_size
+        # A torn end may be cut off and written over as soon as the lock is gone.
+        start = whole_end(source.fileno(), os.fstat(source.fileno()).st_size)
         lock(source.fileno(), fcntl.LOCK_UN, path)
-        lines, damaged, kept = _choose(source, size)
-        migrated = _copy(source, size, kept, copy)
+        lines, damaged, kept = _choose(source, start)
+        migrated = _copy(source, start, kept, copy)
         _flush(copy)  # all but the last moment's without anybody waiting
         lock(source.fileno(), fcntl.LOCK_EX, path)
-        end = os.fstat(source.fileno()).st_size
-        if end < size or not os.path.samestat(os.fstat(source.fileno()), target.stat()):
+        size = os.fstat(source.fileno()).st_size
+        end = whole_end(source.fileno(), size)
+        if end < start or not os.path.samestat(os.fstat(source.fileno()), target.stat()):
             raise JournalError(f"a journal must stay in its place while it is compacted, got another {path}; try again")
-        later = _copy_tail(source, size, end, copy)
+        later = _copy_tail(source, start, end, copy)
         _flush(copy)
         os.replace(temporary, target)
         _sync_folder(target.parent)
         superseded = lines - damaged - len(kept)
         return Compaction(
-            lines + later, end, len(kept) + later, copy.tell(), superseded, damaged, migrated
+            lines + later, size, len(kept) + later, copy.tell(), superseded, damaged, migrated
         )  # closing the source lets its waiting writers go on: they see that it was replaced
 
 
-def _choose(source: BinaryIO, size: int) -> tuple[int, int, Places]:
+def _choose(source: BinaryIO, end: int) -> tuple[int, int, Places]:
     """How many lines there are, how many of them are damaged, and where those to keep start."""
     hashes, places = array("Q"), array("q")
     latest: dict[tuple[str, str], int] = {}
     unknown: list[int] = []
     number = damaged = 0
-    for line in walk(source, end=size):
-        if line.problem == "torn":
-            break
+    for line in walk(source, end=end):
         number = line.number
         damaged += line.problem == "damaged"
         if line.problem == "unknown kind":
@@ -176,11 +176,11 @@ def _key_at(source: BinaryIO, place: int) -> str:
     return key
 
 
-def _copy(source: BinaryIO, size: int, kept: Places, copy: BinaryIO) -> int:
+def _copy(source: BinaryIO, end: int, kept: Places, copy: BinaryIO) -> int:
     """Copy the lines that start at these places; how many of them were of an older schema."""
     wanted = iter(kept.tolist())
     following, migrated = next(wanted, None), 0
-    for start, data in blocks(source.fileno(), 0, size):
+    for start, data in blocks(source.fileno(), 0, end):
         lines = []
         while following is not None and following < start + len(data):
             at = following - start

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from emc.errors import JournalError
+from emc.journal.records import is_number, is_record, is_text, is_whole
 from emc.results import ProbeResult
 
 #: Version of a line's form. Schema 1 had verdicts only, and no `kind`.
@@ -23,6 +24,9 @@ KINDS = {"probe": "key", "base": "base", "measurement": "fingerprint", "failed":
 #: Bytes read at once, and the longest line there can be.
 BLOCK, LONGEST = 1 << 22, 1 << 26
 
+#: Bytes from the end in which the last line break is sought at first.
+FIRST_BLOCK = 1 << 12
+
 #: One for all lines: `json.dumps` makes a new one for each.
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
@@ -31,7 +35,6 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"a number must be finite, got {constant}; JSON has no other")
 
 
-_NUMBERS = (int, float)
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
@@ -116,9 +119,10 @@ def verdict(record: Mapping[str, Any]) -> ProbeResult:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedLineError("no verdict") from error
     counts = (found.n, found.replicate, found.attempt, found.correct, found.steps, found.sample_steps)
-    if any(type(count) is not int for count in counts) or type(found.detail) is not dict:
-        raise DamagedLineError("no verdict")
-    if any(type(size) not in _NUMBERS for size in (found.seconds, found.loss or 0.0, found.gradient_norm or 0.0)):
+    sizes = (size for size in (found.loss, found.gradient_norm) if size is not None)
+    whole = all(map(is_whole, counts)) and found.n > 0 and all(map(is_number, (found.seconds, *sizes)))
+    texts = is_text(found.key) and (record.get("base") is None or is_text(record["base"]))
+    if not whole or not texts or type(found.detail) is not dict:
         raise DamagedLineError("no verdict")
     return found
 
@@ -180,6 +184,21 @@ def blocks(descriptor: int, at: int, end: int) -> Iterator[tuple[int, bytes]]:
             at, size = after, BLOCK
 
 
+def whole_end(descriptor: int, end: int) -> int:
+    """Behind the last line break before a place, where the whole lines end.
+
+    Only this much of a file stays where it is: whoever writes next cuts off what follows.
+    """
+    size = FIRST_BLOCK
+    while end > 0:
+        start = max(0, end - size)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end, size = start, BLOCK
+    return 0
+
+
 def _after_line_break(descriptor: int, at: int, end: int) -> int | None:
     while at < end:
         data = os.pread(descriptor, min(BLOCK, end - at), at)
@@ -222,6 +241,8 @@ def _read_line(number: int, place: int, raw: bytes, path: object, kinds: frozens
     try:
         record = decode(raw, path)
         probe = verdict(record) if record["kind"] == "probe" else None
+        if not is_record(record):
+            raise DamagedLineError("no record")
     except DamagedLineError:
         return Line(number, place, raw, "damaged")
     if record["kind"] not in KINDS:

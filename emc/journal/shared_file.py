@@ -20,8 +20,10 @@ from emc.journal.lines import (
     require_file,
     verdict,
     warn_damaged,
+    whole_end,
 )
 from emc.journal.locks import check_mount, lock, unlock
+from emc.journal.records import is_record
 from emc.results import ProbeResult
 
 #: Of the time, syncing takes at most this share where a group may grow: a disk may take 0.2 ms or 20 for a sync.
@@ -140,9 +142,13 @@ class SharedFile:
 
     def _catch_up(self) -> None:
         size = self._lock(fcntl.LOCK_SH)
-        self._unlock()
-        # What a file holds while nobody writes stays: a writer cuts off again only what it wrote within its lock.
-        self._learn(size)
+        try:
+            # The whole lines that are there while nobody writes stay: a writer cuts off a torn end, and again only what
+            # it wrote within its lock.
+            end = whole_end(self._descriptor, size)
+        finally:
+            self._unlock()
+        self._learn(end)
 
     def news(self) -> list[ProbeResult]:
         """The verdicts that others appended since this was last asked, or since the file was opened.
@@ -263,6 +269,8 @@ class SharedFile:
             record = decode(raw, self.path)
             if record["kind"] == "probe":
                 self.index.put(verdict(record).key, place)
+            elif not is_record(record):
+                return False
             elif record["kind"] == "base":
                 self.bases.add(record["base"])
         except DamagedLineError:

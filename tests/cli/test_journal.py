@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from journals import key_of, line, make, old_line, record_line
+from journals import key_of, line, make, measured, old_line, record_line
 
 Run = Callable[..., Result]
 Mistake = Callable[..., str]
 
-SOUND = line(make(0)) + line(make(1)) + record_line({"kind": "measurement", "fingerprint": "f"})
+SOUND = line(make(0)) + line(make(1)) + record_line(measured("f"))
 
 
 def test_a_sound_journal_is_called_so(run: Run, tmp_path: Path) -> None:

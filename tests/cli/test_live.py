@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from emc.cli.live import MAX_ROWS, LiveView, PlainLines, brackets_text, count_text, watching
-from emc.results import Progress, RunningProbe, Status
+from emc.cli.live import MAX_ROWS, LiveView, PlainLines, count_text, watching
+from emc.results import Progress, RunningProbe, Status, brackets_text
 
 
 def _render(view: LiveView, progress: Progress, width: int = 100) -> str:
@@ -80,7 +80,7 @@ def test_without_a_terminal_there_are_lines() -> None:
 _ON_A_TERMINAL = """
 import sys
 from emc.cli.live import watching
-from emc.results import Progress, RunningProbe, Status
+from emc.results import Progress, RunningProbe, Status, brackets_text
 running = (RunningProbe(64, 0, 0, 60, 1000, 20_000),)
 with watching(quiet=False) as observer:
     observer(Progress(((32, None, None),), running, 3, 1500, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from children import Ledger, Nursery
 def nursery() -> Iterator[Nursery]:
     """One a session: it imports once."""
     words, pipe = [sys.executable, Path(__file__).parent / "nursery.py"], subprocess.PIPE
-    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    own = {**os.environ, "PYTHONPATH": paths}  # for what all tests share
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, env=own) as process:
         yield Nursery(process)
         assert process.stdin is not None
         process.stdin.close()

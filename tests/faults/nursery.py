@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import hostile_models  # noqa: F401 - registers itself, as the module of an entry point does
+from journals import measured
 
 from emc.cli.main import main
 from emc.engine import Engine
@@ -93,7 +94,7 @@ def sweep(journal: str, cells: int, speculation: int | None) -> int:
 
     def ended(number: int, _: object) -> Mapping[str, Any]:
         found = searches[number].conclude()
-        return {"kind": "measurement", "fingerprint": f"cell {number}", "emc": found.emc, "upper": found.upper}
+        return measured(f"cell {number}", emc=found.emc, upper=found.upper)
 
     with Journal(journal) as opened:
         os.write(1, b"ready\n")

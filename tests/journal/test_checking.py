@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import key_of, line, make, old_line, record_line
+from journals import key_of, line, make, measured, old_line, record_line
 
 from emc.errors import JournalError
 from emc.journal import Check, Contradiction, check
@@ -22,7 +22,7 @@ def test_everything_is_counted(path: Path) -> None:
         line(make(0))
         + line(make(1, **FITTED))
         + b"damaged\n"
-        + record_line({"kind": "measurement", "fingerprint": "f"})
+        + record_line(measured("f"))
         + line(make(0, seconds=9.0))
         + b"\0\0\n"
         + record_line({"kind": "colour"})

@@ -6,27 +6,29 @@ import os
 import stat
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
+import journals
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import key_of, line, make, old_line, record_line
+from journals import hear, key_of, line, make, old_line, record_line, start
 
 from emc.errors import JournalError
-from emc.journal import Compaction, Journal, check, compact, read, side_folder
+from emc.journal import Compaction, Journal, check, compact, compaction, read, side_folder
 from emc.journal.locks import Claims
 
 
 def measured(fingerprint: str, emc: int) -> bytes:
-    return record_line({"kind": "measurement", "fingerprint": fingerprint, "emc": emc})
+    return record_line(journals.measured(fingerprint, emc=emc))
 
 
 def failed(fingerprint: str, error: str) -> bytes:
-    return record_line({"kind": "failed", "fingerprint": fingerprint, "error": error})
+    return record_line(journals.failure(fingerprint, error=error))
 
 
 def base(name: str, what: str) -> bytes:
-    return record_line({"kind": "base", "base": name, "what": what})
+    return record_line(journals.base_record(name, what=what))
 
 
 UNKNOWN = b'{"schema":2,"kind":"colour", "name":"red"}\n'
@@ -209,3 +211,53 @@ def test_what_is_appended_meanwhile_is_kept(path: Path, monkeypatch: pytest.Monk
             warnings.simplefilter("error")
             journal.append([make(2)])
     assert path.read_bytes() == line(make(0)) + line(make(1)) + line(make(2))
+
+
+def test_what_is_appended_over_a_torn_end_meanwhile_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live writer cuts the torn end off first, so that its lines begin before the end that compacting saw."""
+    path.write_bytes(line(make(0)) * 2)
+    choose = compaction._choose
+    with Journal(path) as journal:
+        with path.open("ab") as file:
+            file.write(line(make(9))[:-7])
+
+        def append(source: BinaryIO, end: int) -> object:
+            journal.append([make(1)])
+            chosen = choose(source, end)
+            journal.append([make(2), make(3)])
+            return chosen
+
+        monkeypatch.setattr(compaction, "_choose", append)
+        compact(path)
+        assert path.read_bytes() == b"".join(line(make(number)) for number in range(4))
+        assert check(path).sound
+        assert [journal.get(key_of(number)) for number in range(4)] == [make(number) for number in range(4)]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from typing import BinaryIO
+sys.path.insert(0, sys.argv[2])
+from journals import line, make
+from emc.journal import Journal
+
+with Journal(sys.argv[1]) as journal:
+    print("ready", flush=True)
+    for number in range(300):
+        with Path(sys.argv[1]).open("ab") as file:
+            file.write(line(make(1000))[:-9])
+        journal.append([make(number)])
+print("done", flush=True)
+"""
+
+
+def test_a_writer_over_torn_ends_loses_nothing_to_compactions(path: Path) -> None:
+    writer = start(WRITER, path, str(Path(__file__).parents[1]))
+    assert hear(writer) == "ready"
+    while writer.poll() is None:
+        compact(path)
+    assert (writer.communicate()[0], writer.returncode) == ("done\n", 0)
+    with Journal(path) as journal:
+        assert [journal.get(key_of(number)) for number in range(300)] == [make(number) for number in range(300)]
+    assert check(path).sound

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import key_of, line, make, old_line, record_line
+from journals import key_of, line, make, measured, old_line, record_line
 
 from emc.journal.index import Index, hash_of, scan
 
@@ -22,7 +22,7 @@ LINES = st.one_of(
     KEYS.map(lambda key: line(make(0, key=key))[:-2] + b"\n"),
     KEYS.map(lambda key: line(make(0, key=key.upper() + "A"))),
     st.text(max_size=30).map(lambda key: line(make(0, key=key))),
-    st.just(record_line({"kind": "measurement", "fingerprint": "f" * 24})),
+    st.just(record_line(measured("f" * 24))),
     st.just(b"\n"),
     JUNK,
 )

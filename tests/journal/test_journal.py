@@ -19,6 +19,7 @@ import journals
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journals import failure, measured
 
 from emc.errors import JournalError
 from emc.journal import SCHEMA, Journal, read
@@ -497,8 +498,8 @@ def test_nothing_is_ever_unpickled(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_the_latest_already_is_not_written_again(tmp_path: Path) -> None:
-    first, second = ({"kind": "measurement", "fingerprint": "f", "emc": emc} for emc in (1, 2))
-    failed = {"kind": "failed", "fingerprint": "f", "error": 'with "fingerprint":"g" in it'}
+    first, second = (measured("f", emc=emc) for emc in (1, 2))
+    failed = failure("f", error='with "fingerprint":"g" in it')
     path = tmp_path / "j"
     for _ in range(2):
         with Journal(path) as journal:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import line, make, old_line, record_line
+from journals import base_record, failure, line, make, measured, old_line, record_line
 
 from emc.errors import JournalError
 from emc.journal import KINDS, SCHEMA, Journal, read
 from emc.journal.lines import DamagedLineError, blocks, decode, encode, kind_at_sight, verdict, walk
 
-MEASUREMENT = {"kind": "measurement", "fingerprint": "f1", "emc": 100, "cell": {"model": "mlp"}}
-FAILED = {"kind": "failed", "fingerprint": "f2", "error": "out of memory"}
-BASE = {"kind": "base", "base": "b1", "task": {"data": "digits"}}
+MEASUREMENT = measured("f1")
+FAILED = failure("f2")
+BASE = base_record("b1")
 
 
 def test_every_kind_is_read_back_in_the_order_it_was_written(path: Path) -> None:

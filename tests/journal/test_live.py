@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from journals import hear, line, make, record_line, start
+from journals import hear, line, make, measured, record_line, start
 
 from emc.errors import JournalError
 from emc.journal import Journal, last_verdicts, running, side_folder
@@ -136,7 +136,7 @@ def test_the_last_verdicts_are_read_from_the_end(
 ) -> None:
     monkeypatch.setattr("emc.journal.live._TAIL_BYTES", first_read)
     lines = [line(make(number)) for number in range(5)]
-    lines.insert(4, record_line({"kind": "measurement", "fingerprint": "f"}) + b"\0damaged\n")
+    lines.insert(4, record_line(measured("f")) + b"\0damaged\n")
     path.write_bytes(b"".join(lines) + line(make(9))[:-1])
     assert last_verdicts(path, count) == [make(number) for number in range(5)][-count:]
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import key_of, line, make, old_line, record_line
+from journals import base_record, key_of, line, make, measured, old_line, record_line
 
 from emc.errors import JournalError
-from emc.journal import Journal, compact, read
+from emc.journal import Journal, check, compact, read
+from emc.journal.shared_file import SharedFile
 
 
 def test_what_others_append_is_news_once(path: Path) -> None:
@@ -26,7 +27,7 @@ def test_what_others_append_is_news_once(path: Path) -> None:
         two.append([make(1)])
         one.append([make(2)])
         two.append([make(3), make(4)])
-        two.note({"kind": "measurement", "fingerprint": "f"})
+        two.note(measured("f"))
         assert one.refresh() == [make(1), make(3), make(4)]
         assert one.refresh() == []
         assert two.refresh() == [make(2)]
@@ -92,15 +93,42 @@ def test_two_journals_of_one_file_agree_with_a_list(
             assert len(journal) == len(latest)
 
 
+def test_a_torn_end_that_is_cut_while_it_is_learned_moves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another cuts a torn end off, fails to write over it, and then writes lines of other lengths."""
+    path.write_bytes(line(make(0)))
+    learn = SharedFile._learn
+    with Journal(path) as other, Journal(path) as journal:
+        with path.open("ab") as file:
+            file.write(b"x" * 900)
+
+        def late(self: SharedFile, end: int) -> None:
+            monkeypatch.setattr(SharedFile, "_learn", learn)
+            whole = path.stat().st_size - 900
+            os.truncate(path, whole)
+            with path.open("ab") as file:
+                file.write(line(make(1)))  # as one does who then finds no room for the next line
+            learn(self, end)
+            os.truncate(path, whole)
+            other.append([make(2, detail={"long": "x" * 400}), make(3)])
+
+        monkeypatch.setattr(SharedFile, "_learn", late)
+        journal.refresh()
+        assert journal.refresh() == [make(2, detail={"long": "x" * 400}), make(3)]
+        assert journal.get(key_of(1)) is None
+        assert journal.get(key_of(3)) == make(3)
+        journal.append([make(4)])
+    assert check(path).sound
+
+
 def test_a_base_is_written_once_a_file(path: Path) -> None:
-    base = {"kind": "base", "base": "b1", "task": {"data": "digits"}}
+    base = base_record("b1")
     with Journal(path) as one, Journal(path) as two:
         for journal in (one, two, one):
             journal.note(base)
         two.note({**base, "base": "b2"})
     with Journal(path) as three:
         three.note(base)
-        three.note({"kind": "measurement", "fingerprint": "f", "base": "b1"})
+        three.note(measured("f", base="b1"))
     assert [record["base"] for record in read(path)] == ["b1", "b2", "b1"]
 
 
@@ -174,11 +202,7 @@ def test_schemas_may_be_mixed(path: Path) -> None:
 
 
 def test_other_kinds_and_unknown_ones_are_no_damage(path: Path) -> None:
-    path.write_bytes(
-        record_line({"kind": "measurement", "fingerprint": "f"})
-        + record_line({"kind": "colour", "name": "red"})
-        + line(make(0))
-    )
+    path.write_bytes(record_line(measured("f")) + record_line({"kind": "colour", "name": "red"}) + line(make(0)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with Journal(path) as journal:
