@@ -310,7 +310,13 @@ class EmcResult(Tabular):
             "replicates": tuple(Replicate.from_dict(entry) for entry in values["replicates"]),
             "probes": tuple(ProbeResult.from_dict(entry) for entry in values["probes"]),
         }
-        return cls(**kept)
+        result = cls(**kept)
+        _require(Mapping, result, "task", "procedure", "search", "dataset", "cost", "versions", "detail", "unused")
+        _require(int, result, "emc", "lower", "parameters", "seed")
+        _require(int, result.dataset, "rows")
+        for replicate in result.replicates:
+            _require(int, replicate, "replicate", "lower", *(() if replicate.upper is None else ("upper",)))
+        return result
 
     def to_json(self) -> str:
         """The record as JSON text; never NaN or infinity."""
@@ -403,6 +409,18 @@ def failed_record(fingerprint: str, cell: Mapping[str, Any], error: EmcError) ->
     """The record of a measurement that came to no end."""
     sentence = " ".join(str(error).split())
     return {"kind": FAILED_KIND, "fingerprint": fingerprint, "cell": dict(cell), "error": sentence}
+
+
+def _require(kind: type, holder: Any, *names: str) -> None:
+    """Refuse what a file holds in the place of numbers or mappings.
+
+    Raises:
+        TypeError: a field or key is of another type.
+    """
+    for name in names:
+        value = holder[name] if isinstance(holder, Mapping) else getattr(holder, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"{name} is no {'number' if kind is int else 'mapping'}")
 
 
 def tuning_text(tuning: Mapping[str, Any]) -> str:

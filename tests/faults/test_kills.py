@@ -48,10 +48,15 @@ def acknowledged(log: Path) -> set[str]:
     return set(log.read_text().split("\n")[:-1]) - {"ready"} if log.exists() else set()
 
 
+def times_ready(log: Path) -> int:
+    """How many drivers have opened their journal; those that were killed before have not."""
+    return log.read_text().count("ready\n") if log.exists() else 0
+
+
 def wait_until_ready(log: Path, times: int) -> None:
     """Until so many drivers have opened their journal."""
     deadline = time.monotonic() + 60
-    while not log.exists() or log.read_text().count("ready\n") < times:
+    while times_ready(log) < times:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -94,13 +99,13 @@ def test_driver_killed_at_random_moments(
     while kills < trials:
         number += 1
         journal, log = tmp_path / f"{number}.jsonl", tmp_path / f"{number}.log"
-        starts, guessing = 0, number % 2 == 0
+        guessing = number % 2 == 0
         while True:
-            kept = keys(journal)
-            driver, starts = start(nursery, journal, log, guessing=guessing), starts + 1
+            kept, ready = keys(journal), times_ready(log)
+            driver = start(nursery, journal, log, guessing=guessing)
             if kills < trials:
                 if rng.random() > 0.1:  # else anywhere from its first instruction on
-                    wait_until_ready(log, starts)
+                    wait_until_ready(log, ready + 1)
                 time.sleep(rng.uniform(0, undisturbed.seconds / 4))
                 killed = nursery.kill(driver)
             else:
