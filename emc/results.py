@@ -415,12 +415,14 @@ def _require(kind: type, holder: Any, *names: str) -> None:
     """Refuse what a file holds in the place of numbers or mappings.
 
     Raises:
-        TypeError: a field or key is of another type.
+        TypeError, ValueError: a field or key is of another type, or a number below 0.
     """
     for name in names:
         value = holder[name] if isinstance(holder, Mapping) else getattr(holder, name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is no {'number' if kind is int else 'mapping'}")
+        if kind is int and value < 0:
+            raise ValueError(f"{name} is below 0")
 
 
 def tuning_text(tuning: Mapping[str, Any]) -> str:
