@@ -421,7 +421,7 @@ def _require(kind: type, holder: Any, *names: str) -> None:
         value = holder[name] if isinstance(holder, Mapping) else getattr(holder, name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is no {'number' if kind is int else 'mapping'}")
-        if kind is int and value < 0:
+        if isinstance(value, int) and value < 0:
             raise ValueError(f"{name} is below 0")
 
 
