@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -48,6 +49,8 @@ class EmcGroup(click.Group):
             if "--debug" in words and not isinstance(error, BrokenPipeError):
                 raise
             code = _report(error)
+        if args is None:  # a process of its own, which ends now: Ctrl-C has nothing left to stop
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
