@@ -229,8 +229,8 @@ def test_a_training_too_large_for_its_worker_fails_alone(
 
 def test_a_training_that_hangs_is_broken_off(setups: dict[str, Setup], monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes by finds out itself; one that never does takes its worker with it."""
-    monkeypatch.setattr(processes, "GRACE_S", 1.5)
-    hanging, long = Probe("short", 96, 0), Probe("long", 40, 0)
+    monkeypatch.setattr(processes, "GRACE_S", 8)
+    hanging, long = Probe("short", 96, 0), Probe("long", 100, 0)
     with contextlib.closing(ProcessExecutor(setups, 2, timeout_s=0.5)) as executor:
         executor.add(hanging)
         executor.add(long)
@@ -240,10 +240,10 @@ def test_a_training_that_hangs_is_broken_off(setups: dict[str, Setup], monkeypat
                 assert isinstance(outcome, ProbeFailure)
                 told[outcome.probe] = str(outcome.error)
         assert told[hanging].startswith(
-            "a training must end within --probe-timeout 0.5 s, got n=96 of replicate 0 after 2"
+            "a training must end within --probe-timeout 0.5 s, got n=96 of replicate 0 after"
         )
-        assert told[long].startswith("a training must end within --probe-timeout 0.5 s, got n=40 of replicate 0 after")
-        assert (executor.running(), executor.room(), len(executor._workers)) == ([], 2, 1)
+        assert told[long].startswith("a training must end within --probe-timeout 0.5 s, got n=100 of replicate 0 after")
+        assert (executor.running(), executor.room()) == ([], 2)
 
 
 def test_a_training_goes_on_in_another_process_to_the_same_verdict(
