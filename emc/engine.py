@@ -38,8 +38,8 @@ REPORT_EVERY_S = 0.2
 #: Seconds between two looks at what other processes wrote to the journal.
 LOOK_EVERY_S = 0.5
 
-#: Of the time, reports that take longer than some seconds, as those on thousands of searches do, take this share.
-REPORT_SHARE, QUICK_REPORT_S = 0.05, 0.001
+#: Of the time, reports on more than so many searches, which take long, take this share.
+REPORT_SHARE, MANY = 0.05, 1000
 
 #: Trainings under way that whoever watches the journal is told of, at most.
 MOST_SHOWN = 64
@@ -466,7 +466,7 @@ class Engine:
         """Report verdicts once they are synced; without any, a few times a second."""
         now = time.perf_counter()
         since = now - self._reported
-        pause = self._report_took / REPORT_SHARE if self._report_took > QUICK_REPORT_S else 0.0
+        pause = self._report_took / REPORT_SHARE if len(self._lines) > MANY else 0.0
         news = observer is not None and self._news and self._journal.synced and (since >= pause or not self._out)
         if not (news or (self._out and since >= REPORT_EVERY_S)):
             return

@@ -231,7 +231,7 @@ def test_a_training_that_hangs_is_broken_off(setups: dict[str, Setup], monkeypat
     """One that comes by finds out itself; one that never does takes its worker with it."""
     monkeypatch.setattr(processes, "GRACE_S", 8)
     hanging, long = Probe("short", 96, 0), Probe("long", 100, 0)
-    with contextlib.closing(ProcessExecutor(setups, 2, timeout_s=0.5)) as executor:
+    with contextlib.closing(ProcessExecutor(setups, 2, timeout_s=0.05)) as executor:
         executor.add(hanging)
         executor.add(long)
         told: dict[Probe, str] = {}
@@ -240,9 +240,11 @@ def test_a_training_that_hangs_is_broken_off(setups: dict[str, Setup], monkeypat
                 assert isinstance(outcome, ProbeFailure)
                 told[outcome.probe] = str(outcome.error)
         assert told[hanging].startswith(
-            "a training must end within --probe-timeout 0.5 s, got n=96 of replicate 0 after"
+            "a training must end within --probe-timeout 0.05 s, got n=96 of replicate 0 after"
         )
-        assert told[long].startswith("a training must end within --probe-timeout 0.5 s, got n=100 of replicate 0 after")
+        assert told[long].startswith(
+            "a training must end within --probe-timeout 0.05 s, got n=100 of replicate 0 after"
+        )
         assert (executor.running(), executor.room()) == ([], 2)
 
 
