@@ -26,6 +26,9 @@ Value = int | float | bool | str | tuple[str, ...] | None
 class PluginSpec:
     """A plug-in's name and its options, as written by a user or completed by its registry.
 
+    The first option may be written without its key, `file:weights.safetensors`, where the plug-in says which one that
+    is; until it is resolved its key is "".
+
     >>> PluginSpec.parse("mlp:width=16,depth=2")
     PluginSpec(name='mlp', options=(('width', '16'), ('depth', '2')))
     >>> str(PluginSpec("mlp", (("width", 16),)))
@@ -40,15 +43,17 @@ class PluginSpec:
         """Split `name:key=value,...`; a comma splits only where another `key=` follows, so paths may hold commas.
 
         Raises:
-            SpecError: an option without `=`, an empty name, or an option given twice.
+            SpecError: an option without `=` that is not the first, an empty name, or an option given twice.
         """
         name, colon, rest = (part.strip() for part in text.partition(":"))
         pairs = re.split(r",(?=\s*[A-Za-z_]\w*\s*=)", rest) if rest else []
         options: dict[str, Value] = {}
         for pair in pairs:
             key, equals, value = pair.partition("=")
-            if not equals or not key.strip():
-                raise SpecError(f'an option is written key=value, got "{pair}" in "{text}"; write {name}:key=value')
+            if not equals and not options:
+                key, value = "", pair
+            elif not equals or not key.strip():
+                raise _keyless(name, pair, text)
             if key.strip() in options:
                 raise SpecError(f'an option is given once, got "{key.strip()}" twice in "{text}"; keep one of them')
             options[key.strip()] = value.strip()
@@ -59,11 +64,16 @@ class PluginSpec:
     def __str__(self) -> str:
         if not self.options:
             return self.name
-        return f"{self.name}:" + ",".join(f"{key}={format_value(value)}" for key, value in self.options)
+        pairs = (f"{key}={format_value(value)}" if key else format_value(value) for key, value in self.options)
+        return f"{self.name}:" + ",".join(pairs)
 
     def get(self, key: str) -> Value:
         """The value of one option."""
         return dict(self.options)[key]
+
+
+def _keyless(name: str, pair: str, text: str) -> SpecError:
+    return SpecError(f'an option is written key=value, got "{pair}" in "{text}"; write {name}:key=value')
 
 
 def format_value(value: Value) -> str:
@@ -185,7 +195,8 @@ class Registry(Generic[T]):
         Args:
             name: what a user types.
             version: results version; raise it when the same options come to mean other numbers.
-            facts: what others may need to know before the factory runs.
+            facts: what others may need to know before the factory runs; `bare` names the option that a user may write
+                without its key.
 
         Raises:
             DuplicateNameError: another factory holds the name.
@@ -249,6 +260,11 @@ class Registry(Generic[T]):
         plugin = self.get(spec.name)
         owner = f"{self.kind} {plugin.name}"
         given = dict(spec.options)
+        if "" in given:
+            bare = plugin.facts.get("bare")
+            if bare is None or bare in given:
+                raise _keyless(spec.name, format_value(given[""]), str(spec))
+            given[bare] = given.pop("")
         names = [option.name for option in plugin.options]
         for key in given:
             if key not in names:

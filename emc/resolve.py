@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +19,13 @@ from emc.errors import DataError, EmcError, SpecError
 from emc.executors.clusters import find_cluster
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
+from emc.models.inits import INITS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec, Registry
+from emc.reparams import REPARAMS
 from emc.search.rules import SEARCHES
 from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, digest
+from emc.training.augmentations import AUGMENTATIONS
 from emc.training.direct import check_direct
 from emc.training.samples import Pool
 from emc.training.schedules import SCHEDULES
@@ -43,6 +46,7 @@ CALLABLE = "callable"
 
 DEFAULT_ACTIVATION = PluginSpec("relu")
 DEFAULT_TUNER = PluginSpec("halving")
+DEFAULT_INIT = "default"
 
 #: A learning rate that is to be tuned.
 AUTO = "auto"
@@ -68,8 +72,11 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         activation=_resolve_activation(procedure, own_model),
         optimizer=OPTIMIZERS.resolve(procedure.optimizer),
         schedule=SCHEDULES.resolve(procedure.schedule),
+        init=INITS.resolve(procedure.init),
+        reparam=None if procedure.reparam is None else REPARAMS.resolve(procedure.reparam),
+        augment=None if procedure.augment is None else AUGMENTATIONS.resolve(procedure.augment),
     )
-    for registry, spec in ((LABELS, task.labels), (OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)):
+    for registry, spec in _without_data(task, procedure):
         registry.build(spec)  # options out of range are told before data are loaded
     if OPTIMIZERS.build(procedure.optimizer).solve is not None and procedure.loss != "squared":
         raise SpecError(
@@ -84,6 +91,18 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     )
     SEARCHES.build(measurement.search.search).check(measurement)
     return measurement
+
+
+def _without_data(task: Task, procedure: Procedure) -> Iterator[tuple[Registry[Any], PluginSpec]]:
+    """The plug-ins that can be made before there are data."""
+    yield LABELS, task.labels
+    yield OPTIMIZERS, procedure.optimizer
+    yield SCHEDULES, procedure.schedule
+    yield INITS, procedure.init
+    if procedure.reparam is not None:
+        yield REPARAMS, procedure.reparam
+    if procedure.augment is not None:
+        yield AUGMENTATIONS, procedure.augment
 
 
 def _resolve_tuner(measurement: Measurement) -> Measurement:
@@ -268,15 +287,16 @@ def make_setup(
     shape = dataset.facts.shape
     identified = True
     if model is not None:
-        make_model: Callable[[], nn.Module] = lambda: model(shape, num_classes)  # noqa: E731
+        make_model = _dressed(procedure, lambda: model(shape, num_classes))
         _try_model(make_model, shape, num_classes, device)
         spec, identified = _identify(model, make_model, shape)
         procedure = replace(procedure, model=spec)
         measurement = replace(measurement, procedure=procedure)
     else:
-        make_model = _named_model(procedure, shape, num_classes)
+        make_model = _dressed(procedure, _named_model(procedure, shape, num_classes))
+        named = procedure.model, procedure.activation, procedure.init, procedure.reparam
         stock.try_model(
-            (procedure.model, procedure.activation, shape, num_classes, device),
+            (*named, shape, num_classes, device),
             lambda: _try_model(make_model, shape, num_classes, device),
         )
     if device.type == "cuda":
@@ -294,12 +314,19 @@ def make_setup(
         make_model=lambda: _make_quietly(make_model),
         plan=plan,
         make_schedule=lambda: SCHEDULES.build(procedure.schedule),
-        linear=model is None and bool(MODELS.get(procedure.model.name).facts.get("linear")),
+        linear=model is None
+        and procedure.reparam is None
+        and bool(MODELS.get(procedure.model.name).facts.get("linear")),
         loss_goal=goal.bound if goal.kind == "loss" else None,
         trains_conflicts=goal.kind != "fit",
         identified=identified,
     )
     return measurement, setup
+
+
+def _is_linear(procedure: Procedure) -> bool:
+    """Whether the logits of a named model are affine in the inputs and unconstrained."""
+    return procedure.reparam is None and bool(MODELS.get(procedure.model.name).facts.get("linear"))
 
 
 def with_procedure(measurement: Measurement, setup: Setup, procedure: Procedure) -> tuple[Measurement, Setup]:
@@ -314,6 +341,19 @@ def _named_model(procedure: Procedure, shape: tuple[int, ...], num_classes: int)
     if activation is not None:
         handed.append(lambda: ACTIVATIONS.build(activation))
     return lambda: MODELS.build(procedure.model, *handed)
+
+
+def _dressed(procedure: Procedure, make_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """Makes the model with the procedure's initialisation and reparameterisation."""
+    init = INITS.build(procedure.init)
+    wrap = None if procedure.reparam is None else REPARAMS.build(procedure.reparam)
+
+    def make() -> nn.Module:
+        module = make_model()
+        init(module)
+        return module if wrap is None else wrap(module)
+
+    return make
 
 
 def _make_quietly(make_model: Callable[[], nn.Module]) -> nn.Module:
@@ -380,7 +420,7 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
             "results_version": RESULTS_VERSION,
             "content": dataset.facts.content_hash,
             "task": {"labels": str(task.labels), "inputs": str(task.inputs), "classes": num_classes},
-            "procedure": measurement.procedure.to_dict(),
+            "procedure": measurement.procedure.identity(),
             "plugins": _plugin_versions(measurement),
             "seed": measurement.seed,
             "device": device.type,
@@ -396,6 +436,12 @@ def _plugin_versions(measurement: Measurement) -> dict[str, int]:
         (OPTIMIZERS, procedure.optimizer),
         (SCHEDULES, procedure.schedule),
     ]
+    if procedure.init.name != DEFAULT_INIT:
+        used.append((INITS, procedure.init))
+    if procedure.reparam is not None:
+        used.append((REPARAMS, procedure.reparam))
+    if procedure.augment is not None:
+        used.append((AUGMENTATIONS, procedure.augment))
     if procedure.model.name != CALLABLE:
         used.append((MODELS, procedure.model))
     if procedure.activation is not None:

@@ -33,9 +33,14 @@ def setting(
     high: float | None = None,
     choices: Any = None,
     alone: str | None = None,
+    added: bool | None = None,
 ) -> Any:
-    """A dataclass field with its help, its range (bounds included), its closed choices, what its option alone means."""
-    facts = {"help": help, "low": low, "high": high, "choices": choices, "alone": alone}
+    """A dataclass field with its help, its range (bounds included), its closed choices, what its option alone means.
+
+    One that was added after results were published is no part of a probe's identity while it has its default, so that
+    their keys stay.
+    """
+    facts = {"help": help, "low": low, "high": high, "choices": choices, "alone": alone, "added": added}
     return field(default=default, metadata={key: value for key, value in facts.items() if value is not None})
 
 
@@ -212,6 +217,19 @@ class Procedure(Spec):
     )
     precision: str = setting("float32", "floating-point type of training", choices=("float32", "float64"))
     tf32: bool = setting(False, "let CUDA round matrix products to TF32")
+    init: PluginSpec = setting(PluginSpec("default"), "initialisation of the model (emc list inits)", added=True)
+    reparam: PluginSpec | None = setting(
+        None, "reparameterisation of the model (emc list reparams); default: none", added=True
+    )
+    augment: PluginSpec | None = setting(
+        None, "random changes of every batch's inputs (emc list augmentations); default: none", added=True
+    )
+    clip_norm: float | None = setting(
+        None, "largest Euclidean norm of a batch's gradient; default: no clipping", low=1e-12, added=True
+    )
+    label_smoothing: float = setting(
+        0.0, "share of each target spread evenly over all classes in the cross-entropy", low=0, high=0.99, added=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -219,6 +237,12 @@ class Procedure(Spec):
             raise SpecError(
                 f"--escape needs the curvature of --certify hessian, got {self.certify}; leave one of them out"
             )
+
+    def identity(self) -> dict[str, Any]:
+        """What tells its probes from others: `to_dict` without the settings added later that have their default."""
+        added = (item for item in fields(self) if item.metadata.get("added"))
+        quiet = {item.name for item in added if getattr(self, item.name) == item.default}
+        return {name: value for name, value in self.to_dict().items() if name not in quiet}
 
     def budget(self, n: int, batch_size: int) -> int:
         """Steps after which a probe of n samples ends, max(min_steps, max_epochs * ceil(n / B)).

@@ -16,12 +16,17 @@ from emc.data.regimes import INPUTS, LABELS
 from emc.errors import DuplicateNameError, EmcError, SpecError, UnknownNameError
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
+from emc.models.inits import INITS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import Plugin, PluginSpec, Registry
+from emc.reparams import REPARAMS
 from emc.specs import GROWTHS
+from emc.training.augmentations import AUGMENTATIONS
 from emc.training.schedules import SCHEDULES
 
-REGISTRIES: list[Registry[Any]] = [ACTIVATIONS, DATA, GROWTHS, INPUTS, LABELS, MODELS, OPTIMIZERS, SCHEDULES]
+REGISTRIES: list[Registry[Any]] = [
+    *(ACTIVATIONS, AUGMENTATIONS, DATA, GROWTHS, INITS, INPUTS, LABELS, MODELS, OPTIMIZERS, REPARAMS, SCHEDULES)
+]
 
 SHAPES: Registry[dict[str, Any]] = Registry("shape")
 
@@ -67,6 +72,7 @@ def dot() -> dict[str, Any]:
         ("csv:path=one,two.csv,target=t", PluginSpec("csv", (("path", "one,two.csv"), ("target", "t")))),
         ("csv:delimiter=,,path=x", PluginSpec("csv", (("delimiter", ","), ("path", "x")))),
         ("csv:path=", PluginSpec("csv", (("path", ""),))),
+        ("file:a/b.txt,mode=x", PluginSpec("file", (("", "a/b.txt"), ("mode", "x")))),
     ],
 )
 def test_a_plugin_is_parsed_as_a_user_writes_it(text: str, spec: PluginSpec) -> None:
@@ -76,7 +82,6 @@ def test_a_plugin_is_parsed_as_a_user_writes_it(text: str, spec: PluginSpec) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mlp:16", 'an option is written key=value, got "16" in "mlp:16"; write mlp:key=value'),
         ("mlp:=16", 'an option is written key=value, got "=16" in "mlp:=16"; write mlp:key=value'),
         ("mlp:a=1,a=2", 'an option is given once, got "a" twice in "mlp:a=1,a=2"; keep one of them'),
         ("mlp:", 'a plug-in is written name or name:key=value,key=value, got "mlp:"'),
@@ -132,6 +137,21 @@ def test_options_take_their_types_from_the_signature_and_missing_ones_their_defa
     )
     assert str(spec) == "circle:points=1000,radius=2.0,filled=true,colour=red,marks=a|b,seed=none"
     assert isinstance(spec.get("radius"), float)
+
+
+def test_the_option_a_plugin_names_may_be_written_without_its_key() -> None:
+    files: Registry[tuple[str, int]] = Registry("file")
+
+    @files.register("file", bare="path")
+    def file(*, path: str, mode: int = 1) -> tuple[str, int]:
+        return path, mode
+
+    assert files.build("file:a/b.txt") == files.build("file:path=a/b.txt") == ("a/b.txt", 1)
+    assert str(files.resolve("file:a/b.txt,mode=2")) == "file:path=a/b.txt,mode=2"
+    with pytest.raises(SpecError, match=r'^an option is written key=value, got "a" in "file:a,path=b"; write'):
+        files.build("file:a,path=b")
+    with pytest.raises(SpecError, match=r'^an option is written key=value, got "3" in "circle:3"; write'):
+        SHAPES.resolve("circle:3")
 
 
 def test_an_optional_value_may_be_none_or_its_type() -> None:

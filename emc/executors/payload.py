@@ -23,8 +23,11 @@ from emc.data.regimes import INPUTS, LABELS
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
+from emc.models.inits import INITS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import Plugin, Registry
+from emc.reparams import REPARAMS
+from emc.training.augmentations import AUGMENTATIONS
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setups
 
@@ -39,7 +42,8 @@ Find = Callable[[Any], npt.NDArray[Any]]
 
 #: The registries that a training looks names up in; another process has its own, without this one's additions.
 REGISTRIES: dict[str, Registry[Any]] = {
-    registry.kind: registry for registry in (LABELS, INPUTS, MODELS, ACTIVATIONS, OPTIMIZERS, SCHEDULES)
+    registry.kind: registry
+    for registry in (LABELS, INPUTS, MODELS, ACTIVATIONS, INITS, REPARAMS, AUGMENTATIONS, OPTIMIZERS, SCHEDULES)
 }
 
 

@@ -58,7 +58,8 @@ class Setup:
         """Equal for setups whose models differ by their init alone; a model without source equals only itself."""
         procedure = self.procedure
         own = None if self.identified else self.make_model
-        return procedure.model, procedure.activation, own, self.architecture, self.pool.dataset.facts.shape
+        named = procedure.model, procedure.activation, procedure.init, procedure.reparam
+        return *named, own, self.architecture, self.pool.dataset.facts.shape
 
     def batch_size(self, n: int) -> int:
         """Samples a step at n samples."""
