@@ -302,6 +302,7 @@ def make_setup(
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
         torch.backends.cudnn.allow_tf32 = procedure.tf32
+        torch.backends.cudnn.deterministic = True  # else two equal trainings of convolutions end apart
     plan = OPTIMIZERS.build(procedure.optimizer)
     if plan.solve is not None:
         check_direct(_make_quietly(make_model), shape)

@@ -40,8 +40,8 @@ class Recorded:
         self._graph = torch.cuda.CUDAGraph()
         device = torch.device("cuda", torch.cuda.current_device())
         if device not in _pools:
-            _pools[device] = torch.cuda.graph_pool_handle()
-        self._graph.capture_begin(pool=_pools[device])
+            _pools[device] = torch.cuda.MemPool()
+        self._graph.capture_begin(pool=_pools[device].id)
         try:
             step()
         except BaseException:

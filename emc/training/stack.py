@@ -334,6 +334,7 @@ class Stack:
         if self._recordable and self._steps_as_they_are >= WARM and steps_to_come >= LEAST:
             self._recorded = try_recording(lambda: self._step(self._batch.rows, self._batch.labels))
             self._recordable = self.torn = False  # recording changes nothing, wherever it ended
+            self.records = self._recorded is not None
         return self._recorded
 
     def _replay(self, recorded: Recorded, rows: Tensor, labels: Tensor) -> None:
