@@ -228,7 +228,7 @@ class Procedure(Spec):
         None, "largest Euclidean norm of a batch's gradient; default: no clipping", low=1e-12, added=True
     )
     label_smoothing: float = setting(
-        0.0, "share of each target spread evenly over all classes in the cross-entropy", low=0, high=0.99, added=True
+        0.0, "share of each target spread evenly over all classes, in the cross-entropy", low=0, high=0.99, added=True
     )
 
     def __post_init__(self) -> None:
@@ -237,6 +237,8 @@ class Procedure(Spec):
             raise SpecError(
                 f"--escape needs the curvature of --certify hessian, got {self.certify}; leave one of them out"
             )
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise SpecError(f"--label-smoothing is of the cross-entropy, got --loss {self.loss}; leave one of them out")
 
     def identity(self) -> dict[str, Any]:
         """What tells its probes from others: `to_dict` without the settings added later that have their default."""
