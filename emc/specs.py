@@ -261,6 +261,23 @@ class Procedure(Spec):
         return max(self.check_steps, self.check_epochs * math.ceil(n / batch_size))
 
 
+def later_settings(procedure: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings added to a recorded procedure after results were published; their defaults where it is older."""
+    added = [item for item in fields(Procedure) if item.metadata.get("added")]
+    return {item.name: procedure.get(item.name, _plain(item.default)) for item in added}
+
+
+def procedure_text(procedure: Mapping[str, Any]) -> str:
+    """A recorded procedure in one line: model, optimizer, and what else is on.
+
+    >>> procedure_text({"model": "mlp:width=16", "optimizer": "sgd:lr=0.1", "clip_norm": 1.0})
+    'mlp:width=16, sgd:lr=0.1, clip norm 1.0'
+    """
+    usual = later_settings({})
+    extra = [f"{name.replace('_', ' ')} {v}" for name, v in later_settings(procedure).items() if v != usual[name]]
+    return ", ".join([str(procedure["model"]), str(procedure["optimizer"]), *extra])
+
+
 #: How the search grows: by a factor, then bisection; or the paper's linear scan.
 GROWTHS: Registry[tuple[str, float]] = Registry("growth")
 

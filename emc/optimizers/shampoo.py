@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 
 @OPTIMIZERS.register("shampoo")
-def shampoo(*, lr: float = 0.1, every: int = 1, eps: float = 1e-6, weight_decay: float = 0.0) -> OptimizerPlan:
-    """Shampoo, Gupta et al. 2018: a preconditioner a dimension, its root taken every so many steps; L2 decay."""
+def shampoo(*, lr: float = 0.2, every: int = 1, eps: float = 1e-3, weight_decay: float = 0.0) -> OptimizerPlan:
+    """Shampoo, Gupta et al. 2018: a preconditioner a dimension, its root taken every so many steps; L2 decay.
+
+    Before the first root nothing moves. With roots that are some steps old, a direction that no gradient had by then is
+    scaled by eps^(-1/2) in a matrix, so that a small eps makes it diverge.
+    """
     check_options("shampoo", above_zero={"lr": lr, "every": every, "eps": eps})
     check_decay("shampoo", weight_decay)
     build = partial(_build, lr=lr, every=every, eps=eps, weight_decay=weight_decay)

@@ -156,7 +156,8 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
         detail["certificate_tolerance"] = certificates.RESIDUAL
         if proof.separability is Separability.INSEPARABLE:
             return Examined(Evidence.INFEASIBLE, norm, detail)
-        if proof.separability is Separability.SEPARABLE and loss == CROSS_ENTROPY:  # it has no minimum to end at
+        endless = loss == CROSS_ENTROPY and not setup.plan.weight_decay  # there is no minimum to end at
+        if proof.separability is Separability.SEPARABLE and endless:
             return Examined(Evidence.BUDGET, norm, detail)
     if run.stop is Stop.BUDGET:
         return Examined(Evidence.BUDGET, norm, detail)
@@ -178,8 +179,9 @@ def _polished(
     procedure = setup.procedure
     reached = polish(module, X, y, procedure.polish_steps, setup.loss)
     polished_norm = _ratio(gradient_norm(reached.module, X, y, setup.loss), at_init)
-    if setup.plan.weight_decay:
-        detail["polish_objective"] = f"the {setup.loss} without the weight decay of the training"
+    beside = _beside(setup)
+    if beside:
+        detail["polish_objective"] = f"the {setup.loss} without the {' and the '.join(beside)} of the training"
     detail |= {
         "polish_gain": reached.gain,
         "polish_correct": reached.correct,
@@ -205,6 +207,13 @@ def _polished(
     if evidence is Evidence.MINIMUM and kinks is None and "kinks_undecided" in found:
         evidence, spectrum["curvature_undecided"] = Evidence.STATIONARY, "the kinks were not examined"
     return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
+
+
+def _beside(setup: Setup) -> list[str]:
+    """What the training follows beside the loss at hand, and no examination does."""
+    plan = setup.plan
+    known = {"weight decay": plan.weight_decay > 0, "perturbed parameters": plan.passes > 1}
+    return [name for name, there in {**known, "augmented inputs": setup.procedure.augment is not None}.items() if there]
 
 
 def _fits(setup: Setup, run: ProbeRun, reached: Polish) -> bool:
