@@ -71,7 +71,9 @@ NUMBERS: dict[str, Number] = {
     "stop": Number(TRAINING, "stopped because", _stop, "why the training ended"),
     "budget": Number(TRAINING, "budget", _amount("steps"), "steps after which it would have ended in any case"),
     "batch_size": Number(TRAINING, "batch", _amount("samples"), "samples a step"),
-    "loss": Number(TRAINING, "loss", _number, "mean cross-entropy over the n samples, in nats, at the last count"),
+    "loss": Number(
+        TRAINING, "loss", _number, "mean training loss over the n samples at the last count; cross-entropy is in nats"
+    ),
     "gain_of_last_doubling": Number(
         TRAINING,
         "gain of the last doubling",
@@ -95,6 +97,7 @@ NUMBERS: dict[str, Number] = {
     ),
     "escape_failed": Number(TRAINING, "last saddle not left", str, "why the training did not go on from it"),
     "polish_steps": Number(POLISH, "effort", _amount("steps"), "iterations of L-BFGS and Adam on a copy, in float64"),
+    "polish_objective": Number(POLISH, "descends", str, "the objective, where it is not the training's own"),
     "polish_gain": Number(POLISH, "gain", _of_loss, "share by which descent on all n samples lowered the loss further"),
     "polish_tolerance": Number(POLISH, "gain that counts as none", _of_loss, "with less, no descent is left"),
     "polish_correct": Number(POLISH, "right answers after it", _amount("samples"), "of the n, after the descent"),

@@ -61,6 +61,19 @@ class PluginSpec:
             raise SpecError(f'a plug-in is written name or name:key=value,key=value, got "{text}"')
         return cls(name, tuple(options.items()))
 
+    @classmethod
+    def of_parts(cls, parts: tuple[str, ...]) -> PluginSpec:
+        """A plug-in named within another's option: its name, then its options, as `name|key=value|key=value` is read.
+
+        Raises:
+            SpecError: it is not written so.
+
+        >>> str(PluginSpec.of_parts(("mlp", "width=16", "depth=2")))
+        'mlp:width=16,depth=2'
+        """
+        name, options = "".join(parts[:1]), ",".join(parts[1:])
+        return cls.parse(f"{name}:{options}" if options else name)
+
     def __str__(self) -> str:
         if not self.options:
             return self.name

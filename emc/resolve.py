@@ -78,11 +78,7 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     )
     for registry, spec in _without_data(task, procedure):
         registry.build(spec)  # options out of range are told before data are loaded
-    if OPTIMIZERS.build(procedure.optimizer).solve is not None and procedure.loss != "squared":
-        raise SpecError(
-            f"--optimizer {procedure.optimizer.name} solves the squared loss, got --loss {procedure.loss}; "
-            "write --loss squared"
-        )
+    _check_optimizer(procedure)
     measurement = replace(
         measurement,
         task=task,
@@ -91,6 +87,26 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
     )
     SEARCHES.build(measurement.search.search).check(measurement)
     return measurement
+
+
+def _check_optimizer(procedure: Procedure) -> None:
+    """Hold what changes the batches, their loss and their gradients against the optimizer.
+
+    Raises:
+        SpecError: it does not suit.
+    """
+    plan, named = OPTIMIZERS.build(procedure.optimizer), procedure.optimizer.name
+    if plan.solve is not None and procedure.loss != "squared":
+        raise SpecError(
+            f"--optimizer {named} solves the squared loss, got --loss {procedure.loss}; write --loss squared"
+        )
+    if plan.closure or plan.solve is not None:
+        for option, value in (("--clip-norm", procedure.clip_norm), ("--augment", procedure.augment)):
+            if value is not None:
+                raise SpecError(
+                    f"{option} needs an optimizer that takes one step a batch, got --optimizer {named}; "
+                    "leave one of them out"
+                )
 
 
 def _without_data(task: Task, procedure: Procedure) -> Iterator[tuple[Registry[Any], PluginSpec]]:
@@ -306,6 +322,10 @@ def make_setup(
     plan = OPTIMIZERS.build(procedure.optimizer)
     if plan.solve is not None:
         check_direct(_make_quietly(make_model), shape)
+    else:
+        plan.build([p for p in _make_quietly(make_model).parameters() if p.requires_grad])  # it may refuse the model
+    if procedure.augment is not None:
+        _try_augmentation(procedure.augment, shape)
     goal = measurement.search.goal
     pool = stock.pool(dataset, measurement.task, measurement.seed, device, getattr(torch, procedure.precision))
     setup = Setup(
@@ -388,6 +408,18 @@ def _try_model(
         raise SpecError(f"the model must give (samples, {num_classes}) logits, got {given} for 2 samples")
     if not any(p.requires_grad for p in module.parameters()):
         raise SpecError("the model must have trainable parameters, got none; nothing could be measured")
+
+
+def _try_augmentation(spec: PluginSpec, shape: tuple[int, ...]) -> None:
+    """One batch, so that an augmentation that does not suit the data is told before anything is trained.
+
+    Raises:
+        SpecError: it refuses the inputs, or changes their shape.
+    """
+    with torch.random.fork_rng(devices=[]):
+        given = tuple(AUGMENTATIONS.build(spec)(torch.zeros(2, *shape)).shape)
+    if given != (2, *shape):
+        raise SpecError(f"augmentation {spec.name} must keep the shape of a batch {(2, *shape)}, got {given}")
 
 
 def _identify(

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emc.errors import EmcError
-from emc.specs import Probe
+from emc.specs import Probe, procedure_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -352,7 +352,7 @@ class EmcResult(Tabular):
         evidence = ", ".join(f"{count} {kind}" for kind, count in self.deciding_evidence.items()) or "no failure"
         lines += [
             ("deciding evidence", evidence),
-            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("procedure", procedure_text(self.procedure)),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
             ("cost", f"{cost_text(self.cost)}{unused_text(self.unused)}"),

@@ -228,7 +228,7 @@ class Procedure(Spec):
         None, "largest Euclidean norm of a batch's gradient; default: no clipping", low=1e-12, added=True
     )
     label_smoothing: float = setting(
-        0.0, "share of each target spread evenly over all classes in the cross-entropy", low=0, high=0.99, added=True
+        0.0, "share of each target spread evenly over all classes, in the cross-entropy", low=0, high=0.99, added=True
     )
 
     def __post_init__(self) -> None:
@@ -237,6 +237,8 @@ class Procedure(Spec):
             raise SpecError(
                 f"--escape needs the curvature of --certify hessian, got {self.certify}; leave one of them out"
             )
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise SpecError(f"--label-smoothing is of the cross-entropy, got --loss {self.loss}; leave one of them out")
 
     def identity(self) -> dict[str, Any]:
         """What tells its probes from others: `to_dict` without the settings added later that have their default."""
@@ -257,6 +259,23 @@ class Procedure(Spec):
     def check_every(self, n: int, batch_size: int) -> int:
         """Steps between exact counts at n samples."""
         return max(self.check_steps, self.check_epochs * math.ceil(n / batch_size))
+
+
+def later_settings(procedure: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings added to a recorded procedure after results were published; their defaults where it is older."""
+    added = [item for item in fields(Procedure) if item.metadata.get("added")]
+    return {item.name: procedure.get(item.name, _plain(item.default)) for item in added}
+
+
+def procedure_text(procedure: Mapping[str, Any]) -> str:
+    """A recorded procedure in one line: model, optimizer, and what else is on.
+
+    >>> procedure_text({"model": "mlp:width=16", "optimizer": "sgd:lr=0.1", "clip_norm": 1.0})
+    'mlp:width=16, sgd:lr=0.1, clip norm 1.0'
+    """
+    usual = later_settings({})
+    extra = [f"{name.replace('_', ' ')} {v}" for name, v in later_settings(procedure).items() if v != usual[name]]
+    return ", ".join([str(procedure["model"]), str(procedure["optimizer"]), *extra])
 
 
 #: How the search grows: by a factor, then bisection; or the paper's linear scan.

@@ -94,6 +94,8 @@ def stacking_obstacle(setup: Setup) -> str | None:
     """Why a procedure cannot be stacked; None if it can."""
     if setup.plan.rule is None:
         return "its optimizer has no stacked form"
+    if setup.procedure.augment is not None:
+        return "its inputs are augmented, which draws random numbers"
     return model_obstacle(setup)
 
 

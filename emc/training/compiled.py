@@ -53,8 +53,15 @@ def kernel_obstacle(setup: Setup) -> str | None:
     """Why a procedure cannot be trained by compiled loops; None if it can."""
     if setup.pool.device.type != "cpu":
         return "compiled loops run on a CPU"
+    procedure = setup.procedure
     if setup.plan.update is None:
         return "its optimizer has no compiled form"
+    if procedure.augment is not None:
+        return "its inputs are augmented"
+    if procedure.clip_norm is not None:
+        return "its gradients are clipped"
+    if procedure.label_smoothing:
+        return "its labels are smoothed"
     if _chain(setup) is None:
         return "its model is no chain of Linear, 3x3 Conv2d and pooling layers, each with at most one activation"
     return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from emc.training.losses import loss_of
+from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +46,7 @@ def count_right(module: nn.Module, X: Tensor, y: Tensor) -> int:
 
 
 @torch.no_grad()
-def count(
-    module: nn.Module, store: Tensor, index: Tensor, y: Tensor, loss_name: str = "cross_entropy"
-) -> tuple[int, float]:
+def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor, loss: Loss = CROSS_ENTROPY) -> tuple[int, float]:
     """Right answers and mean loss of a model over its samples, in eval mode.
 
     BatchNorm's running statistics are re-estimated over these samples first.
@@ -58,7 +56,7 @@ def count(
         store: (rows, *shape) inputs.
         index: (n,) rows of the samples.
         y: (n,) labels.
-        loss_name: of the loss.
+        loss: which one.
 
     Returns:
         Count of right answers, mean loss.
@@ -67,14 +65,14 @@ def count(
     estimate_batch_norm(module, store, index)
     module.eval()
     right = torch.zeros((), dtype=torch.int64, device=y.device)
-    loss = torch.zeros((), dtype=torch.float64, device=y.device)
+    total = torch.zeros((), dtype=torch.float64, device=y.device)
     for start in range(0, len(index), CHUNK):
         rows, labels = index[start : start + CHUNK], y[start : start + CHUNK]
         logits = module(store.index_select(0, rows))
         right += is_right(logits, labels).sum()
-        loss += loss_of(loss_name, logits, labels, "sum").double()
+        total += loss_of(loss, logits, labels, "sum").double()
     module.train(mode)
-    return int(right), float(loss) / len(index)
+    return int(right), float(total) / len(index)
 
 
 @torch.no_grad()

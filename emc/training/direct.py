@@ -16,7 +16,7 @@ from emc.specs import Probe
 from emc.training.counting import count, estimate_batch_norm
 from emc.training.evidence import conflict, tested
 from emc.training.failing import Outcome, raised
-from emc.training.losses import one_hot
+from emc.training.losses import Loss, one_hot
 from emc.training.setup import Setup, Setups, setup_of
 from emc.training.waiting import Waiting
 
@@ -103,7 +103,7 @@ def solve_probe(setup: Setup, probe: Probe, solve: Callable[[Tensor, Tensor], So
     T = one_hot(logits, y)
     found = solve(A, T)
     _write(layer, found.weights)
-    correct, loss = count(module, X, index, y, "squared")
+    correct, loss = count(module, X, index, y, Loss("squared"))
     least = _least_loss(A, T, found)
     goal = setup.loss_goal
     fitted = correct == probe.n if goal is None else loss <= goal

@@ -33,7 +33,7 @@ def _takes(setup: Setup, memory_format: torch.memory_format) -> bool:
     with torch.random.fork_rng(devices=[]):
         try:
             module = setup.make_model().to(setup.pool.dtype).train()
-            loss_of(setup.procedure.loss, module(X), y).backward()  # type: ignore[no-untyped-call]
+            loss_of(setup.loss, module(X), y).backward()  # type: ignore[no-untyped-call]
         except Exception:  # whatever a user's own module may raise
             return False
     return True

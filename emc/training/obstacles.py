@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from emc.training.losses import Loss
 from emc.training.setup import Setup
 from emc.training.stacking import StackedModel, is_dense, join
 
@@ -129,7 +130,7 @@ def _stack_obstacle(template: nn.Module, members: list[nn.Module], X: Tensor) ->
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "There is a performance drop")  # where torch.func loops over the members
             logits = stacked.logits(stacked.views(flat), fixed, X)
-            stacked.gradient(stacked.leaves(flat), fixed, X, y, weights, "squared", stacked.views(gradient))
+            stacked.gradient(stacked.leaves(flat), fixed, X, y, weights, Loss("squared"), stacked.views(gradient))
     except Exception as error:  # whatever torch.func does not know
         return _refusal(error)
     for own, expected in zip(zip(logits, gradient, strict=True), found, strict=True):

@@ -13,11 +13,15 @@ import torch
 from emc.optimizers.plan import OptimizerPlan
 from emc.seeds import init_seed
 from emc.specs import Probe, Procedure
+from emc.training.augmentations import AUGMENTATIONS
+from emc.training.losses import Loss
 from emc.training.samples import Pool, Samples
 from emc.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from emc.training.augmentations import Augment
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,16 @@ class Setup:
     def architecture(self) -> str:
         """The layers of the model, with their sizes and options."""
         return repr(self.make_model())
+
+    @property
+    def loss(self) -> Loss:
+        """What is descended and counted."""
+        return Loss(self.procedure.loss, self.procedure.label_smoothing)
+
+    def augment(self) -> Augment | None:
+        """What changes a batch's inputs in training; None where nothing does."""
+        spec = self.procedure.augment
+        return None if spec is None else AUGMENTATIONS.build(spec)
 
     @property
     def model_key(self) -> tuple[Hashable, ...]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from emc.results import ProbeResult, RunningProbe
 from emc.seeds import dropout_seed
@@ -127,7 +128,7 @@ class _Training:
         samples = setup.samples(probe)
         self._store, self._index = samples.store(probe.n)
         self._y = samples.y[: probe.n]
-        self._loss = setup.procedure.loss
+        self._loss, self._clip_norm, self._augment = setup.loss, setup.procedure.clip_norm, setup.augment()
         self._module = setup.fresh_model(probe).train()
         self._optimizer = self._make_optimizer()
         self._generators: list[Tensor] | None = None
@@ -215,14 +216,32 @@ class _Training:
 
     def _steps(self, steps: int) -> None:
         positions = self.run.batches.take(steps).to(self._index.device)
+        passes = self._setup.plan.passes
         for batch in positions:
-            X = self._store.index_select(0, self._index[batch])
-            if self._format is not torch.contiguous_format:
-                X = X.clone(memory_format=self._format)
-            self._optimizer.zero_grad()
-            loss_of(self._loss, self._module(X), self._y[batch]).backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+            gradient = partial(self._gradient, self._inputs(batch), self._y[batch])
+            gradient()
+            if passes > 1:
+                self._optimizer.step(gradient)
+            else:
+                self._optimizer.step()
         self.run.did(steps)
+        self.run.sample_steps += (passes - 1) * steps * self.run.batch_size
+
+    def _inputs(self, batch: Tensor) -> Tensor:
+        X = self._store.index_select(0, self._index[batch])
+        if self._augment is not None:
+            X = self._augment(X)
+        if self._format is not torch.contiguous_format:
+            X = X.clone(memory_format=self._format)
+        return X
+
+    def _gradient(self, X: Tensor, y: Tensor) -> float:
+        """The batch's gradient, clipped, into the parameters; what it returns is not read."""
+        self._optimizer.zero_grad()
+        loss_of(self._loss, self._module(X), y).backward()  # type: ignore[no-untyped-call]
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._module.parameters(), self._clip_norm)
+        return 0.0
 
     def _closure_steps(self, steps: int) -> None:
         X, y = self._store.index_select(0, self._index), self._y

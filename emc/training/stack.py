@@ -111,7 +111,7 @@ class Stack:
         self.torn = self._under_way = False
         self._rule: StackedRule = setup.plan.rule
         self._setup, self._kind, self._batch_size = setup, _kind(setup), batch_size
-        self._check_steps, self._loss = setup.procedure.check_steps, setup.procedure.loss
+        self._check_steps, self._loss = setup.procedure.check_steps, setup.loss
         device, dtype = setup.pool.device, setup.pool.dtype
         template, shape = setup.make_model().to(device, dtype), setup.pool.dataset.facts.shape
         self._model = StackedModel(template, shape)
@@ -325,6 +325,8 @@ class Stack:
     def _step(self, rows: Tensor, labels: Tensor) -> None:
         X = self._gather(rows)
         self._model.gradient(self._leaves, self._fixed, X, labels, self._weights, self._loss, self._gradients)
+        if self._setup.procedure.clip_norm is not None:
+            clip_rows(self._gradient, self._setup.procedure.clip_norm)
         self.torn = True
         self._rule.step(self._flat, self._gradient, self._state, self._lr)
         self.torn = False
@@ -381,6 +383,12 @@ class Stack:
         right[places] += (is_right(logits, labels) & counted).sum(1)
         losses = loss_of(self._loss, logits.flatten(0, 1), labels.flatten(), "none").view_as(labels)
         loss[places] += torch.where(counted, losses, 0).sum(1, dtype=torch.float64)
+
+
+def clip_rows(gradient: Tensor, most: float) -> None:
+    """Scale down each row of gradient: (S, P) whose Euclidean norm exceeds `most`, as `clip_grad_norm_` does."""
+    norms = torch.stack(torch._foreach_norm(list(gradient.unbind()))).unsqueeze(1)  # each of its own row alone
+    gradient.mul_((most / (norms + 1e-6)).clamp_(max=1))
 
 
 def _at(positions: Tensor, values: list[Tensor]) -> Tensor:
