@@ -139,9 +139,9 @@ def _resolve_tuner(measurement: Measurement) -> Measurement:
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
-    takes = not own_model and bool(MODELS.get(procedure.model.name).facts.get("activation"))
+    takes = not own_model and MODELS.get(procedure.model.name).facts.get("activation")
     if takes:
-        return ACTIVATIONS.resolve(procedure.activation or DEFAULT_ACTIVATION)
+        return ACTIVATIONS.resolve(procedure.activation or (DEFAULT_ACTIVATION if takes is True else takes))
     if procedure.activation is not None:
         name = "a model of your own" if own_model else f"model {procedure.model.name}"
         raise SpecError(

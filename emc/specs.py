@@ -170,7 +170,7 @@ class Procedure(Spec):
 
     model: PluginSpec = setting(PluginSpec("mlp"), "model (emc list models)")
     activation: PluginSpec | None = setting(
-        None, "activation, where the model takes one (emc list activations); default: relu"
+        None, "activation, where the model takes one (emc list activations); default: relu, or the model's own"
     )
     optimizer: PluginSpec = setting(PluginSpec("adam"), "optimizer (emc list optimizers)")
     loss: str = setting(

@@ -39,6 +39,27 @@ def cnn_parameters(width: int, depth: int) -> int:
     return convolutions + (4 * width + 1) * 64 + 65 * K
 
 
+def block_parameters(width: int, wide: int) -> int:
+    """Two layers with biases around `wide` units, and the LayerNorm before them."""
+    return 2 * width * wide + wide + 3 * width
+
+
+def vit_parameters(patch: int, dim: int, depth: int, hidden: int) -> int:
+    """Patches, class token, positions; blocks of attention and MLP with a LayerNorm each; LayerNorm, output."""
+    patches = 64 // patch**2
+    embedding = (SHAPE[0] * patch**2 + 1) * dim + dim + (patches + 1) * dim
+    attention = 2 * dim + 3 * (dim + 1) * dim + (dim + 1) * dim
+    return embedding + depth * (attention + block_parameters(dim, hidden)) + 2 * dim + (dim + 1) * K
+
+
+def mixer_parameters(patch: int, dim: int, depth: int, tokens: int, hidden: int) -> int:
+    """Patches; blocks of an MLP across patches and one across channels, with a LayerNorm each; LayerNorm, output."""
+    patches = 64 // patch**2
+    across = 2 * patches * tokens + tokens + patches + 2 * dim
+    embedding = (SHAPE[0] * patch**2 + 1) * dim
+    return embedding + depth * (across + block_parameters(dim, hidden)) + 2 * dim + (dim + 1) * K
+
+
 #: Every registered model, with options and the parameters they must give: one line an entry. The first entry of a name
 #: is also trained: it has to be able to fit eight samples.
 PARAMETERS = {
@@ -49,6 +70,17 @@ PARAMETERS = {
     "random_features:dim=4,bandwidth=8": 4 * K,
     "cnn:width=3,depth=1": cnn_parameters(3, 1),
     "cnn:width=4,depth=3": cnn_parameters(4, 3),
+    "mlp:width=7,dropout=0.1": mlp_parameters(7, 1),
+    "cnn:width=3,depth=1,dropout=0.1": cnn_parameters(3, 1),
+    "mlp_bottleneck:width=7": (D + 1) * 7 + block_parameters(7, 28) + 8 * K,
+    "B_3-Wi_5": (D + 1) * 5 + 3 * block_parameters(5, 20) + 6 * K,
+    "mlp_bottleneck:width=5,depth=2,expansion=2,dropout=0.1": (D + 1) * 5 + 2 * block_parameters(5, 10) + 6 * K,
+    "mlp_standard:width=7": (D + 1) * 7 + (8 + 2) * 7 + 8 * K,
+    "mlp_standard:width=5,depth=4,dropout=0.1": (D + 1) * 5 + 3 * (6 + 2) * 5 + 6 * K,
+    "vit:dim=8,depth=1": vit_parameters(4, 8, 1, 32),
+    "vit:patch=2,dim=6,depth=2,heads=3,mlp_ratio=1.5,dropout=0.1": vit_parameters(2, 6, 2, 9),
+    "mixer:dim=8,depth=1": mixer_parameters(4, 8, 1, 4, 32),
+    "mixer:patch=2,dim=6,depth=2,token_ratio=0.3,channel_ratio=2,dropout=0.1": mixer_parameters(2, 6, 2, 2, 12),
 }
 
 #: Names whose entries take seconds.
@@ -56,7 +88,7 @@ SLOW: set[str] = set()
 
 
 def named(model: str) -> str:
-    return model.partition(":")[0]
+    return MODELS.get(model.partition(":")[0]).name
 
 
 def takes_activation(model: str) -> bool:
