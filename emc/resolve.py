@@ -18,7 +18,7 @@ from emc.data.split import hold_out
 from emc.errors import DataError, EmcError, SpecError
 from emc.executors.clusters import find_cluster
 from emc.models import MODELS
-from emc.models.activations import ACTIVATIONS
+from emc.models.activations import ACTIVATIONS, own_activation
 from emc.models.inits import INITS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec, Registry
@@ -44,7 +44,6 @@ ModelFactory = Callable[[tuple[int, ...], int], "nn.Module"]
 ARRAYS = PluginSpec("arrays")
 CALLABLE = "callable"
 
-DEFAULT_ACTIVATION = PluginSpec("relu")
 DEFAULT_TUNER = PluginSpec("halving")
 DEFAULT_INIT = "default"
 
@@ -139,9 +138,9 @@ def _resolve_tuner(measurement: Measurement) -> Measurement:
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
-    takes = not own_model and MODELS.get(procedure.model.name).facts.get("activation")
-    if takes:
-        return ACTIVATIONS.resolve(procedure.activation or (DEFAULT_ACTIVATION if takes is True else takes))
+    own = None if own_model else own_activation(MODELS.get(procedure.model.name))
+    if own is not None:
+        return ACTIVATIONS.resolve(procedure.activation or own)
     if procedure.activation is not None:
         name = "a model of your own" if own_model else f"model {procedure.model.name}"
         raise SpecError(

@@ -17,22 +17,26 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class Axis:
-    """One option of a family as a dimension of its size.
+    """One option of a family as a dimension of its size: a whole number, a multiplier, a ratio, or blocks a stage.
 
     Attributes:
         option: its name.
-        role: what recipes call it: "width", "depth" or "mlp".
-        least, most: bounds of the option's value.
+        role: what recipes call it: "width", "depth", "mlp" or "stages".
+        least, most: bounds of a whole number, and of the blocks of all stages.
         step: option of which the value is a multiple, such as the heads that share a width.
-        times: option that the value multiplies to give the dimension, where the option is a ratio to it.
+        times: option that the value multiplies to give the dimension, where the option is a ratio to it; its axis comes
+            first.
+        layouts: blocks a stage that were published, ascending; between them each stage is interpolated. Without any,
+            all stages grow alike.
     """
 
     option: str
     role: str
-    least: float = 1
+    least: int = 1
     most: float = math.inf
     step: str | None = None
     times: str | None = None
+    layouts: tuple[tuple[int, ...], ...] = ()
 
 
 def member(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float], scale: float) -> PluginSpec:
@@ -41,39 +45,55 @@ def member(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float
     Args:
         spec: resolved, the member of scale 1.
         axes: of its family.
-        exponents: by role; roles without one stay.
+        exponents: by role; what has none stays.
         scale: above 0.
 
     >>> axes = (Axis("width", "width"), Axis("depth", "depth"))
     >>> str(member(PluginSpec("net", (("width", 16), ("depth", 2))), axes, {"width": 2, "depth": 1}, 1.5))
     'net:width=36,depth=3'
     """
-    options = dict(spec.options)
-    base = dict(spec.options)
-    grows = {axis.option: exponents.get(axis.role, 0.0) for axis in axes}
-    for axis in axes:
-        beside = 0.0 if axis.times is None else grows[axis.times]
-        if axis.role in exponents and grows[axis.option] != beside:  # a ratio of what grows alike stays
-            wanted = _dimension(base, axis) * scale ** grows[axis.option]
-            options[axis.option] = _rounded(wanted, axis, options, base[axis.option])
+    base, options = dict(spec.options), dict(spec.options)
+    scaled = [axis for axis in axes if axis.role in exponents]
+    grows = {axis.option: exponents[axis.role] for axis in scaled}
+    for axis in scaled:
+        if axis.times is not None and grows[axis.option] == grows.get(axis.times, 0.0):
+            continue  # a ratio of what grows alike stays
+        factor, value = scale ** grows[axis.option], base[axis.option]
+        if isinstance(value, tuple):
+            options[axis.option] = _blocks(tuple(map(int, value)), factor, axis)
+        elif axis.times is not None:
+            units = max(round(_number(value) * _number(base[axis.times]) * factor), 1)
+            options[axis.option] = _digits(units / _number(options[axis.times]))
+        elif isinstance(value, float):
+            options[axis.option] = _digits(value * factor)
+        else:
+            step = 1 if axis.step is None else int(_number(base[axis.step]))
+            options[axis.option] = _whole(_number(value) * factor, axis, step)
     return PluginSpec(spec.name, tuple(options.items()))
 
 
-def _dimension(options: Mapping[str, Value], axis: Axis) -> float:
-    value = _number(options[axis.option])
-    return value if axis.times is None else value * _number(options[axis.times])
-
-
-def _rounded(wanted: float, axis: Axis, options: Mapping[str, Value], like: Value) -> Value:
-    """An option's value for a dimension, given those of the axes before it."""
-    if axis.times is not None:
-        whole = max(round(wanted), 1) / _number(options[axis.times])
-        return float(f"{whole:.{DIGITS}g}")
-    if isinstance(like, float):
-        return float(f"{min(max(wanted, axis.least), axis.most):.{DIGITS}g}")
-    step = 1 if axis.step is None else int(_number(options[axis.step]))
+def _whole(wanted: float, axis: Axis, step: int) -> int:
     count = max(math.floor(wanted / step + 0.5), math.ceil(axis.least / step))
-    return int(min(count, axis.most // step) * step) if axis.most < math.inf else count * step
+    return int(min(count * step, axis.most))
+
+
+def _blocks(base: tuple[int, ...], factor: float, axis: Axis) -> tuple[str, ...]:
+    """Blocks a stage: as many in all as the base's times the factor, about, laid out as published."""
+    total = min(sum(base) * factor, axis.most)
+    layouts = [layout[: len(base)] for layout in axis.layouts] or [base]
+    above = next((i for i, layout in enumerate(layouts) if sum(layout) >= total), len(layouts))
+    if above in (0, len(layouts)):
+        nearest = layouts[min(above, len(layouts) - 1)]
+        wanted = [each * total / sum(nearest) for each in nearest]
+    else:
+        low, high = layouts[above - 1], layouts[above]
+        share = (total - sum(low)) / (sum(high) - sum(low))
+        wanted = [one + share * (other - one) for one, other in zip(low, high, strict=True)]
+    return tuple(str(max(math.floor(each + 0.5), 1)) for each in wanted)
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _number(value: Value) -> float:
