@@ -23,6 +23,7 @@ from emc.models.inits import INITS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec, Registry
 from emc.reparams import REPARAMS
+from emc.scaling import Path
 from emc.search.rules import SEARCHES
 from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, digest
 from emc.training.augmentations import AUGMENTATIONS
@@ -58,6 +59,7 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         UnknownNameError, SpecError: a wrong name or option.
     """
     measurement = _resolve_tuner(measurement)
+    _check_match(measurement, own_model)
     task, procedure = measurement.task, measurement.procedure
     task = replace(
         task,
@@ -147,6 +149,45 @@ def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | N
             f"--activation needs a model that takes one, got {procedure.activation} for {name}; leave it out"
         )
     return None
+
+
+def _check_match(measurement: Measurement, own_model: bool) -> None:
+    """Refuse to match the parameters of what has no family, or counts them otherwise."""
+    asked, procedure = measurement.match_parameters, measurement.procedure
+    if asked is None:
+        return
+    if own_model:
+        raise SpecError(f"--match-parameters needs a family by name, got {asked} for a model of your own; leave it out")
+    if procedure.reparam is not None:
+        raise SpecError(
+            f"--match-parameters counts the parameters of a family, got {asked} with --reparam {procedure.reparam}, "
+            "which trains others; leave one of them out"
+        )
+
+
+def match_parameters(
+    measurement: Measurement, shape: tuple[int, ...], num_classes: int
+) -> tuple[Measurement, dict[str, Any] | None]:
+    """The measurement of the member nearest to the number of parameters asked for, and how that was found.
+
+    Raises:
+        SpecError: the family does not scale so.
+    """
+    asked = measurement.match_parameters
+    if asked is None:
+        return measurement, None
+    procedure = measurement.procedure
+    path = Path.of(procedure.model, measurement.match_recipe, procedure.activation)
+    found = path.nearest(asked, shape, num_classes)
+    procedure = replace(procedure, model=MODELS.resolve(found.model))
+    matched = {
+        "asked": asked,
+        "parameters": found.parameters,
+        "ratio": found.ratio,
+        "recipe": str(path.recipe),
+        "family": str(path.spec),
+    }
+    return replace(measurement, procedure=procedure, match_parameters=None, match_recipe=None), matched
 
 
 def resolve_sizes(search: Search, num_classes: int, rows: int) -> Search:

@@ -413,6 +413,21 @@ class Measurement(Spec):
         "first search the learning rate, and batch sizes on request, on seeds of its own (emc list tuners)",
         alone="halving",
     )
+    match_parameters: int | None = setting(
+        None, "measure the member of the model's family that is nearest to so many parameters", low=1
+    )
+    match_recipe: PluginSpec | None = setting(
+        None,
+        "scaling recipe along which that member is sought (emc list recipes); default: the family's width, or its only "
+        "dimension",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.match_recipe is not None and self.match_parameters is None:
+            raise SpecError(
+                f"--match-recipe says along what --match-parameters seeks, got {self.match_recipe} alone; name a number"
+            )
 
     @property
     def estimand(self) -> str:
