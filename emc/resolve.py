@@ -155,7 +155,12 @@ def _check_match(measurement: Measurement, own_model: bool) -> None:
     """Refuse to match the parameters of what has no family, or counts them otherwise."""
     asked, procedure = measurement.match_parameters, measurement.procedure
     if asked is None:
-        return
+        if measurement.match_recipe is None:
+            return
+        raise SpecError(
+            f"--match-recipe says along what --match-parameters seeks, got {measurement.match_recipe} alone; name a "
+            "number of them"
+        )
     if own_model:
         raise SpecError(f"--match-parameters needs a family by name, got {asked} for a model of your own; leave it out")
     if procedure.reparam is not None:

@@ -422,13 +422,6 @@ class Measurement(Spec):
         "dimension",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.match_recipe is not None and self.match_parameters is None:
-            raise SpecError(
-                f"--match-recipe says along what --match-parameters seeks, got {self.match_recipe} alone; name a number"
-            )
-
     @property
     def estimand(self) -> str:
         """The search's estimand; where a loss decides, with its name."""
