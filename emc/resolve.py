@@ -73,7 +73,7 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         activation=_resolve_activation(procedure, own_model),
         optimizer=OPTIMIZERS.resolve(procedure.optimizer),
         schedule=SCHEDULES.resolve(procedure.schedule),
-        init=INITS.resolve(procedure.init),
+        init=_resolve_init(procedure.init),
         reparam=None if procedure.reparam is None else REPARAMS.resolve(procedure.reparam),
         augment=None if procedure.augment is None else AUGMENTATIONS.resolve(procedure.augment),
     )
@@ -193,6 +193,13 @@ def match_parameters(
         "family": str(path.spec),
     }
     return replace(measurement, procedure=procedure, match_parameters=None, match_recipe=None), matched
+
+
+def _resolve_init(spec: PluginSpec) -> PluginSpec:
+    """The initialisation with its options filled in, and with what identifies a file's content."""
+    spec = INITS.resolve(spec)
+    identify: Callable[[PluginSpec], PluginSpec] | None = INITS.get(spec.name).facts.get("identify")
+    return spec if identify is None else identify(spec)
 
 
 def resolve_sizes(search: Search, num_classes: int, rows: int) -> Search:

@@ -51,7 +51,7 @@ def test_the_nearest_width_is_the_nearest_by_the_formula(asked: int) -> None:
 )
 def test_no_member_along_the_path_is_nearer(family: str, recipe: str) -> None:
     members = path(family, recipe)
-    counts = {count_parameters(members.at(1.03**step), members.activation, DIGITS, 10) for step in range(-90, 30)}
+    counts = {count_parameters(members.at(1.06**step), members.activation, DIGITS, 10) for step in range(-45, 15)}
     for asked in (500, 3_000, 9_000):
         found = members.nearest(asked, DIGITS, 10)
         nearest = min(counts, key=lambda count: abs(math.log(count / asked)))

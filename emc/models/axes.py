@@ -23,7 +23,7 @@ class Axis:
         option: its name.
         role: what recipes call it: "width", "depth", "mlp" or "stages".
         least, most: bounds of a whole number, and of the blocks of all stages.
-        step: option of which the value is a multiple, such as the heads that share a width.
+        step: number of which the value is a multiple, or the option that holds it, as the heads that share a width.
         times: option that the value multiplies to give the dimension, where the option is a ratio to it; its axis comes
             first.
         layouts: blocks a stage that were published, ascending; between them each stage is interpolated. Without any,
@@ -34,7 +34,7 @@ class Axis:
     role: str
     least: int = 1
     most: float = math.inf
-    step: str | None = None
+    step: str | int | None = None
     times: str | None = None
     layouts: tuple[tuple[int, ...], ...] = ()
 
@@ -67,8 +67,8 @@ def member(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float
         elif isinstance(value, float):
             options[axis.option] = _digits(value * factor)
         else:
-            step = 1 if axis.step is None else int(_number(base[axis.step]))
-            options[axis.option] = _whole(_number(value) * factor, axis, step)
+            step = _number(base[axis.step]) if isinstance(axis.step, str) else axis.step or 1
+            options[axis.option] = _whole(_number(value) * factor, axis, int(step))
     return PluginSpec(spec.name, tuple(options.items()))
 
 
@@ -89,7 +89,8 @@ def _blocks(base: tuple[int, ...], factor: float, axis: Axis) -> tuple[str, ...]
         low, high = layouts[above - 1], layouts[above]
         share = (total - sum(low)) / (sum(high) - sum(low))
         wanted = [one + share * (other - one) for one, other in zip(low, high, strict=True)]
-    return tuple(str(max(math.floor(each + 0.5), 1)) for each in wanted)
+    least = math.ceil(axis.least / len(base))
+    return tuple(str(max(math.floor(each + 0.5), least)) for each in wanted)
 
 
 def _digits(value: float) -> float:

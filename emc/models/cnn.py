@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.axes import DEEPEST, Axis
-from emc.models.ranges import check_dropout
+from emc.models.images import check_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ def cnn(
         raise SpecError(f"cnn needs images (channels, height, width), got inputs of shape {input_shape}; use mlp")
     if width < 1 or depth < 1:
         raise SpecError(f"cnn needs width and depth of at least 1, got width={width}, depth={depth}")
-    check_dropout("cnn", dropout)
+    check_share("cnn", dropout=dropout)
     channels, height, breadth = input_shape
     drops = (lambda: [nn.Dropout(dropout)]) if dropout > 0 else list[nn.Module]
     layers: list[nn.Module] = []

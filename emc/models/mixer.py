@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from emc.models import MODELS
 from emc.models.axes import DEEPEST, Axis
+from emc.models.images import check_positive, check_share
 from emc.models.patches import check_patches, check_ratio
-from emc.models.ranges import check_dropout, check_sizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,8 +45,8 @@ def mixer(
     References:
         Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP architecture for vision", section 2 and table 1.
     """
-    check_sizes("mixer", dim=dim, depth=depth)
-    check_dropout("mixer", dropout)
+    check_positive("mixer", dim=dim, depth=depth)
+    check_share("mixer", dropout=dropout)
     channels, height, width = check_patches("mixer", input_shape, patch)
     ratios = (
         check_ratio("mixer", "token_ratio", token_ratio, dim),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.axes import DEEPEST, Axis
-from emc.models.ranges import check_dropout
+from emc.models.images import check_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +38,7 @@ def mlp(
         raise SpecError(
             f"mlp needs width and depth of at least 1, got width={width}, depth={depth}; use linear for none"
         )
-    check_dropout("mlp", dropout)
+    check_share("mlp", dropout=dropout)
     layers: list[nn.Module] = [nn.Flatten()]
     size = math.prod(input_shape)
     for _ in range(depth):

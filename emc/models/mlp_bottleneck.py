@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emc.models import MODELS
 from emc.models.axes import DEEPEST, Axis
-from emc.models.ranges import check_dropout, check_sizes
+from emc.models.images import check_positive, check_share
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,8 +38,8 @@ def mlp_bottleneck(
     References:
         Bachmann et al. 2023, "Scaling MLPs: A tale of inductive bias", section 3; its repository's `BottleneckMLP`.
     """
-    check_sizes("mlp_bottleneck", width=width, depth=depth, expansion=expansion)
-    check_dropout("mlp_bottleneck", dropout)
+    check_positive("mlp_bottleneck", width=width, depth=depth, expansion=expansion)
+    check_share("mlp_bottleneck", dropout=dropout)
     from torch import nn
 
     class Block(nn.Module):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.axes import DEEPEST, Axis
-from emc.models.ranges import check_dropout, check_sizes
+from emc.models.images import check_positive, check_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,8 +38,8 @@ def mlp_standard(
     References:
         Bachmann et al. 2023, "Scaling MLPs: A tale of inductive bias", section 3; its repository's `StandardMLP`.
     """
-    check_sizes("mlp_standard", width=width)
-    check_dropout("mlp_standard", dropout)
+    check_positive("mlp_standard", width=width)
+    check_share("mlp_standard", dropout=dropout)
     if depth < 2:
         raise SpecError(f"mlp_standard needs depth of at least 2, got {depth}; with 1 it would be linear")
     from torch import nn

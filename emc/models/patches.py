@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from emc.errors import SpecError
+from emc.models.images import check_images, check_positive
 
 
 def check_patches(family: str, input_shape: tuple[int, ...], patch: int) -> tuple[int, int, int]:
@@ -13,8 +14,7 @@ def check_patches(family: str, input_shape: tuple[int, ...], patch: int) -> tupl
     Raises:
         SpecError: the inputs are no images, or the patches leave some pixels over.
     """
-    if len(input_shape) != 3:
-        raise SpecError(f"{family} needs images (channels, height, width), got inputs of shape {input_shape}; use mlp")
+    check_images(family, input_shape)
     channels, height, width = input_shape
     side = math.gcd(height, width)
     if patch < 1 or side % patch:
@@ -31,6 +31,5 @@ def check_ratio(family: str, name: str, ratio: float, dim: int) -> float:
     Raises:
         SpecError: it is not above 0 and finite.
     """
-    if not 0 < ratio < math.inf:
-        raise SpecError(f"{family} needs {name} above 0 and finite, got {ratio}")
+    check_positive(family, **{name: ratio})
     return (max(round(ratio * dim), 1) + 0.5) / dim

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.axes import DEEPEST, Axis
+from emc.models.images import check_positive, check_share
 from emc.models.patches import check_patches, check_ratio
-from emc.models.ranges import check_dropout, check_sizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,8 +48,8 @@ def vit(
     References:
         Dosovitskiy et al. 2021, "An image is worth 16x16 words", section 3.1 and appendix B.1.
     """
-    check_sizes("vit", dim=dim, depth=depth, heads=heads)
-    check_dropout("vit", dropout)
+    check_positive("vit", dim=dim, depth=depth, heads=heads)
+    check_share("vit", dropout=dropout)
     if dim % heads:
         raise SpecError(f"vit needs a dim that its heads share, got dim={dim}, heads={heads}; make it a multiple")
     channels, height, width = check_patches("vit", input_shape, patch)

@@ -65,6 +65,14 @@ def test_stages_without_layouts_grow_alike() -> None:
     plain = Axis("blocks", "depth", most=40)
     assert blocks(2.0, ("2", "3"), plain) == ("4", "6")
     assert blocks(1e9, ("2", "2"), plain) == ("20", "20")
+    assert blocks(1e-9, ("2",), Axis("blocks", "depth", least=2)) == ("2",)
+
+
+def test_a_step_may_be_a_number() -> None:
+    even = Axis("width", "width", least=2, step=2)
+    spec = PluginSpec("net", (("width", 8),))
+    widths = [member(spec, (even,), {"width": 1.0}, scale).get("width") for scale in (1e-3, 0.8, 1.2, 2.0)]
+    assert widths == [2, 6, 10, 16]
 
 
 def test_multipliers_keep_their_digits() -> None:

@@ -60,6 +60,61 @@ def mixer_parameters(patch: int, dim: int, depth: int, tokens: int, hidden: int)
     return embedding + depth * (across + block_parameters(dim, hidden)) + 2 * dim + (dim + 1) * K
 
 
+def resnet_parameters(width: int, blocks: tuple[int, ...], a_channel: int = 2, stem_taps: int = 9) -> int:
+    """Stem, basic blocks with a projection where the width grows, output; a normalisation has 2 numbers a channel."""
+    total, channels = stem_taps * SHAPE[0] * width + a_channel * width, width
+    for stage, number in enumerate(blocks):
+        planes = width << stage
+        total += 9 * channels * planes + (18 * number - 9) * planes**2 + number * 2 * a_channel * planes
+        total += (channels + a_channel) * planes if stage > 0 else 0
+        channels = planes
+    return total + (channels + 1) * K
+
+
+def resnet_rs_parameters(width: int, blocks: tuple[int, ...]) -> int:
+    """Deep stem, bottlenecks of p planes and 4p channels whose gates have 8 hidden units or p, output."""
+    half = width // 2
+    total = (9 * SHAPE[0] + 2) * half + (9 * half + 2) * half + (9 * half + 2) * width + (9 * width + 2) * width
+    channels = width
+    for stage, number in enumerate(blocks):
+        planes = width << stage
+        gates = max(8, planes)
+        for block in range(number):
+            total += (channels + 2) * planes + (9 * planes + 2) * planes + (planes + 2) * 4 * planes
+            total += (4 * planes + 1) * gates + (gates + 1) * 4 * planes
+            total += (channels + 2) * 4 * planes if block == 0 else 0
+            channels = 4 * planes
+    return total + (channels + 1) * K
+
+
+def to_eighths(channels: int) -> int:
+    """The nearest multiple of 8, unless that is more than a tenth less."""
+    near = max(8, (channels + 4) // 8 * 8)
+    return near + 8 if near < 0.9 * channels else near
+
+
+def efficientnet_parameters(stem: int, blocks: tuple[tuple[int, int, int], ...], head: int) -> int:
+    """Stem; inverted bottlenecks of an expansion, a kernel and so many channels; head; output."""
+    total, channels = (9 * SHAPE[0] + 2) * stem, stem
+    for expansion, kernel, wide in blocks:
+        inner = channels if expansion == 1 else to_eighths(expansion * channels)
+        gates = max(1, round(channels / 4))
+        total += (channels + 2) * inner if expansion > 1 else 0
+        total += (kernel**2 + 2) * inner + (inner + 1) * gates + (gates + 1) * inner + (inner + 2) * wide
+        channels = wide
+    return total + (channels + 2) * head + (head + 1) * K
+
+
+def cnn5_parameters(c: int) -> int:
+    """378c^2 + 152c + 10 at 3 channels and 10 classes."""
+    return 378 * c**2 + 152 * c + 10 + 9 * (SHAPE[0] - 3) * c + (8 * c + 1) * (K - 10)
+
+
+def resnet18k_parameters(k: int, a_channel: int = 2) -> int:
+    """2724k^2 + 213k + 10 at 3 channels, 10 classes and BatchNorm, which has 2 numbers for each of 53k channels."""
+    return 2724 * k**2 + (107 + 53 * a_channel) * k + 10 + 9 * (SHAPE[0] - 3) * k + (8 * k + 1) * (K - 10)
+
+
 #: Every registered model, with options and the parameters they must give: one line an entry. The first entry of a name
 #: is also trained: it has to be able to fit eight samples.
 PARAMETERS = {
@@ -81,6 +136,17 @@ PARAMETERS = {
     "vit:patch=2,dim=6,depth=2,heads=3,mlp_ratio=1.5,dropout=0.1": vit_parameters(2, 6, 2, 9),
     "mixer:dim=8,depth=1": mixer_parameters(4, 8, 1, 4, 32),
     "mixer:patch=2,dim=6,depth=2,token_ratio=0.3,channel_ratio=2,dropout=0.1": mixer_parameters(2, 6, 2, 2, 12),
+    "cnn5:width=3": cnn5_parameters(3),
+    "efficientnet:width=0.25,stages=2,divisor=4": efficientnet_parameters(8, ((1, 3, 4), (6, 3, 8), (6, 3, 8)), 24),
+    "efficientnet:phi=-20,stages=2,divisor=1,stem=imagenet": efficientnet_parameters(5, ((1, 3, 3), (6, 3, 4)), 14),
+    "resnet:width=4,blocks=2|2": resnet_parameters(4, (2, 2)),
+    "resnet:width=3,blocks=1|2|1,norm=group": resnet_parameters(3, (1, 2, 1)),
+    "resnet:width=4,blocks=1|1,norm=none,stem=imagenet": resnet_parameters(4, (1, 1), 1, 49),
+    "resnet18k:width=1": resnet18k_parameters(1),
+    "resnet18k:width=2,norm=group": resnet18k_parameters(2),
+    "resnet18k:width=1,norm=none": resnet18k_parameters(1, 1),
+    "resnet_rs:width=4,blocks=1|1": resnet_rs_parameters(4, (1, 1)),
+    "resnet_rs:width=2,blocks=1|2|1,stem=imagenet": resnet_rs_parameters(2, (1, 2, 1)),
 }
 
 #: Names whose entries take seconds.
