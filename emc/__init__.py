@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emc.extrapolation import estimate
     from emc.frames import load
     from emc.results import EmcResult
+    from emc.scaling import Scaled, scale
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
     from emc.sweeping import SweepResult, sweep
@@ -48,6 +49,8 @@ _HOMES = {
     "Execution": "emc.specs",
     "Measurement": "emc.specs",
     "Procedure": "emc.specs",
+    "scale": "emc.scaling",
+    "Scaled": "emc.scaling",
     "Search": "emc.specs",
     "SweepResult": "emc.sweeping",
     "Task": "emc.specs",
@@ -64,6 +67,7 @@ __all__ = [
     "Measurement",
     "Prepared",
     "Procedure",
+    "Scaled",
     "Search",
     "SweepResult",
     "Task",
@@ -74,6 +78,7 @@ __all__ = [
     "load",
     "measure",
     "prepare",
+    "scale",
     "sweep",
 ]
 

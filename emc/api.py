@@ -23,6 +23,7 @@ from emc.resolve import (
     Stock,
     load_data,
     make_setup,
+    match_parameters,
     pick_device,
     resolve_names,
     resolve_sizes,
@@ -133,11 +134,12 @@ def prepare(
     pool = stock.dataset(measurement.task) if dataset is None else load_data(measurement.task, dataset)
     K = check_classes(len(pool.facts.classes), measurement.task.labels, measurement.task.classes)
     measurement = replace(measurement, search=resolve_sizes(measurement.search, K, pool.facts.rows))
+    measurement, matched = match_parameters(measurement, pool.facts.shape, K)
     measurement, setup = make_setup(measurement, pool, K, model, device, stock)
     if cell is None:
         own = {"data": str(ARRAYS)} if dataset is not None else {}
         cell = _changed(given) | own | ({} if model is None else {"model": str(measurement.procedure.model)})
-    return Prepared(measurement, pool, setup, execution, K, cell)
+    return Prepared(measurement, pool, setup, execution, K, cell, matched)
 
 
 def _changed(measurement: Measurement) -> dict[str, Any]:
@@ -161,6 +163,7 @@ class Prepared:
         execution: where and how.
         num_classes: K.
         cell: the settings as the user gave them.
+        matched: how the model was found by its size (`EmcResult.matched`); None where it was named.
         tuning: how the learning rate was chosen; None where it was named, or is yet to be chosen.
         untuned: the fingerprint before the tuning; None where there was none.
     """
@@ -171,6 +174,7 @@ class Prepared:
     execution: Execution
     num_classes: int
     cell: Mapping[str, Any]
+    matched: Mapping[str, Any] | None = None
     tuning: Tuning | None = None
     untuned: str | None = None
 
@@ -297,6 +301,7 @@ class Prepared:
             detail=found.detail,
             warnings=found.warnings,
             tuning=None if self.tuning is None else self.tuning.to_dict(),
+            matched=self.matched,
         )
 
 

@@ -209,7 +209,9 @@ class Registry(Generic[T]):
             name: what a user types.
             version: results version; raise it when the same options come to mean other numbers.
             facts: what others may need to know before the factory runs; `bare` names the option that a user may write
-                without its key.
+                without its key; `spelled` is a pattern of other names for it, whose groups are options; `added` names
+                options that came after results were published, which a resolved spec leaves out at their defaults, so
+                that it reads as it did.
 
         Raises:
             DuplicateNameError: another factory holds the name.
@@ -252,27 +254,37 @@ class Registry(Generic[T]):
         return [plugin.name for plugin in self]
 
     def get(self, name: str) -> Plugin[T]:
-        """The plug-in of that name.
+        """The plug-in of that name, or of a name of its pattern.
 
         Raises:
             UnknownNameError: there is none; the message names the nearest.
         """
+        return self._find(name)[0]
+
+    def _find(self, name: str) -> tuple[Plugin[T], dict[str, Value]]:
+        """The plug-in of a name, and the options that the name itself spells."""
         self._load()
-        if name not in self._plugins:
-            raise UnknownNameError(f'there is no {self.kind} "{name}"; {did_you_mean(name, self._plugins)}')
-        return self._plugins[name]
+        if name in self._plugins:
+            return self._plugins[name], {}
+        for plugin in self._plugins.values():
+            spelled = re.fullmatch(plugin.facts.get("spelled", r"\b\B"), name)
+            if spelled is not None:
+                return plugin, {key: value for key, value in spelled.groupdict().items() if value is not None}
+        raise UnknownNameError(f'there is no {self.kind} "{name}"; {did_you_mean(name, self._plugins)}')
 
     def resolve(self, spec: PluginSpec | str) -> PluginSpec:
         """The spec with every option typed and every default filled in, in the factory's order.
 
         Raises:
             UnknownNameError: no such plug-in or option.
-            SpecError: an option of the wrong type, or a required one missing.
+            SpecError: an option of the wrong type, a required one missing, or one that the name spells given again.
         """
         spec = PluginSpec.parse(spec) if isinstance(spec, str) else spec
-        plugin = self.get(spec.name)
+        plugin, spelled = self._find(spec.name)
         owner = f"{self.kind} {plugin.name}"
-        given = dict(spec.options)
+        for key in spelled.keys() & dict(spec.options):
+            raise SpecError(f'{spec.name} says its {key} already, got {key} again in "{spec}"; write {plugin.name}:...')
+        given = spelled | dict(spec.options)
         if "" in given:
             bare = plugin.facts.get("bare")
             if bare is None or bare in given:
@@ -286,11 +298,13 @@ class Registry(Generic[T]):
         resolved = []
         for option in plugin.options:
             if option.name in given:
-                resolved.append((option.name, option.convert(given[option.name], owner)))
+                value = option.convert(given[option.name], owner)
             elif option.required:
                 raise SpecError(f"{owner} needs {option.name}; write {plugin.name}:{option.name}=...")
             else:
-                resolved.append((option.name, option.default))
+                value = option.default
+            if option.name not in plugin.facts.get("added", ()) or value != option.default:
+                resolved.append((option.name, value))
         return PluginSpec(plugin.name, tuple(resolved))
 
     def build(self, spec: PluginSpec | str, *args: Any) -> T:

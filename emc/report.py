@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from emc.errors import OutputError
 from emc.failures import meanings, sections
 from emc.files import read_text, write_text
-from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict
+from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict, matched_text
 from emc.specs import Measurement
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ def plan_record(
     parameters: int,
     fingerprint: str,
     rough_cost: Mapping[str, float],
+    matched: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a dry run knows, as plain JSON values.
 
@@ -229,11 +230,13 @@ def plan_record(
         parameters: trainable parameters.
         fingerprint: identity of the measurement.
         rough_cost: upper estimate of probes, steps, sample_steps, flops.
+        matched: how the model was found by its size, where it was.
     """
     return {
         "measurement": measurement.to_dict(),
         "dataset": dict(dataset),
         "parameters": parameters,
+        "matched": None if matched is None else dict(matched),
         "fingerprint": fingerprint,
         "rough_cost": dict(rough_cost),
     }
@@ -248,6 +251,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         ("rough cost", f"{cost}, should every training run to its budget"),
         ("fingerprint", plan["fingerprint"]),
     ]
+    if plan.get("matched") is not None:
+        facts.insert(2, ("matched", matched_text(plan["matched"])))
     tuner = plan["measurement"].get("tune")
     if tuner is not None:
         facts.insert(0, ("tuning", f"comes first, by {tuner}; its cost and choice are in none of the lines below"))

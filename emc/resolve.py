@@ -18,11 +18,12 @@ from emc.data.split import hold_out
 from emc.errors import DataError, EmcError, SpecError
 from emc.executors.clusters import find_cluster
 from emc.models import MODELS
-from emc.models.activations import ACTIVATIONS
+from emc.models.activations import ACTIVATIONS, own_activation
 from emc.models.inits import INITS
 from emc.optimizers import OPTIMIZERS
 from emc.registry import PluginSpec, Registry
 from emc.reparams import REPARAMS
+from emc.scaling import Path
 from emc.search.rules import SEARCHES
 from emc.specs import RESULTS_VERSION, Measurement, Procedure, Search, Task, digest
 from emc.training.augmentations import AUGMENTATIONS
@@ -44,7 +45,6 @@ ModelFactory = Callable[[tuple[int, ...], int], "nn.Module"]
 ARRAYS = PluginSpec("arrays")
 CALLABLE = "callable"
 
-DEFAULT_ACTIVATION = PluginSpec("relu")
 DEFAULT_TUNER = PluginSpec("halving")
 DEFAULT_INIT = "default"
 
@@ -59,6 +59,7 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         UnknownNameError, SpecError: a wrong name or option.
     """
     measurement = _resolve_tuner(measurement)
+    _check_match(measurement, own_model)
     task, procedure = measurement.task, measurement.procedure
     task = replace(
         task,
@@ -72,7 +73,7 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         activation=_resolve_activation(procedure, own_model),
         optimizer=OPTIMIZERS.resolve(procedure.optimizer),
         schedule=SCHEDULES.resolve(procedure.schedule),
-        init=INITS.resolve(procedure.init),
+        init=_resolve_init(procedure.init),
         reparam=None if procedure.reparam is None else REPARAMS.resolve(procedure.reparam),
         augment=None if procedure.augment is None else AUGMENTATIONS.resolve(procedure.augment),
     )
@@ -155,15 +156,66 @@ def _resolve_tuner(measurement: Measurement) -> Measurement:
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
-    takes = not own_model and bool(MODELS.get(procedure.model.name).facts.get("activation"))
-    if takes:
-        return ACTIVATIONS.resolve(procedure.activation or DEFAULT_ACTIVATION)
+    own = None if own_model else own_activation(MODELS.get(procedure.model.name))
+    if own is not None:
+        return ACTIVATIONS.resolve(procedure.activation or own)
     if procedure.activation is not None:
         name = "a model of your own" if own_model else f"model {procedure.model.name}"
         raise SpecError(
             f"--activation needs a model that takes one, got {procedure.activation} for {name}; leave it out"
         )
     return None
+
+
+def _check_match(measurement: Measurement, own_model: bool) -> None:
+    """Refuse to match the parameters of what has no family, or counts them otherwise."""
+    asked, procedure = measurement.match_parameters, measurement.procedure
+    if asked is None:
+        if measurement.match_recipe is None:
+            return
+        raise SpecError(
+            f"--match-recipe says along what --match-parameters seeks, got {measurement.match_recipe} alone; name a "
+            "number of them"
+        )
+    if own_model:
+        raise SpecError(f"--match-parameters needs a family by name, got {asked} for a model of your own; leave it out")
+    if procedure.reparam is not None:
+        raise SpecError(
+            f"--match-parameters counts the parameters of a family, got {asked} with --reparam {procedure.reparam}, "
+            "which trains others; leave one of them out"
+        )
+
+
+def match_parameters(
+    measurement: Measurement, shape: tuple[int, ...], num_classes: int
+) -> tuple[Measurement, dict[str, Any] | None]:
+    """The measurement of the member nearest to the number of parameters asked for, and how that was found.
+
+    Raises:
+        SpecError: the family does not scale so.
+    """
+    asked = measurement.match_parameters
+    if asked is None:
+        return measurement, None
+    procedure = measurement.procedure
+    path = Path.of(procedure.model, measurement.match_recipe, procedure.activation)
+    found = path.nearest(asked, shape, num_classes)
+    procedure = replace(procedure, model=MODELS.resolve(found.model))
+    matched = {
+        "asked": asked,
+        "parameters": found.parameters,
+        "ratio": found.ratio,
+        "recipe": str(path.recipe),
+        "family": str(path.spec),
+    }
+    return replace(measurement, procedure=procedure, match_parameters=None, match_recipe=None), matched
+
+
+def _resolve_init(spec: PluginSpec) -> PluginSpec:
+    """The initialisation with its options filled in, and with what identifies a file's content."""
+    spec = INITS.resolve(spec)
+    identify: Callable[[PluginSpec], PluginSpec] | None = INITS.get(spec.name).facts.get("identify")
+    return spec if identify is None else identify(spec)
 
 
 def resolve_sizes(search: Search, num_classes: int, rows: int) -> Search:

@@ -233,6 +233,8 @@ class EmcResult(Tabular):
             probes that decided.
         warnings: sentences a reader of the number should see.
         tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
+        matched: how the model was found by its size: asked, parameters, ratio of the two, recipe, family (where the
+            recipe starts); None where it was named.
     """
 
     emc: int
@@ -260,6 +262,7 @@ class EmcResult(Tabular):
     warnings: tuple[str, ...] = ()
     tuning: Mapping[str, Any] | None = None
     unused: Mapping[str, float] = field(default_factory=dict)
+    matched: Mapping[str, Any] | None = None
 
     @property
     def emc_per_parameter(self) -> float:
@@ -343,6 +346,7 @@ class EmcResult(Tabular):
             *self.detail.get("table", {}).items(),
             ("estimand", self.estimand),
             ("parameters", f"{self.parameters:,}"),
+            *([] if self.matched is None else [("matched", matched_text(self.matched))]),
             ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),
         ]
         if self.bits_per_parameter is not None:
@@ -423,6 +427,14 @@ def _require(kind: type, holder: Any, *names: str) -> None:
             raise TypeError(f"{name} is no {'number' if kind is int else 'mapping'}")
         if isinstance(value, int) and value < 0:
             raise ValueError(f"{name} is below 0")
+
+
+def matched_text(matched: Mapping[str, Any]) -> str:
+    """How near the parameters are to those asked for, and where the model comes from."""
+    return (
+        f"{matched['parameters']:,} of {matched['asked']:,} parameters asked for (ratio {matched['ratio']:.4g}), by "
+        f"recipe {matched['recipe']} from {matched['family']}"
+    )
 
 
 def tuning_text(tuning: Mapping[str, Any]) -> str:

@@ -170,7 +170,7 @@ class Procedure(Spec):
 
     model: PluginSpec = setting(PluginSpec("mlp"), "model (emc list models)")
     activation: PluginSpec | None = setting(
-        None, "activation, where the model takes one (emc list activations); default: relu"
+        None, "activation, where the model takes one (emc list activations); default: relu, or the model's own"
     )
     optimizer: PluginSpec = setting(PluginSpec("adam"), "optimizer (emc list optimizers)")
     loss: str = setting(
@@ -431,6 +431,14 @@ class Measurement(Spec):
         None,
         "first search the learning rate, and batch sizes on request, on seeds of its own (emc list tuners)",
         alone="halving",
+    )
+    match_parameters: int | None = setting(
+        None, "measure the member of the model's family that is nearest to so many parameters", low=1
+    )
+    match_recipe: PluginSpec | None = setting(
+        None,
+        "scaling recipe along which that member is sought (emc list recipes); default: the family's width, or its only "
+        "dimension",
     )
 
     @property

@@ -137,6 +137,22 @@ def test_a_record_survives_its_round_trip(undisturbed: EmcResult) -> None:
     assert EmcResult.from_dict(json.loads(undisturbed.to_json())) == undisturbed
 
 
+def test_a_model_found_by_its_size_says_so_and_shares_its_probes(tmp_path: Path) -> None:
+    settings: dict[str, Any] = TINY | {"n_max": 16, "replicates": 1, "journal": tmp_path / "journal.jsonl"}
+    found = emc.measure(**settings | {"model": "mlp", "match_parameters": 300})
+    assert found.matched is not None
+    assert (found.parameters, found.matched["asked"], found.matched["ratio"]) == (310, 300, 310 / 300)
+    row = "310 of 300 parameters asked for (ratio 1.033), by recipe width from mlp:width=16,depth=1"
+    assert ("matched", row) in found.rows()
+    assert EmcResult.from_dict(json.loads(found.to_json())).matched == found.matched
+    (named,) = read(settings["journal"], "measurement")
+    assert named["cell"] | {"match_parameters": 300} == named["cell"]
+    assert list(emc.load(settings["journal"])["match_parameters"]) == [300]
+    again = emc.measure(**settings)
+    assert again.matched is None
+    assert (again.fingerprint, again.probes) == (found.fingerprint, found.probes)
+
+
 @pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 3}, {"stack": 1}, {"threads": 1}])
 def test_how_probes_are_run_changes_nothing(undisturbed: EmcResult, how: dict[str, int]) -> None:
     assert record(tiny(**how)) == record(undisturbed)

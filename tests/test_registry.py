@@ -55,6 +55,12 @@ def polygon(*, corners: int) -> dict[str, Any]:
     return {"corners": corners}
 
 
+@SHAPES.register("star", spelled=r"s(?P<points>\d+)(?:x(?P<radius>\d+))?", added=("radius",))
+def star(*, points: int = 5, radius: float = 1.0) -> dict[str, Any]:
+    """One with points."""
+    return {"points": points, "radius": radius}
+
+
 @SHAPES.register("dot")
 def dot() -> dict[str, Any]:
     """One without options."""
@@ -123,6 +129,32 @@ def test_typed_options_survive_their_text(options: dict[str, Any]) -> None:
     again = SHAPES.resolve(str(spec))
     assert again == spec
     assert [type(value) for _, value in again.options] == [type(value) for _, value in spec.options]
+
+
+@pytest.mark.parametrize(
+    ("text", "resolved"),
+    [
+        ("s7", "star:points=7"),
+        ("s7x2", "star:points=7,radius=2.0"),
+        ("s7:radius=3", "star:points=7,radius=3.0"),
+        ("star:radius=1", "star:points=5"),
+        ("star:points=7,radius=1.0", "star:points=7"),
+    ],
+)
+def test_a_name_of_a_pattern_is_the_plugin_with_its_options(text: str, resolved: str) -> None:
+    """An option added later is left out at its default."""
+    assert str(SHAPES.resolve(text)) == resolved
+    assert SHAPES.get(text.partition(":")[0]).name == "star"
+    built = {"points": 5, "radius": 1.0} | dict(SHAPES.resolve(text).options)
+    assert SHAPES.build(text) == built
+
+
+def test_what_a_name_spells_is_not_given_again() -> None:
+    message = re.escape('s7 says its points already, got points again in "s7:points=7"; write star:...')
+    with pytest.raises(SpecError, match=message):
+        SHAPES.resolve("s7:points=7")
+    with pytest.raises(UnknownNameError, match='there is no shape "s7y"; known are circle, dot, polygon, star'):
+        SHAPES.resolve("s7y")
 
 
 def test_options_take_their_types_from_the_signature_and_missing_ones_their_defaults() -> None:
@@ -195,7 +227,7 @@ def test_a_typed_value_of_the_wrong_type_is_refused_too() -> None:
     ("text", "message"),
     [
         ("cirle", 'there is no shape "cirle"; did you mean "circle"?'),
-        ("zebra", 'there is no shape "zebra"; known are circle, dot, polygon'),
+        ("zebra", 'there is no shape "zebra"; known are circle, dot, polygon, star'),
         ("circle:point=3", 'shape circle has no option "point"; did you mean "points"?'),
         ("circle:zz=3", 'shape circle has no option "zz"; known are colour, filled, marks, points, radius, seed'),
         (
@@ -244,7 +276,7 @@ def test_a_plugin_is_described_without_being_called() -> None:
 
 
 def test_names_are_sorted() -> None:
-    assert SHAPES.names() == ["circle", "dot", "polygon"]
+    assert SHAPES.names() == ["circle", "dot", "polygon", "star"]
 
 
 def test_a_name_claimed_twice_is_an_error_that_names_both() -> None:
@@ -354,7 +386,9 @@ def test_every_default_is_of_its_declared_type_and_survives_its_text(
     spec = registry.resolve(PluginSpec(plugin.name, given))
     assert registry.resolve(str(spec)) == spec
     for option in plugin.options:
-        value = spec.get(option.name)
+        added = option.name in plugin.facts.get("added", ())
+        assert (option.name in dict(spec.options)) != added
+        value = option.default if added else spec.get(option.name)
         kinds = {"int": int, "float": float, "bool": bool, "str": str, "tuple[str, ...]": tuple, "None": type(None)}
         assert type(value) in [kinds[kind] for kind in option.type.split(" | ")]
 

@@ -143,6 +143,14 @@ def test_a_plan_says_parameters_and_cost() -> None:
     assert "shape 1x8x8" in text
 
 
+def test_a_plan_says_how_its_model_was_found() -> None:
+    matched = {"asked": 2000, "parameters": 2047, "ratio": 1.0235, "recipe": "width", "family": "mlp:depth=2"}
+    plan = report.plan_record(Measurement(), {"rows": 9}, 2047, "abc", {"steps": 1.0}, matched)
+    text = " ".join(report.plan_text(plan).replace("#", "").split())
+    assert plan["matched"] == matched
+    assert "matched 2,047 of 2,000 parameters asked for (ratio 1.024), by recipe width from mlp:depth=2" in text
+
+
 def test_reading_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"must exist, got .*nix.json\"; write one with emc measure --json PATH"):
         report.read_result(tmp_path / "nix.json")

@@ -74,6 +74,45 @@ def test_probes_are_shared_by_criteria_that_train_alike() -> None:
     assert [one.setup.trains_conflicts for one in kept] == [False, True, True]
 
 
+def test_a_model_matched_by_its_size_is_that_model() -> None:
+    """Same keys and same record as the named one, but for how it was found."""
+    found = resolved(model="mlp:depth=2", match_parameters=2000)
+    assert str(found.measurement.procedure.model) == "mlp:width=21,depth=2"
+    assert found.matched == {
+        "asked": 2000,
+        "parameters": 2047,
+        "ratio": 2047 / 2000,
+        "recipe": "width",
+        "family": "mlp:width=16,depth=2",
+    }
+    named = resolved(model="mlp:width=21,depth=2")
+    assert (found.base, found.fingerprint, found.parameters) == (named.base, named.fingerprint, 2047)
+    assert found.measurement == named.measurement
+    assert found.cell == {"model": "mlp:depth=2", "match_parameters": 2000}
+    assert named.matched is None
+    deeper = resolved(match_parameters=2000, match_recipe="depth")
+    assert str(deeper.measurement.procedure.model) == "mlp:width=16,depth=4"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "linear"}, "a recipe scales options of a family, got linear, which has none"),
+        ({"match_recipe": "sovit"}, "recipe sovit scales the mlp of a family, got mlp, which has none"),
+        ({"own_model": linear_model}, "--match-parameters needs a family by name, got 2000 for a model of your own"),
+        (
+            {"reparam": "some"},
+            "--match-parameters counts the parameters of a family, got 2000 with --reparam some, which trains others",
+        ),
+        ({"match_parameters": 0}, "--match-parameters must be at least 1, got 0"),
+        ({"match_parameters": None, "match_recipe": "width"}, "--match-recipe says along what --match-parameters see"),
+    ],
+)
+def test_sizes_that_cannot_be_matched(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        resolved(**{"match_parameters": 2000} | settings)
+
+
 def test_the_fingerprint_follows_the_search_too() -> None:
     found = {
         resolved(**other).fingerprint

@@ -85,6 +85,20 @@ def test_cells_of_one_measurement_are_one_and_share_probes() -> None:
     assert "the same as cell 1" in result.table()[1][1][-1]
 
 
+def test_a_size_to_match_is_an_axis() -> None:
+    """Two families at two sizes; two sizes nearest to one member are one measurement."""
+    grid = {"model": ["mlp", "cnn"], "match_parameters": [1000, 1001, 4000]}
+    bench = prepare_cells(list(read_sweep({"base": {"labels": "random"}, "grid": grid})), Execution())
+    found = {n: (str(each.measurement.procedure.model), each.parameters) for n, each in bench.prepared.items()}
+    assert found == {
+        1: ("mlp:width=13,depth=1", 985),
+        3: ("mlp:width=53,depth=1", 3985),
+        4: ("cnn:width=1,depth=2", 990),
+        6: ("cnn:width=9,depth=2", 3846),
+    }
+    assert bench.same == {2: 1, 5: 4}
+
+
 def test_probes_of_several_cells_are_trained_once() -> None:
     base = {name: value for name, value in TINY.items() if name != "replicates"}
     result = sweep({"base": base, "grid": {"replicates": [1, 2]}}, speculation=1)

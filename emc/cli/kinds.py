@@ -37,6 +37,7 @@ class Kind:
 
 KINDS = (
     Kind("models", "model", "emc.models", "MODELS"),
+    Kind("recipes", "match_recipe", "emc.models.recipes", "RECIPES"),
     Kind("data", "data", "emc.data", "DATA"),
     Kind("optimizers", "optimizer", "emc.optimizers", "OPTIMIZERS", "lr=auto has the rate tuned (--tune)"),
     Kind("activations", "activation", "emc.models.activations", "ACTIVATIONS"),

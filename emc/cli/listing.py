@@ -21,7 +21,7 @@ from emc.registry import Option, Plugin, format_value
 def list_plugins(kind: str | None, as_json: bool) -> None:
     """List the plug-ins of one KIND, or of all, each with its options, their types and defaults.
 
-    Kinds are models, data, optimizers, activations, inits, reparams, augmentations, labels, inputs, schedules,
+    Kinds are models, recipes, data, optimizers, activations, inits, reparams, augmentations, labels, inputs, schedules,
     searches, growth and tuners.
     """
     kinds = KINDS if kind is None else (_find_kind(kind),)

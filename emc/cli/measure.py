@@ -136,6 +136,7 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
         prepared.parameters,
         prepared.fingerprint,
         prepared.rough_cost(),
+        prepared.matched,
     )
     say(json.dumps(plan, indent=1, allow_nan=False) if as_json else report.plan_text(plan))
 

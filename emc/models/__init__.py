@@ -9,7 +9,8 @@ from emc.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-#: Facts a model may state: `activation=True` (its factory takes an `activation` factory by that positional name),
-#: `linear=True` (its logits are affine in the inputs and unconstrained, so that linear programming decides what it can
-#: fit).
+#: Facts a model may state: `activation=True` (its factory takes an `activation` factory by that positional name; the
+#: name of one instead of True is its own default), `linear=True` (its logits are affine in the inputs and
+#: unconstrained, so that linear programming decides what it can fit), `axes` (how its options scale,
+#: `emc.models.axes.Axis`).
 MODELS: Registry[nn.Module] = Registry("model", "emc.models", "emc.models")

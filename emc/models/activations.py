@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emc.registry import Registry
+from emc.registry import Plugin, PluginSpec, Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
 ACTIVATIONS: Registry[nn.Module] = Registry("activation", None, "emc.activations")
+
+
+def own_activation(model: Plugin[Any]) -> PluginSpec | None:
+    """The activation that a family has where none is named; None if it takes none."""
+    stated = model.facts.get("activation")
+    return PluginSpec("relu" if stated is True else str(stated)) if stated else None
 
 
 @ACTIVATIONS.register("relu")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from emc.errors import SpecError
 from emc.models import MODELS
+from emc.models.axes import DEEPEST, Axis
+from emc.models.images import check_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 HIDDEN_UNITS = 64
 
 
-@MODELS.register("cnn", activation=True)
+AXES = (Axis("width", "width"), Axis("depth", "depth", most=DEEPEST))
+
+
+@MODELS.register("cnn", activation=True, axes=AXES, added=("dropout",))
 def cnn(
     input_shape: tuple[int, ...],
     num_classes: int,
@@ -23,11 +28,12 @@ def cnn(
     *,
     width: int = 8,
     depth: int = 2,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """`depth` 3x3 convolutions of `width` kernels, pooled to 2x2, one layer of 64 units, output.
 
     Each convolution is padded and followed by the activation and, while the map is larger than 4x4, a 2x2 max-pool; an
-    adaptive average pool ends at 2x2.
+    adaptive average pool ends at 2x2. Dropout follows each activation.
     """
     from torch import nn
 
@@ -35,13 +41,15 @@ def cnn(
         raise SpecError(f"cnn needs images (channels, height, width), got inputs of shape {input_shape}; use mlp")
     if width < 1 or depth < 1:
         raise SpecError(f"cnn needs width and depth of at least 1, got width={width}, depth={depth}")
+    check_share("cnn", dropout=dropout)
     channels, height, breadth = input_shape
+    drops = (lambda: [nn.Dropout(dropout)]) if dropout > 0 else list[nn.Module]
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [nn.Conv2d(channels, width, 3, padding=1), activation()]
+        layers += [nn.Conv2d(channels, width, 3, padding=1), activation(), *drops()]
         channels = width
         if min(height, breadth) > 4:
             layers.append(nn.MaxPool2d(2))
             height, breadth = height // 2, breadth // 2
-    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, HIDDEN_UNITS), activation()]
+    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, HIDDEN_UNITS), activation(), *drops()]
     return nn.Sequential(*layers, nn.Linear(HIDDEN_UNITS, num_classes))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from emc.errors import SpecError
 from emc.models import MODELS
+from emc.models.axes import Axis
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@MODELS.register("random_features")
+@MODELS.register("random_features", axes=(Axis("dim", "width"),))
 def random_features(
     input_shape: tuple[int, ...], num_classes: int, *, dim: int = 100, bandwidth: float = 1.0
 ) -> nn.Module:

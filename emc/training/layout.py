@@ -11,6 +11,9 @@ from emc.training.setup import Setup
 #: Samples of the trial: enough for a norm over a batch.
 TRIED = 2
 
+#: Input channels from which oneDNN's blocks of channels are full, on any processor.
+FULL_BLOCK = 16
+
 
 def input_format(setup: Setup) -> torch.memory_format:
     """The memory format in which a setup's batches train fastest.
@@ -20,10 +23,22 @@ def input_format(setup: Setup) -> torch.memory_format:
     one, such as where it calls `view`: it is tried.
     """
     pool = setup.pool
-    images = len(pool.dataset.facts.shape) == 3 and pool.device.type == "cpu" and pool.dtype is torch.float32
-    if not images or not any(isinstance(module, nn.Conv2d) for module in setup.make_model().modules()):
+    if len(pool.dataset.facts.shape) != 3 or pool.device.type != "cpu" or pool.dtype is not torch.float32:
+        return torch.contiguous_format
+    convolutions = [module for module in setup.make_model().modules() if isinstance(module, nn.Conv2d)]
+    if not convolutions or any(map(_overruns, convolutions)):
         return torch.contiguous_format
     return torch.channels_last if _takes(setup, torch.channels_last) else torch.contiguous_format
+
+
+def _overruns(layer: nn.Conv2d) -> bool:
+    """Whether oneDNN computes the layer's weight gradient wrongly, beyond its memory, where channels come last.
+
+    It does for 1x1 kernels with a stride and few channels, in version 3.12 and before: github.com/uxlfoundation/oneDNN,
+    issue 6035.
+    """
+    strided = layer.kernel_size == (1, 1) and max(layer.stride) > 1
+    return strided and layer.in_channels // layer.groups < FULL_BLOCK
 
 
 def _takes(setup: Setup, memory_format: torch.memory_format) -> bool:

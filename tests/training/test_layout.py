@@ -32,6 +32,12 @@ class Viewing(nn.Module):
         return self.out(self.conv(X).relu().view(len(X), -1))
 
 
+def projected(channels: int, classes: int) -> nn.Module:
+    """With a strided 1x1 convolution, as in the links of residual networks; few channels corrupt memory."""
+    layers = nn.Conv2d(1, channels, 3, padding=1), nn.Conv2d(channels, classes, 1, stride=2)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -40,6 +46,8 @@ class Viewing(nn.Module):
         ({"model": "mlp"}, torch.contiguous_format),
         ({"own_model": lambda _shape, classes: Viewing(classes)}, torch.contiguous_format),
         ({"own_model": lambda _shape, k: nn.Sequential(nn.Conv2d(1, k, 8), nn.Flatten())}, torch.channels_last),
+        ({"own_model": lambda _shape, k: projected(15, k)}, torch.contiguous_format),
+        ({"own_model": lambda _shape, k: projected(16, k)}, torch.channels_last),
     ],
 )
 def test_convolutions_of_float32_take_channels_last(

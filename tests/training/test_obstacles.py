@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from toys import GENERAL, OBSTACLES
 
 from emc.api import Prepared
-from emc.models import MODELS
 from emc.training import obstacles
 from emc.training.obstacles import find_obstacle, model_obstacle
 
@@ -29,12 +28,6 @@ def test_what_can_be_stacked_has_no_obstacle(name: str, dtype: torch.dtype) -> N
 def test_each_obstacle_is_named(name: str) -> None:
     shape, make, reason = OBSTACLES[name]
     assert find_obstacle(make, shape) == reason
-
-
-@pytest.mark.parametrize("name", MODELS.names())
-def test_every_registered_model_can_be_stacked(make_prepared: MakePrepared, name: str) -> None:
-    data = "digits" if name == "cnn" else "gaussian:dim=6,size=40"
-    assert model_obstacle(make_prepared(model=name, data=data).setup) is None
 
 
 def test_a_model_that_cannot_be_tried_is_an_obstacle_too() -> None:
