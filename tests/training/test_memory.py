@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from emc.training.counting import CHUNK
-from emc.training.memory import TEMPORARIES, free_memory, is_out_of_memory, member_bytes, sample_bytes
+from emc.training.memory import TEMPORARIES, free_memory, is_out_of_memory, kept_bytes, member_bytes
 
 
 def test_a_sample_keeps_its_inputs_and_what_each_layer_needs() -> None:
     """6 inputs, 5 hidden values before and after tanh where both are kept (only the output is), 3 logits: float32."""
     module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
-    assert sample_bytes(module, (6,)) == 4 * (6 + 5 + 3)
-    assert sample_bytes(module.double(), (6,)) == 8 * (6 + 5 + 3)
+    assert kept_bytes(module, (6,)) == (4 * (6 + 5 + 3), 0)
+    assert kept_bytes(module.double(), (6,)) == (8 * (6 + 5 + 3), 0)
 
 
 def test_a_member_takes_its_rows_what_is_frozen_and_the_larger_of_batch_and_chunk() -> None:
@@ -30,7 +30,7 @@ def test_a_member_takes_its_rows_what_is_frozen_and_the_larger_of_batch_and_chun
 
 def test_measuring_leaves_the_module_as_it_was() -> None:
     module = nn.Sequential(nn.Linear(6, 3))
-    sample_bytes(module, (6,))
+    kept_bytes(module, (6,))
     assert module.training
     assert module[0].weight.grad is None
 
