@@ -138,27 +138,24 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
     numbers, facts, made = record["cost"], record["dataset"], record["versions"]
     ends = record["interval"] or (None, None)
     tested = [share for share in record["test_accuracy"] if share is not None]
-    row = (
-        {name: record[name] for name in _AS_RECORDED}
-        | {name: record.get(name) for name in _ADDED}
-        | {
-            "state": "censored" if record["censored"] else "done",
-            "interval_low": ends[0],
-            "interval_high": ends[1],
-            "test_accuracy": sum(tested) / len(tested) if tested else None,
-            "evidence": " ".join(f"{kind}:{count}" for kind, count in record.get("evidence", {}).items()),
-            **{name: numbers[name] for name in ("probes", "steps", "sample_steps", "seconds")},
-            "tuner": (record.get("tuning") or {}).get("tuner"),
-            "dataset": facts["name"],
-            "rows": facts["rows"],
-            "content_hash": facts["content_hash"],
-            "device": made.get("device"),
-            "trainer": made.get("trainer"),
-            "emc_version": made.get("emc"),
-            "torch_version": made.get("torch"),
-            "results_version": made.get("results"),
-        }
-    )
+    row = {name: record[name] for name in _AS_RECORDED} | {
+        **{name: record.get(name) for name in _ADDED},
+        "state": "censored" if record["censored"] else "done",
+        "interval_low": ends[0],
+        "interval_high": ends[1],
+        "test_accuracy": sum(tested) / len(tested) if tested else None,
+        "evidence": " ".join(f"{kind}:{count}" for kind, count in record.get("evidence", {}).items()),
+        **{name: numbers[name] for name in ("probes", "steps", "sample_steps", "seconds")},
+        "tuner": (record.get("tuning") or {}).get("tuner"),
+        "dataset": facts["name"],
+        "rows": facts["rows"],
+        "content_hash": facts["content_hash"],
+        "device": made.get("device"),
+        "trainer": made.get("trainer"),
+        "emc_version": made.get("emc"),
+        "torch_version": made.get("torch"),
+        "results_version": made.get("results"),
+    }
     replicates = {"replicates": len(record["replicates"]), "confidence": record["confidence"]}
     return (
         _settings({**record["task"], **record["procedure"], **record["search"], "seed": record["seed"]})

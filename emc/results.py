@@ -362,7 +362,7 @@ class EmcResult(Tabular):
         evidence = ", ".join(f"{count} {kind}" for kind, count in self.deciding_evidence.items()) or "no failure"
         lines += [
             ("deciding evidence", evidence),
-            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("procedure", self._procedure_text()),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
             ("cost", f"{cost_text(self.cost)}{unused_text(self.unused)}"),
@@ -389,6 +389,10 @@ class EmcResult(Tabular):
         marks = " ".join("none" if accuracy is None else f"{accuracy:.4f}" for accuracy in self.test_accuracy)
         mean = sum(known) / len(known)
         return f"{mean:.4f} on {self.dataset['test_rows']:,} held-out rows, at each replicate's EMC ({marks})"
+
+    def _procedure_text(self) -> str:
+        reparam = self.procedure.get("reparam")
+        return ", ".join([self.procedure["model"], self.procedure["optimizer"], *([reparam] if reparam else [])])
 
     def _data_text(self) -> str:
         facts = self.dataset

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from emc.reparams import Wrap
 
 RULES = ("random", "magnitude", "lottery")
-SCOPES = ("global", "layer")
+SCOPES = ("layer", "global")
 
 #: Steps of a round where none are named.
 TRAIN = 2000
@@ -24,7 +24,7 @@ def prune(
     *,
     fraction: float,
     rule: str = "random",
-    scope: str = "global",
+    scope: str = "layer",
     train: int | None = None,
     rewind: int | None = None,
     rounds: int | None = None,
@@ -35,8 +35,8 @@ def prune(
     of the fresh ones. lottery trains the whole model on the probe's own samples for `train` steps (2,000), keeps the
     largest, and starts the probe from them as they were at step `rewind` (0, the init); with `rounds` (1) it does so
     step by step. These trainings count into the probe's sample-steps and seconds, not into its budget. scope=layer
-    takes the same share from every tensor, global from all together. Of bits, a mask drawn from the seed is free; a
-    lottery ticket's is not.
+    takes the same share from every tensor; global from all together, which by magnitude may leave nothing of a layer
+    of small fresh weights. Of bits, a mask drawn from the seed is free; a lottery ticket's is not.
 
     Raises:
         SpecError: an option out of range, or one of the lottery's for another rule.

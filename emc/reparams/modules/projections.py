@@ -140,7 +140,7 @@ class Kronecker(Projection):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__(size, dim)
-        rows, columns = math.isqrt(size - 1) + 1, math.isqrt(dim)
+        rows, columns = math.isqrt(size - 1) + 1, math.isqrt(dim - 1) + 1
         self._columns = columns, -(-dim // columns)
         left, right = (torch.randn(rows, each) for each in self._columns)
         self.register_buffer("left", left / left.norm(dim=0) * math.sqrt(rows * rows / size))

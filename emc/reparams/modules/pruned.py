@@ -35,7 +35,7 @@ class Pruning:
     Attributes:
         fraction: of the weights that go.
         rule: "random", "magnitude" (of the fresh weights), or "lottery" (of trained ones).
-        by_layer: the share goes from each tensor by itself, else from all weights together.
+        by_layer: the share goes from each tensor by itself, which keeps at least one weight, else from all together.
         lottery: how a ticket is found, by that rule.
     """
 
@@ -57,7 +57,7 @@ class Pruned(Wrapped):
         pruning: which weights stay.
 
     Raises:
-        SpecError: the model has no weights, or not one stays.
+        SpecError: the model has no weights.
 
     References:
         Frankle and Carbin 2019, "The lottery ticket hypothesis: finding sparse, trainable neural networks". Frankle,
@@ -93,16 +93,20 @@ class Pruned(Wrapped):
 
     def _largest(self, scores: Tensor, fraction: float) -> Tensor:
         """Positions of the highest scores that stay, ascending; of equal scores the first."""
-        sizes = [tensor.numel() for tensor in self._weights()] if self._pruning.by_layer else [len(scores)]
         found, start = [], 0
-        for part in torch.split(scores, sizes):
-            count = len(part) - round(fraction * len(part))
+        for part, count in zip(torch.split(scores, self._groups()), self._counts(fraction), strict=True):
             found.append(start + part.argsort(descending=True, stable=True)[:count])
             start += len(part)
-        positions = torch.cat(found).sort().values
-        if not len(positions):
-            raise SpecError(f"prune needs a weight that stays, got fraction={fraction} of {len(scores):,}; lower it")
-        return positions
+        return torch.cat(found).sort().values
+
+    def _groups(self) -> list[int]:
+        """Sizes of what loses its share by itself."""
+        sizes = [tensor.numel() for tensor in self._weights()]
+        return sizes if self._pruning.by_layer else [sum(sizes)]
+
+    def _counts(self, fraction: float) -> list[int]:
+        """Weights that stay in each of the groups, at least one."""
+        return [max(1, size - round(fraction * size)) for size in self._groups()]
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights with their zeros, by name."""
@@ -158,10 +162,7 @@ class Pruned(Wrapped):
 
     def _mask_bits(self) -> float:
         """log2 of the number of masks with as many weights (in each tensor, where that is given)."""
-        if not self._pruning.by_layer:
-            return _log2_choices(sum(weight.numel() for weight in self._weights()), len(self.positions))
-        sizes = [weight.numel() for weight in self._weights()]
-        return sum(_log2_choices(size, size - round(self._pruning.fraction * size)) for size in sizes)
+        return sum(map(_log2_choices, self._groups(), self._counts(self._pruning.fraction)))
 
     def extra_repr(self) -> str:
         """What tells it from others."""

@@ -79,13 +79,13 @@ def rounded(tensor: Tensor, form: str) -> Tensor:
         most = 2 ** (INTEGER_BITS[form] - 1) - 1
         scale = values.abs().amax(tuple(range(1, values.dim())), keepdim=True) / most
         safe = torch.where(scale > 0, scale, torch.ones_like(scale))
-        found = (values / safe).round().clamp(-most, most) * scale
+        found: Tensor = (values / safe).round().clamp(-most, most) * scale
     elif form == "fp16":
         most_half = torch.finfo(torch.float16).max
         found = values.clamp(-most_half, most_half).to(torch.float16).float()
     else:
         found = values.to(torch.bfloat16).float()
-    return found.to(tensor)
+    return found.to(tensor.dtype)
 
 
 def _is_integer(tensor: Tensor, form: str) -> bool:
