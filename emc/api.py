@@ -18,7 +18,7 @@ from emc.errors import EmcError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
 from emc.registry import PluginSpec
-from emc.reparams.modules.wrapped import Sizes, sizes_of
+from emc.reparams.modules.wrapped import Sizes, sizes_of, steps_before
 from emc.resolve import (
     ARRAYS,
     ModelFactory,
@@ -214,7 +214,8 @@ class Prepared:
             a reparameterised model those of the network).
         """
         setup, paths = self.setup, make_estimator(self.measurement).worst_paths()
-        sample_steps = max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
+        before = steps_before(setup.make_model())
+        sample_steps = max(sum((before + setup.budget(n)) * setup.batch_size(n) for n in path) for path in paths)
         return {
             "probes": max(len(path) for path in paths),
             "steps": max(sum(setup.budget(n) for n in path) for path in paths),

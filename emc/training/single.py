@@ -197,7 +197,7 @@ class _Training:
     def _advance(self) -> ProbeResult | None:
         started = time.perf_counter()
         run = self.run
-        if run.steps == 0 and isinstance(self._module, Wrapped) and self._module.prepares:
+        if run.steps == 0 and isinstance(self._module, Wrapped) and self._module.steps_before:
             self._module.prepare(self._train_before)
         self._steps_and_count(min(run.check_every, run.budget - run.steps))
         run.seconds += time.perf_counter() - started

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from emc.reparams import REPARAMS
 from emc.training.counting import CHUNK
 from emc.training.memory import TEMPORARIES, free_memory, is_out_of_memory, kept_bytes, member_bytes
 
@@ -71,3 +73,12 @@ def test_what_the_allocator_says_is_known() -> None:
     with pytest.raises(RuntimeError, match="memory") as caught:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
+
+
+def test_parameters_that_are_computed_from_others_are_counted_once_a_pass() -> None:
+    """36 effective weights and what makes them, however many samples there are."""
+    plain = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    wrapped = REPARAMS.build("prune:0")(copy.deepcopy(plain))
+    sample, computed = kept_bytes(wrapped, (6,))
+    assert sample == kept_bytes(plain, (6,))[0]
+    assert computed >= 4 * 5 * 3  # the first layer's are not needed to go back

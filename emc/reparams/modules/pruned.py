@@ -81,7 +81,8 @@ class Pruned(Wrapped):
         else:
             self.register_buffer("positions", self._largest(row.abs(), pruning.fraction))
         self.kept = nn.Parameter(row[self.positions])
-        self.prepares = pruning.lottery is not None
+        lottery = pruning.lottery
+        self.steps_before = 0 if lottery is None else lottery.train * lottery.rounds
 
     def _weights(self) -> list[Tensor]:
         parameters = dict(self.inner.named_parameters())

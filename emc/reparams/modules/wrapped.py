@@ -29,11 +29,11 @@ class Wrapped(nn.Module):
     Attributes:
         straight_through: its gradient is not that of its loss, which has steps, but that of a smooth stand-in. Any
             module may state this of itself: then no stationary point is claimed of it.
-        prepares: it is trained before a probe's own training begins (`prepare`).
+        steps_before: optimizer steps that it is trained for before a probe's own training begins (`prepare`).
     """
 
     straight_through: ClassVar[bool] = False
-    prepares: bool = False
+    steps_before: int = 0
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -95,6 +95,11 @@ def sizes_of(module: nn.Module, width: int) -> Sizes:
     running = sum(buffer.numel() for buffer in network.buffers() if buffer.is_floating_point())
     stored = sum(parameter.numel() for parameter in network.parameters()) + running - zeros
     return Sizes(num_trained(module), stored, bits)
+
+
+def steps_before(module: nn.Module) -> int:
+    """Optimizer steps that a model is trained for before a probe's own training begins."""
+    return module.steps_before if isinstance(module, Wrapped) else 0
 
 
 def num_trained(module: nn.Module) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 
 from emc.api import Prepared
 from emc.errors import SpecError
-from emc.executors.choice import choose
+from emc.executors.choice import choose, seconds_a_step
 from emc.reparams.modules.pruned import Lottery, Pruned, Pruning
 from emc.results import ProbeResult
 from emc.specs import Probe
@@ -143,6 +143,16 @@ def test_finding_a_ticket_counts_into_the_cost(make_prepared: MakePrepared, trai
     assert found.steps == found.detail["budget"] == 200
     assert found.sample_steps == (60 + 200) * 100
     assert train(SingleTrainer(setup), [Probe("base", 100, 0)]) == [found]
+
+
+def test_finding_a_ticket_is_in_the_plan_and_not_timed(
+    make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, ticket = (make_prepared(**settings(reparam=spec, n_max=64)) for spec in ("prune:0.8", LOTTERY))
+    assert ticket.rough_cost()["steps"] == plain.rough_cost()["steps"]
+    assert ticket.rough_cost()["sample_steps"] == plain.rough_cost()["sample_steps"] * (60 + 200) / 200
+    monkeypatch.setattr(Pruned, "prepare", None)
+    assert seconds_a_step(ticket.setup) > 0
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
