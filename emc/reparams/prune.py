@@ -46,7 +46,9 @@ def prune(
         connectivity and the lottery ticket hypothesis" (rewinding).
     """
     if not 0 <= fraction < 1:
-        raise SpecError(f"prune takes fraction from 0 to below 1, got {fraction}")
+        raise SpecError(
+            f"prune takes fraction from 0 to below 1, got {fraction}; name the share that goes, such as 0.9"
+        )
     _check_choice("rule", rule, RULES)
     _check_choice("scope", scope, SCOPES)
     given = {"train": train, "rewind": rewind, "rounds": rounds}

@@ -32,7 +32,7 @@ def subspace(*, dim: int, projection: str = "dense", normalise: bool = True) -> 
         generalization" (Kronecker products).
     """
     if dim < 1:
-        raise SpecError(f"subspace needs dim of at least 1, got {dim}")
+        raise SpecError(f"subspace needs dim of at least 1, got {dim}; name the numbers to train")
     if projection not in PROJECTIONS:
         raise SpecError(
             f"subspace takes projection as one of {', '.join(PROJECTIONS)}, got {projection}; "

@@ -100,7 +100,9 @@ def test_torch_func_stacks_them(make: Make, spec: str, model: str) -> None:
 @pytest.mark.parametrize("spec", ["subspace:60", "precision:int8", "prune:0.5,rule=magnitude"])
 def test_lockstep_agrees_with_single(make_prepared: MakePrepared, train: Train, spec: str) -> None:
     """In float64, where both round alike; each of two sizes and three replicates."""
-    prepared = make_prepared(model="mlp:width=8", reparam=spec, optimizer="gd:lr=0.3", precision="float64")
+    prepared = make_prepared(
+        model="mlp:width=8", reparam=spec, optimizer="gd:lr=0.3", precision="float64", min_steps=200
+    )
     probes = [Probe("base", n, replicate) for n in (8, 60) for replicate in range(3)]
     stacked = train(LockstepTrainer(prepared.setup, 8), probes)
     alone = train(SingleTrainer(prepared.setup), probes)
@@ -155,7 +157,7 @@ def test_batch_norm_is_re_estimated_inside(make_prepared: MakePrepared, train: T
         ),
         ("subspace:3,projection=sprase", "subspace takes projection as one of dense, .* got sprase; did you mean"),
         ("precision:int3", "precision takes bits as one of bf16, fp16, int8, int4, got int3; did you mean"),
-        ("prune:1", "prune takes fraction from 0 to below 1, got 1.0"),
+        ("prune:1", "prune takes fraction from 0 to below 1, got 1.0; name the share that goes, such as 0.9"),
         ("prune:0.5,rule=magic", "prune takes rule as one of random, magnitude, lottery, got magic; "),
         ("prune:0.5,scope=all", "prune takes scope as one of layer, global, got all; known are"),
         ("prune:0.5,train=9", "only rule=lottery trains before it prunes, got train=9 for random; leave it out"),
