@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
@@ -17,6 +18,7 @@ from emc.errors import EmcError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
 from emc.registry import PluginSpec
+from emc.reparams.modules.wrapped import Sizes, sizes_of, steps_before
 from emc.resolve import (
     ARRAYS,
     ModelFactory,
@@ -179,9 +181,14 @@ class Prepared:
     untuned: str | None = None
 
     @cached_property
+    def sizes(self) -> Sizes:
+        """How large the model is: numbers trained and stored, and bits."""
+        return sizes_of(self.setup.make_model(), torch.finfo(self.setup.pool.dtype).bits)
+
+    @property
     def parameters(self) -> int:
         """Trainable parameters."""
-        return sum(p.numel() for p in self.setup.make_model().parameters() if p.requires_grad)
+        return self.sizes.trained
 
     @cached_property
     def base(self) -> str:
@@ -207,15 +214,17 @@ class Prepared:
         """An upper estimate: the dearest EMC the search could find, every training run to its budget, none diverged.
 
         Returns:
-            probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers).
+            probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers; of
+            a reparameterised model those of the network).
         """
         setup, paths = self.setup, make_estimator(self.measurement).worst_paths()
-        sample_steps = max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
+        before = steps_before(setup.make_model())
+        sample_steps = max(sum((before + setup.budget(n)) * setup.batch_size(n) for n in path) for path in paths)
         return {
             "probes": max(len(path) for path in paths),
             "steps": max(sum(setup.budget(n) for n in path) for path in paths),
             "sample_steps": sample_steps,
-            "flops": 6.0 * self.parameters * sample_steps,
+            "flops": 6.0 * max(self.sizes.trained, self.sizes.stored) * sample_steps,
         }
 
     def tuned(self, observer: Observer | None = None) -> Prepared:
@@ -275,7 +284,7 @@ class Prepared:
         found = estimator.conclude()
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
         known = uniform and self.measurement.search.goal.kind == "fit"  # else labels are missed
-        bits = found.emc * float(np.log2(self.num_classes)) / self.parameters if known else None
+        label_bits = found.emc * float(np.log2(self.num_classes)) if known else None
         return EmcResult(
             emc=found.emc,
             censored=found.censored,
@@ -287,8 +296,11 @@ class Prepared:
             confidence=self.measurement.confidence,
             estimand=self.measurement.estimand,
             replicates=found.replicates,
-            parameters=self.parameters,
-            bits_per_parameter=bits,
+            parameters=self.sizes.trained,
+            stored=self.sizes.stored,
+            bits=self.sizes.bits,
+            bits_per_parameter=None if label_bits is None else label_bits / self.sizes.trained,
+            bits_per_bit=None if label_bits is None else label_bits / self.sizes.bits,
             task=self.measurement.task.to_dict(),
             procedure=self.measurement.procedure.to_dict(),
             search=self.measurement.search.to_dict(),

@@ -387,9 +387,7 @@ def make_setup(
         make_model=lambda: _make_quietly(make_model),
         plan=plan,
         make_schedule=lambda: SCHEDULES.build(procedure.schedule),
-        linear=model is None
-        and procedure.reparam is None
-        and bool(MODELS.get(procedure.model.name).facts.get("linear")),
+        linear=model is None and _is_linear(procedure),
         loss_goal=goal.bound if goal.kind == "loss" else None,
         trains_conflicts=goal.kind != "fit",
         identified=identified,

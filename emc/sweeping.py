@@ -30,6 +30,9 @@ from emc.stopping import stoppable
 from emc.sweep_progress import CellState, SweepObserver, Watch
 from emc.sweeps import Cell, Sweep, read_sweep
 
+#: What a cell's record says of its model's size.
+SIZES = ("parameters", "stored", "bits", "bits_per_parameter", "bits_per_bit")
+
 
 @dataclass(frozen=True, repr=False)
 class SweepResult(Tabular):
@@ -141,7 +144,7 @@ class SweepResult(Tabular):
         result = self.results.get(number)
         if result is None:
             return record
-        names = ("emc", "censored", "lower", "upper", "parameters", "bits_per_parameter", "fingerprint")
+        names = ("emc", "censored", "lower", "upper", *SIZES, "fingerprint")
         ends = None if result.interval is None else list(result.interval)
         numbers = {name: getattr(result, name) for name in names}
         return {**record, **numbers, "status": result.status.key, "interval": ends, "cost": dict(result.cost)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -133,7 +133,7 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
     plan = report.plan_record(
         prepared.measurement,
         prepared.dataset.facts.to_dict(),
-        prepared.parameters,
+        asdict(prepared.sizes),
         prepared.fingerprint,
         prepared.rough_cost(),
         prepared.matched,

@@ -14,11 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.cores import num_cores
 from emc.executors.processes import has_processes
+from emc.reparams.modules.wrapped import Wrapped
 from emc.results import ProbeFailure
 from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle, kernel_pays
@@ -27,6 +29,9 @@ from emc.training.obstacles import model_obstacle
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 from emc.training.stacking import is_dense
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: Seconds until the first worker trains, of which importing torch takes most: measured 4 to 8 on two cores.
 START_S = 5.0
@@ -162,7 +167,7 @@ def seconds_a_step(setup: Setup, stacked: int = 0) -> float:
     """
     steps = TIMED_CLOSURE_STEPS if setup.plan.closure else TIMED_STEPS
     procedure = replace(setup.procedure, check_steps=steps, check_epochs=0, min_steps=10 * steps)
-    timed = replace(setup, procedure=procedure)
+    timed = replace(setup, procedure=procedure, make_model=lambda: _ready(setup.make_model()))
     trainer: Executor = LockstepTrainer(timed, stacked) if stacked else SingleTrainer(timed)
     n = min(procedure.batch_size, timed.pool.dataset.facts.rows)
     for replicate in range(max(1, stacked)):
@@ -173,6 +178,13 @@ def seconds_a_step(setup: Setup, stacked: int = 0) -> float:
     if failed:
         return 0.0
     return (time.perf_counter() - started) / (steps * max(1, stacked))
+
+
+def _ready(module: nn.Module) -> nn.Module:
+    """The module without what is trained before."""
+    if isinstance(module, Wrapped):
+        module.steps_before = 0
+    return module
 
 
 def seconds_a_compiled_step(setup: Setup) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from emc.errors import SpecError
 from emc.optimizers.plan import Solution
+from emc.reparams.modules.wrapped import Wrapped
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
 from emc.specs import Probe
 from emc.training.counting import count, estimate_batch_norm
@@ -171,6 +172,8 @@ def output_layer(module: nn.Module) -> nn.Linear:
     Raises:
         SpecError: the model has another trainable layer, or none of this kind.
     """
+    if isinstance(module, Wrapped):
+        raise _not_linear("a reparameterised one")
     layers = [part for part in module.modules() if any(p.requires_grad for p in part.parameters(recurse=False))]
     layer = layers[0] if layers else None
     if len(layers) > 1:

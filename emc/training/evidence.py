@@ -129,7 +129,8 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     stalled is polished. It is stationary if that gained nothing and the gradient norm left, on kinks of ReLU the
     steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
     own limit. Of a linear model the linear program knows the truth first; whether a loss can be
-    reached it does not say.
+    reached it does not say. Where gradients are not those of the loss, a stall is the procedure's own limit and nothing
+    more is asked.
 
     Args:
         setup: the procedure, with its tolerances.
@@ -146,6 +147,10 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     dead = dead_share(module, X)
     if dead is not None:
         detail["dead_units"] = dead
+    if straight_through(module):
+        undecided = {"stationary_undecided": "its gradient passes straight through steps of the loss"}
+        stopped = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
+        return Examined(stopped, None, detail | ({} if stopped is Evidence.BUDGET else undecided))
     loss = setup.loss
     at_init = gradient_norm(setup.fresh_model(run.probe), X, y, loss)
     norm = _ratio(gradient_norm(module, X, y, loss), at_init)
@@ -164,6 +169,11 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     if setup.procedure.certify == "none":
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     return _polished(setup, run, module, X, y, at_init, norm, detail)
+
+
+def straight_through(module: nn.Module) -> bool:
+    """Whether some part's gradient is not that of its loss; see `emc.reparams.modules.wrapped.Wrapped`."""
+    return any(getattr(part, "straight_through", False) is True for part in module.modules())
 
 
 def _polished(

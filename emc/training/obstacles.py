@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from emc.reparams.modules.wrapped import steps_before
 from emc.training.losses import Loss
 from emc.training.setup import Setup
 from emc.training.stacking import StackedModel, is_dense, join
@@ -71,6 +72,8 @@ def _seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def _own_obstacle(module: nn.Module, X: Tensor) -> str | None:
     """What in the module itself is against it."""
+    if steps_before(module):
+        return "it is trained before a probe's own training begins"
     before, random = copy.deepcopy(module), torch.get_rng_state()
     logits = module(X)
     if not torch.equal(random, torch.get_rng_state()):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from emc.reparams.modules.wrapped import Kept, Wrapped
 from emc.results import ProbeResult, RunningProbe
 from emc.seeds import dropout_seed
 from emc.specs import Probe
@@ -25,7 +26,7 @@ from emc.training.setup import Setup, Setups, setup_of
 from emc.training.waiting import Waiting
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class SingleTrainer:
@@ -120,7 +121,12 @@ class _Training:
     """One model in training."""
 
     def __init__(
-        self, setup: Setup, probe: Probe, memory_format: torch.memory_format, checkpoints: Checkpoints | None
+        self,
+        setup: Setup,
+        probe: Probe,
+        memory_format: torch.memory_format,
+        checkpoints: Checkpoints | None,
+        module: nn.Module | None = None,
     ) -> None:
         self._setup = setup
         self._format = memory_format
@@ -129,7 +135,7 @@ class _Training:
         self._store, self._index = samples.store(probe.n)
         self._y = samples.y[: probe.n]
         self._loss, self._clip_norm, self._augment = setup.loss, setup.procedure.clip_norm, setup.augment()
-        self._module = setup.fresh_model(probe).train()
+        self._module = (setup.fresh_model(probe) if module is None else module).train()
         self._optimizer = self._make_optimizer()
         self._generators: list[Tensor] | None = None
         self._at_rest = True
@@ -192,8 +198,30 @@ class _Training:
     def _advance(self) -> ProbeResult | None:
         started = time.perf_counter()
         run = self.run
+        if run.steps == 0 and isinstance(self._module, Wrapped) and self._module.steps_before:
+            self._module.prepare(self._train_before)
+        self._steps_and_count(min(run.check_every, run.budget - run.steps))
+        run.seconds += time.perf_counter() - started
+        return None if run.stop is None else self._conclude()
+
+    def _train_before(self, module: nn.Module, steps: int, step: int) -> Kept:
+        """Train a module as this probe is trained, whatever its counts say; what it held after a step."""
+        training = _Training(self._setup, self.run.probe, self._format, None, module)
+        kept: Kept = {}
+        while True:
+            if training.run.steps == step:
+                kept = {name: tensor.detach().clone() for name, tensor in training._tensors()}
+            ends = [end for end in (step, steps) if end > training.run.steps]
+            if not ends:
+                break
+            training._steps_and_count(min(training.run.check_every, min(ends) - training.run.steps))
+        self.run.sample_steps += training.run.sample_steps
+        return kept
+
+    def _steps_and_count(self, steps: int) -> None:
+        """Optimizer steps, then the exact count, which sets the next learning rate."""
+        run = self.run
         before = run.loss
-        steps = min(run.check_every, run.budget - run.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = self._setup.plan.lr * run.multiplier
         with self._own_randomness():
@@ -205,8 +233,6 @@ class _Training:
         run.count(correct, loss)
         if self._setup.plan.closure and not loss < before:
             self._optimizer = self._make_optimizer()  # a curvature memory that no longer descends is started over
-        run.seconds += time.perf_counter() - started
-        return None if run.stop is None else self._conclude()
 
     def _conclude(self) -> ProbeResult | None:
         result = conclude(self._setup, self.run, self._module)
