@@ -37,7 +37,7 @@ MEASUREMENT_COLUMNS = {
     "interval_high": "samples; its upper end",
     "interval_method": "how the interval was made, or why there is none",
     "estimand": "what the number estimates; only equal ones may be compared",
-    "parameters": "trainable parameters",
+    "parameters": "trainable parameters; missing for a training that emc cannot look into",
     "emc_per_parameter": "samples a parameter",
     "bits_per_parameter": "bits a parameter: emc * log2(classes) / parameters; random labels only",
     "test_accuracy": "share from 0 to 1; mean over replicates; missing without a test split",
@@ -169,7 +169,7 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = value
         kind = str(homes[name][1].type).removesuffix(" | None") if name in homes else ""
         if kind == "PluginSpec" and isinstance(value, str):
-            found |= {f"{name}.{key}": _typed(str(text)) for key, text in PluginSpec.parse(value).options}
+            found |= {f"{name}.{key}": _typed(str(text)) for key, text in PluginSpec.parse(value).options if key}
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from emc.errors import OutputError
 from emc.failures import meanings, sections
 from emc.files import read_text, write_text
-from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict
+from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict, parameters_text
 from emc.specs import Measurement
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _indented(rows: Sequence[Row], columns: int) -> str:
 def plan_record(
     measurement: Measurement,
     dataset: Mapping[str, Any],
-    parameters: int,
+    parameters: int | None,
     fingerprint: str,
     rough_cost: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def plan_record(
     Args:
         measurement: with every plug-in resolved.
         dataset: facts of what was loaded.
-        parameters: trainable parameters.
+        parameters: trainable parameters; None where they are not known.
         fingerprint: identity of the measurement.
         rough_cost: upper estimate of probes, steps, sample_steps, flops.
     """
@@ -244,7 +244,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     cost = ", ".join(f"{value:.3g} {name.replace('_', ' ')}" for name, value in plan["rough_cost"].items())
     facts = [
         ("dataset", ", ".join(_fact_text(name, value) for name, value in plan["dataset"].items() if value != [])),
-        ("parameters", f"{plan['parameters']:,}"),
+        ("parameters", parameters_text(plan["parameters"])),
         ("rough cost", f"{cost}, should every training run to its budget"),
         ("fingerprint", plan["fingerprint"]),
     ]

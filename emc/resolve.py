@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,9 @@ from emc.executors.clusters import find_cluster
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
 from emc.models.inits import INITS
+from emc.opaque import CALLABLE, check_no_content, check_opaque, opaque_setup, resolve_training, with_content
 from emc.optimizers import OPTIMIZERS
+from emc.own import is_own, load_own, resolve_own
 from emc.registry import PluginSpec, Registry
 from emc.reparams import REPARAMS
 from emc.search.rules import SEARCHES
@@ -30,6 +32,7 @@ from emc.training.direct import check_direct
 from emc.training.samples import Pool
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setup
+from emc.trainings import TRAININGS, TrainFunction
 from emc.tuners import TUNERS
 
 if TYPE_CHECKING:
@@ -40,9 +43,14 @@ T = TypeVar("T")
 #: A user's own model: (input shape, number of classes) -> fresh module.
 ModelFactory = Callable[[tuple[int, ...], int], "nn.Module"]
 
-#: What stands for a user's own arrays and callables where a plug-in's name would stand.
+#: A dataset by name, a pair (X, y), or a torch or Hugging Face `Dataset`.
+OwnData = Any
+
+#: What a model of a user's file is called with.
+MODEL_TAKES = ("input_shape", "num_classes")
+
+#: What stands for a user's own arrays where a plug-in's name would stand.
 ARRAYS = PluginSpec("arrays")
-CALLABLE = "callable"
 
 DEFAULT_ACTIVATION = PluginSpec("relu")
 DEFAULT_TUNER = PluginSpec("halving")
@@ -52,23 +60,57 @@ DEFAULT_INIT = "default"
 AUTO = "auto"
 
 
-def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) -> Measurement:
-    """Every plug-in's options typed and filled in, before anything is loaded.
+def resolve_names(
+    measurement: Measurement, *, own_model: bool, own_data: bool, own_training: bool = False
+) -> Measurement:
+    """Every plug-in's options typed and filled in, before any data are loaded.
 
     Raises:
         UnknownNameError, SpecError: a wrong name or option.
     """
-    measurement = _resolve_tuner(measurement)
-    task, procedure = measurement.task, measurement.procedure
+    measurement = _with_training_named(measurement)
+    if not measurement.procedure.opaque:
+        measurement = _resolve_tuner(measurement)
     task = replace(
-        task,
-        data=ARRAYS if own_data else DATA.resolve(task.data),
-        labels=LABELS.resolve(task.labels),
-        inputs=INPUTS.resolve(task.inputs),
+        measurement.task,
+        data=ARRAYS if own_data else DATA.resolve(measurement.task.data),
+        labels=LABELS.resolve(measurement.task.labels),
+        inputs=INPUTS.resolve(measurement.task.inputs),
     )
+    LABELS.build(task.labels)  # options out of range are told before data are loaded
+    procedure = measurement.procedure
+    if not procedure.opaque:
+        procedure = _resolve_own_procedure(procedure, own_model)
+    elif not own_training:
+        procedure = resolve_training(procedure)
+    measurement = replace(
+        measurement,
+        task=task,
+        procedure=procedure,
+        search=replace(measurement.search, search=SEARCHES.resolve(measurement.search.search)),
+    )
+    if procedure.opaque:
+        check_opaque(measurement)
+    SEARCHES.build(measurement.search.search).check(measurement)
+    return measurement
+
+
+def _with_training_named(measurement: Measurement) -> Measurement:
+    """A whole training may be named where a model would be: `--model sklearn:...` is `--train sklearn:...`."""
+    procedure = measurement.procedure
+    if is_own(procedure.model) or procedure.model.name not in TRAININGS.names():
+        return measurement
+    if procedure.model.name in MODELS.names() or procedure.opaque:
+        return measurement
+    procedure = replace(procedure, model=Procedure().model, train=procedure.model)
+    return replace(measurement, procedure=procedure)
+
+
+def _resolve_own_procedure(procedure: Procedure, own_model: bool) -> Procedure:
+    """The procedure of a training that emc does itself, every plug-in's options filled in."""
     procedure = replace(
         procedure,
-        model=PluginSpec(CALLABLE) if own_model else MODELS.resolve(procedure.model),
+        model=_resolve_model(procedure.model, own_model),
         activation=_resolve_activation(procedure, own_model),
         optimizer=OPTIMIZERS.resolve(procedure.optimizer),
         schedule=SCHEDULES.resolve(procedure.schedule),
@@ -76,26 +118,24 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         reparam=None if procedure.reparam is None else REPARAMS.resolve(procedure.reparam),
         augment=None if procedure.augment is None else AUGMENTATIONS.resolve(procedure.augment),
     )
-    for registry, spec in _without_data(task, procedure):
+    for registry, spec in _without_data(procedure):
         registry.build(spec)  # options out of range are told before data are loaded
     if OPTIMIZERS.build(procedure.optimizer).solve is not None and procedure.loss != "squared":
         raise SpecError(
             f"--optimizer {procedure.optimizer.name} solves the squared loss, got --loss {procedure.loss}; "
             "write --loss squared"
         )
-    measurement = replace(
-        measurement,
-        task=task,
-        procedure=procedure,
-        search=replace(measurement.search, search=SEARCHES.resolve(measurement.search.search)),
-    )
-    SEARCHES.build(measurement.search.search).check(measurement)
-    return measurement
+    return procedure
 
 
-def _without_data(task: Task, procedure: Procedure) -> Iterator[tuple[Registry[Any], PluginSpec]]:
+def _resolve_model(spec: PluginSpec, own_model: bool) -> PluginSpec:
+    if own_model:
+        return PluginSpec(CALLABLE)
+    return resolve_own(spec, "--model", MODEL_TAKES) if is_own(spec) else MODELS.resolve(spec)
+
+
+def _without_data(procedure: Procedure) -> Iterator[tuple[Registry[Any], PluginSpec]]:
     """The plug-ins that can be made before there are data."""
-    yield LABELS, task.labels
     yield OPTIMIZERS, procedure.optimizer
     yield SCHEDULES, procedure.schedule
     yield INITS, procedure.init
@@ -139,6 +179,7 @@ def _resolve_tuner(measurement: Measurement) -> Measurement:
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
+    own_model = own_model or is_own(procedure.model)
     takes = not own_model and bool(MODELS.get(procedure.model.name).facts.get("activation"))
     if takes:
         return ACTIVATIONS.resolve(procedure.activation or DEFAULT_ACTIVATION)
@@ -281,17 +322,27 @@ def make_setup(
     model: ModelFactory | None,
     device: torch.device,
     stock: Stock,
+    train: TrainFunction | None = None,
 ) -> tuple[Measurement, Setup]:
-    """What trainers use; the measurement comes back with a user's own model named by its identity."""
+    """What trainers use; the measurement comes back with what a user's own model or training is known by."""
+    if measurement.procedure.opaque:
+        pool = stock.pool(dataset, measurement.task, measurement.seed, device, torch.float32)
+        return opaque_setup(measurement, pool, train)
     procedure = measurement.procedure
     shape = dataset.facts.shape
     identified = True
+    if not is_own(procedure.model):
+        check_no_content(procedure)
     if model is not None:
         make_model = _dressed(procedure, lambda: model(shape, num_classes))
         _try_model(make_model, shape, num_classes, device)
         spec, identified = _identify(model, make_model, shape)
         procedure = replace(procedure, model=spec)
-        measurement = replace(measurement, procedure=procedure)
+    elif is_own(procedure.model):
+        found = load_own(procedure.model, "--model", MODEL_TAKES)
+        make_model = _dressed(procedure, lambda: found.value(shape, num_classes, **found.options))
+        _try_model(make_model, shape, num_classes, device)
+        procedure = with_content(procedure, _digest(found.source, make_model, shape))
     else:
         make_model = _dressed(procedure, _named_model(procedure, shape, num_classes))
         named = procedure.model, procedure.activation, procedure.init, procedure.reparam
@@ -299,6 +350,7 @@ def make_setup(
             (*named, shape, num_classes, device),
             lambda: _try_model(make_model, shape, num_classes, device),
         )
+    measurement = replace(measurement, procedure=procedure)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
         torch.backends.cudnn.allow_tf32 = procedure.tf32
@@ -314,9 +366,7 @@ def make_setup(
         make_model=lambda: _make_quietly(make_model),
         plan=plan,
         make_schedule=lambda: SCHEDULES.build(procedure.schedule),
-        linear=model is None
-        and procedure.reparam is None
-        and bool(MODELS.get(procedure.model.name).facts.get("linear")),
+        linear=model is None and _is_linear(procedure),
         loss_goal=goal.bound if goal.kind == "loss" else None,
         trains_conflicts=goal.kind != "fit",
         identified=identified,
@@ -326,7 +376,11 @@ def make_setup(
 
 def _is_linear(procedure: Procedure) -> bool:
     """Whether the logits of a named model are affine in the inputs and unconstrained."""
-    return procedure.reparam is None and bool(MODELS.get(procedure.model.name).facts.get("linear"))
+    return (
+        procedure.reparam is None
+        and not is_own(procedure.model)
+        and bool(MODELS.get(procedure.model.name).facts.get("linear"))
+    )
 
 
 def with_procedure(measurement: Measurement, setup: Setup, procedure: Procedure) -> tuple[Measurement, Setup]:
@@ -398,12 +452,16 @@ def _identify(
         source = inspect.getsource(model)
     except (OSError, TypeError):
         return PluginSpec(CALLABLE, (("name", name),)), False
+    return PluginSpec(CALLABLE, (("name", name), ("identity", _digest(source, make_model, shape)))), True
+
+
+def _digest(source: str, make_model: Callable[[], nn.Module], shape: tuple[int, ...]) -> str:
+    """Digest of a model's source and a seeded forward pass."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         module = make_model().eval()
         logits = module(torch.randn(4, *shape))
-    content = hashlib.sha256(source.encode() + logits.numpy().tobytes()).hexdigest()[:16]
-    return PluginSpec(CALLABLE, (("name", name), ("identity", content))), True
+    return hashlib.sha256(source.encode() + logits.numpy().tobytes()).hexdigest()[:16]
 
 
 def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, device: torch.device) -> str:
@@ -430,20 +488,24 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
 
 def _plugin_versions(measurement: Measurement) -> dict[str, int]:
     task, procedure = measurement.task, measurement.procedure
-    used: list[tuple[Registry[Any], PluginSpec]] = [
-        (LABELS, task.labels),
-        (INPUTS, task.inputs),
-        (OPTIMIZERS, procedure.optimizer),
-        (SCHEDULES, procedure.schedule),
-    ]
+    used: list[tuple[Registry[Any], PluginSpec]] = [(LABELS, task.labels), (INPUTS, task.inputs)]
+    if procedure.opaque:
+        if procedure.train is not None and procedure.train.name in TRAININGS.names():
+            used.append((TRAININGS, procedure.train))
+        return _versions(used)
+    used += [(OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)]
     if procedure.init.name != DEFAULT_INIT:
         used.append((INITS, procedure.init))
     if procedure.reparam is not None:
         used.append((REPARAMS, procedure.reparam))
     if procedure.augment is not None:
         used.append((AUGMENTATIONS, procedure.augment))
-    if procedure.model.name != CALLABLE:
+    if procedure.model.name != CALLABLE and not is_own(procedure.model):
         used.append((MODELS, procedure.model))
     if procedure.activation is not None:
         used.append((ACTIVATIONS, procedure.activation))
+    return _versions(used)
+
+
+def _versions(used: Iterable[tuple[Registry[Any], PluginSpec]]) -> dict[str, int]:
     return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in used}

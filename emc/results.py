@@ -41,6 +41,7 @@ class Evidence(Enum):
     SADDLE = "stationary with negative curvature: undertrained"
     MINIMUM = "stationary without negative curvature"
     INFEASIBLE = "proved impossible to fit"
+    OWN_STOP = "the training ended by its own rule; what more of it would gain cannot be seen from outside"
 
     @property
     def key(self) -> str:
@@ -219,7 +220,7 @@ class EmcResult(Tabular):
         confidence: asked for the interval.
         estimand: what the number estimates.
         replicates: one EMC each; none where the estimator has none (`--search threshold`, `--criterion error`).
-        parameters: trainable parameters.
+        parameters: trainable parameters; None of a training that emc cannot look into.
         bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
         task, procedure, search: the resolved specification.
         dataset: what was loaded: rows, repeats, conflicts, classes, content hash, ...
@@ -245,7 +246,7 @@ class EmcResult(Tabular):
     confidence: float
     estimand: str
     replicates: tuple[Replicate, ...]
-    parameters: int
+    parameters: int | None
     bits_per_parameter: float | None
     task: Mapping[str, Any]
     procedure: Mapping[str, Any]
@@ -262,9 +263,9 @@ class EmcResult(Tabular):
     unused: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def emc_per_parameter(self) -> float:
-        """Samples fitted per trainable parameter."""
-        return self.emc / self.parameters
+    def emc_per_parameter(self) -> float | None:
+        """Samples fitted per trainable parameter; None where those are not known."""
+        return None if self.parameters is None else self.emc / self.parameters
 
     @property
     def deciding_evidence(self) -> dict[str, int]:
@@ -312,7 +313,7 @@ class EmcResult(Tabular):
         }
         result = cls(**kept)
         _require(Mapping, result, "task", "procedure", "search", "dataset", "cost", "versions", "detail", "unused")
-        _require(int, result, "emc", "lower", "parameters", "seed")
+        _require(int, result, "emc", "lower", "seed", *(() if result.parameters is None else ("parameters",)))
         _require(int, result.dataset, "rows")
         for replicate in result.replicates:
             _require(int, replicate, "replicate", "lower", *(() if replicate.upper is None else ("upper",)))
@@ -342,9 +343,10 @@ class EmcResult(Tabular):
             *([("replicates", self._replicates_text())] if self.replicates else []),
             *self.detail.get("table", {}).items(),
             ("estimand", self.estimand),
-            ("parameters", f"{self.parameters:,}"),
-            ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),
+            ("parameters", parameters_text(self.parameters)),
         ]
+        if self.emc_per_parameter is not None:
+            lines.append(("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"))
         if self.bits_per_parameter is not None:
             lines.append(("bits per parameter", f"{at_least}{self.bits_per_parameter:.4g}"))
         if self.test_accuracy:
@@ -352,7 +354,7 @@ class EmcResult(Tabular):
         evidence = ", ".join(f"{count} {kind}" for kind, count in self.deciding_evidence.items()) or "no failure"
         lines += [
             ("deciding evidence", evidence),
-            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("procedure", procedure_text(self.procedure)),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
             ("cost", f"{cost_text(self.cost)}{unused_text(self.unused)}"),
@@ -423,6 +425,20 @@ def _require(kind: type, holder: Any, *names: str) -> None:
             raise TypeError(f"{name} is no {'number' if kind is int else 'mapping'}")
         if isinstance(value, int) and value < 0:
             raise ValueError(f"{name} is below 0")
+
+
+def parameters_text(parameters: int | None) -> str:
+    """A number of parameters as a user reads it."""
+    return "not known" if parameters is None else f"{parameters:,}"
+
+
+def procedure_text(procedure: Mapping[str, Any]) -> str:
+    """What trains, as a user reads it."""
+    if procedure.get("command") is not None:
+        return f"command {procedure['command']}"
+    if procedure.get("train") is not None:
+        return f"training {procedure['train']}"
+    return f"{procedure['model']}, {procedure['optimizer']}"
 
 
 def tuning_text(tuning: Mapping[str, Any]) -> str:

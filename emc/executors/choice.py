@@ -6,7 +6,8 @@ optimizer and the convolutions are narrow, else `lockstep` for nets of linear la
 can be stacked; `single` for the rest.
 
 Whether `single` trains in this process or in several changes no bit, so that is timed: a few steps of the very setup,
-times the steps to be expected.
+times the steps to be expected. The same holds for `opaque`, whose trainings emc cannot look into, where they are
+functions; programs are processes of their own already.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle, kernel_pays
 from emc.training.lockstep import LockstepTrainer
 from emc.training.obstacles import model_obstacle
+from emc.training.opaque import seconds_a_training
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 from emc.training.stacking import is_dense
@@ -43,7 +45,7 @@ class Choice:
     """What trains a setup.
 
     Attributes:
-        trainer: "direct", "compiled", "lockstep" or "single".
+        trainer: "opaque", "direct", "compiled", "lockstep" or "single".
         why: completes the sentence that names it.
     """
 
@@ -53,7 +55,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Place:
-    """Where `single` trains.
+    """Where `single` and `opaque` train.
 
     Attributes:
         workers: processes; 0 is this one.
@@ -74,6 +76,12 @@ def choose(setup: Setup, trainer: str) -> Choice:
     Raises:
         SpecError: the trainer asked for cannot train it.
     """
+    if setup.training is not None:
+        if trainer != "auto":
+            raise SpecError(
+                f"--trainer is for procedures of emc's own, got {trainer} for a training of yours; leave it out"
+            )
+        return Choice("opaque", "emc cannot look into it")
     if trainer == "lockstep" and (obstacle := stacking_obstacle(setup)) is not None:
         raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
     if trainer == "compiled" and (obstacle := kernel_obstacle(setup)) is not None:
@@ -107,10 +115,10 @@ def _on_gpu(setup: Setup) -> bool:
 
 
 def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place:
-    """Whether `single` trains in this process or in several, whichever is predicted to end first.
+    """Whether `single` and `opaque` train in this process or in several, whichever is predicted to end first.
 
     Args:
-        setups: that `single` trains, at least one.
+        setups: that these train, at least one.
         execution: workers, where they are given, are used.
         searches: that ask for probes at once.
     """
@@ -127,10 +135,17 @@ def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place
         return Place(workers, "as asked for")
     if execution.threads is not None and execution.threads > 1:
         return Place(0, "each training has several threads")
-    here = expected_steps(setups[0], searches) * seconds_a_step(setups[0])
+    here = predicted_seconds(setups[0], searches)
     there = START_S + here / max(1, min(workers, searches))
     said = f"predicted {min(here, there):.0f} s, {'here' if there < here else f'in {workers} processes'} {{:.0f}} s"
     return Place(workers if there < here else 0, said.format(max(here, there)))
+
+
+def predicted_seconds(setup: Setup, searches: int) -> float:
+    """Roughly what so many searches take in this process."""
+    if setup.training is not None:
+        return searches * PROBES_A_SEARCH * seconds_a_training(setup)
+    return expected_steps(setup, searches) * seconds_a_step(setup)
 
 
 def expected_steps(setup: Setup, searches: int) -> int:

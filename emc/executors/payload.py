@@ -30,6 +30,7 @@ from emc.reparams import REPARAMS
 from emc.training.augmentations import AUGMENTATIONS
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setups
+from emc.trainings import TRAININGS
 
 #: Bytes from which an array is kept apart.
 LARGE = 1 << 20
@@ -43,7 +44,18 @@ Find = Callable[[Any], npt.NDArray[Any]]
 #: The registries that a training looks names up in; another process has its own, without this one's additions.
 REGISTRIES: dict[str, Registry[Any]] = {
     registry.kind: registry
-    for registry in (LABELS, INPUTS, MODELS, ACTIVATIONS, INITS, REPARAMS, AUGMENTATIONS, OPTIMIZERS, SCHEDULES)
+    for registry in (
+        LABELS,
+        INPUTS,
+        MODELS,
+        ACTIVATIONS,
+        INITS,
+        REPARAMS,
+        AUGMENTATIONS,
+        OPTIMIZERS,
+        SCHEDULES,
+        TRAININGS,
+    )
 }
 
 

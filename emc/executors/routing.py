@@ -40,7 +40,7 @@ def make_executor(
     if execution.cluster is not None:
         return find_cluster(execution.cluster).executor(setups, execution, checkpoints)
     choices = {base: choose(setup, execution.trainer) for base, setup in setups.items()}
-    single = {base: setups[base] for base, choice in choices.items() if choice.trainer == "single"}
+    single = {base: setups[base] for base in choices if _may_leave(choices[base], setups[base])}
     where = place(list(single.values()), execution, searches) if single else Place(0, "")
     processes, where = _start(single, execution, where, checkpoints)
     _tell(setups, execution, searches, choices, where)
@@ -48,6 +48,11 @@ def make_executor(
         return InlineExecutor(setups, execution, checkpoints)
     rest = {base: setup for base, setup in setups.items() if base not in single}
     return Routed(InlineExecutor(rest, execution, checkpoints), processes, set(single)) if rest else processes
+
+
+def _may_leave(choice: Choice, setup: Setup) -> bool:
+    """Whether worker processes can train a setup, and it is none yet by itself."""
+    return choice.trainer == "single" or (setup.training is not None and not setup.training.apart)
 
 
 def _checkpoints(execution: Execution, folder: str | Path | None) -> Checkpoints | None:
@@ -83,9 +88,11 @@ def _tell(
         return
     told: dict[str, None] = {}
     for base, choice in choices.items():
-        if choice.trainer == "single":
+        if _may_leave(choice, setups[base]):
             spot = f"in {where.workers} processes" if where.workers else "in this process"
-            told[f"trainer single: {choice.why}; {spot}: {where.why}"] = None
+            told[f"trainer {choice.trainer}: {choice.why}; {spot}: {where.why}"] = None
+        elif choice.trainer == "opaque":
+            told["trainer opaque: each training is a program of its own"] = None
         elif choice.trainer == "direct":
             told[f"trainer direct: {choice.why}"] = None
         elif not any(text.startswith(f"trainer {choice.trainer}") for text in told):
