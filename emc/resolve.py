@@ -8,14 +8,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 
 from emc.data import DATA, load
-from emc.data.dataset import Dataset, Raw, make_dataset
+from emc.data.dataset import Dataset, make_dataset
+from emc.data.own import raw_of
 from emc.data.regimes import INPUTS, LABELS
 from emc.data.split import hold_out
-from emc.errors import DataError, EmcError, SpecError
+from emc.errors import EmcError, SpecError
 from emc.executors.clusters import find_cluster
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
@@ -227,8 +227,8 @@ def pick_device(name: str, cluster: str | None = None) -> torch.device:
     return torch.device("cuda" if there else "cpu")
 
 
-def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
-    """The pool: a named dataset, or a user's own arrays, without the rows of the test split.
+def load_data(task: Task, own: Dataset | OwnData | None) -> Dataset:
+    """The pool: a named dataset, or a user's own (`emc.data.own`), without the rows of the test split.
 
     Raises:
         DataError: it cannot be read, or is no classification task.
@@ -239,26 +239,8 @@ def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
     elif isinstance(own, Dataset):
         pool = own
     else:
-        pool = make_dataset(_raw_arrays(own), task.duplicates)
+        pool = make_dataset(raw_of(own), task.duplicates)
     return hold_out(pool, task.test_split) if task.test_split > 0 else pool
-
-
-def _raw_arrays(own: Any) -> Raw:
-    """A user's arrays or tensors as they are: inputs are not standardised, labels are numbered in sorted order."""
-    if not isinstance(own, tuple | list) or len(own) != 2:
-        raise DataError(f"data must be a dataset's name or a pair (X, y), got {type(own).__name__}; pass data=(X, y)")
-    X, y = own
-    try:
-        inputs = np.asarray(X).astype(np.float32)  # a copy: the pool stays what was hashed
-        classes, labels = np.unique(np.asarray(y), return_inverse=True)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"data must be arrays X of numbers and y of classes, got {type(X).__name__}: {error}"
-        ) from error
-    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
-        fraction = classes[classes != np.round(classes)][0]
-        raise DataError(f"y must be classes, got fractions such as {fraction:g}; number or name the classes")
-    return Raw("arrays", inputs, labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes))
 
 
 class Stock:

@@ -6,8 +6,8 @@ optimizer and the convolutions are narrow, else `lockstep` for nets of linear la
 can be stacked; `single` for the rest.
 
 Whether `single` trains in this process or in several changes no bit, so that is timed: a few steps of the very setup,
-times the steps to be expected. The same holds for `opaque`, whose trainings emc cannot look into, where they are
-functions; programs are processes of their own already.
+times the steps to be expected. Trainings that emc cannot look into (`opaque`) have no steps to time: functions train
+one after the other in this process unless workers are asked for; programs are processes of their own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle, kernel_pays
 from emc.training.lockstep import LockstepTrainer
 from emc.training.obstacles import model_obstacle
-from emc.training.opaque import seconds_a_training
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 from emc.training.stacking import is_dense
@@ -135,17 +134,10 @@ def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place
         return Place(workers, "as asked for")
     if execution.threads is not None and execution.threads > 1:
         return Place(0, "each training has several threads")
-    here = predicted_seconds(setups[0], searches)
+    here = expected_steps(setups[0], searches) * seconds_a_step(setups[0])
     there = START_S + here / max(1, min(workers, searches))
     said = f"predicted {min(here, there):.0f} s, {'here' if there < here else f'in {workers} processes'} {{:.0f}} s"
     return Place(workers if there < here else 0, said.format(max(here, there)))
-
-
-def predicted_seconds(setup: Setup, searches: int) -> float:
-    """Roughly what so many searches take in this process."""
-    if setup.training is not None:
-        return searches * PROBES_A_SEARCH * seconds_a_training(setup)
-    return expected_steps(setup, searches) * seconds_a_step(setup)
 
 
 def expected_steps(setup: Setup, searches: int) -> int:

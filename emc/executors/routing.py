@@ -40,7 +40,7 @@ def make_executor(
     if execution.cluster is not None:
         return find_cluster(execution.cluster).executor(setups, execution, checkpoints)
     choices = {base: choose(setup, execution.trainer) for base, setup in setups.items()}
-    single = {base: setups[base] for base in choices if _may_leave(choices[base], setups[base])}
+    single = {base: setup for base, setup in setups.items() if _may_leave(choices[base], setup, execution)}
     where = place(list(single.values()), execution, searches) if single else Place(0, "")
     processes, where = _start(single, execution, where, checkpoints)
     _tell(setups, execution, searches, choices, where)
@@ -50,9 +50,10 @@ def make_executor(
     return Routed(InlineExecutor(rest, execution, checkpoints), processes, set(single)) if rest else processes
 
 
-def _may_leave(choice: Choice, setup: Setup) -> bool:
-    """Whether worker processes can train a setup, and it is none yet by itself."""
-    return choice.trainer == "single" or (setup.training is not None and not setup.training.apart)
+def _may_leave(choice: Choice, setup: Setup, execution: Execution) -> bool:
+    """Whether worker processes may train a setup: by the choice of `place`, or for a user's function as asked for."""
+    asked = execution.workers is not None or execution.probe_timeout is not None
+    return choice.trainer == "single" or (asked and setup.training is not None and not setup.training.apart)
 
 
 def _checkpoints(execution: Execution, folder: str | Path | None) -> Checkpoints | None:
@@ -88,11 +89,14 @@ def _tell(
         return
     told: dict[str, None] = {}
     for base, choice in choices.items():
-        if _may_leave(choice, setups[base]):
+        if _may_leave(choice, setups[base], execution):
             spot = f"in {where.workers} processes" if where.workers else "in this process"
             told[f"trainer {choice.trainer}: {choice.why}; {spot}: {where.why}"] = None
         elif choice.trainer == "opaque":
-            told["trainer opaque: each training is a program of its own"] = None
+            training = setups[base].training
+            apart = training is not None and training.apart
+            spot = "each is a program of its own" if apart else "in this process; --workers trains several at once"
+            told[f"trainer opaque: {choice.why}; {spot}"] = None
         elif choice.trainer == "direct":
             told[f"trainer direct: {choice.why}"] = None
         elif not any(text.startswith(f"trainer {choice.trainer}") for text in told):

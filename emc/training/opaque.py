@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -240,18 +239,3 @@ def _result(probe: Probe, answer: Answer, seconds: float) -> ProbeResult:
         seconds=seconds,
         detail={"stop": "own", **answer.detail},
     )
-
-
-def seconds_a_training(setup: Setup) -> float:
-    """What one training of a few samples takes here; 0 where it fails, which is told when it trains.
-
-    One that does not end within the call is not waited for and takes forever.
-    """
-    trainer = OpaqueTrainer(setup)
-    trainer.add(Probe("timed", min(setup.procedure.batch_size, setup.pool.dataset.facts.rows), 0))
-    started = time.perf_counter()
-    found = trainer.advance()
-    trainer.close()
-    if not found:
-        return math.inf
-    return time.perf_counter() - started if isinstance(found[0], ProbeResult) else 0.0

@@ -34,6 +34,7 @@ def sklearn(*, estimator: str, **parameters: Value) -> NamedTraining:
         made = kind(**parameters, **({SEED: seed} if seeded else {}))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=_convergence_warning())  # its own stop is its outcome
+            warnings.filterwarnings("ignore", message="The number of unique classes")  # they are classes
             made.fit(X.reshape(len(X), -1), y)
         return lambda inputs: made.predict(inputs.reshape(len(inputs), -1))
 
