@@ -131,7 +131,7 @@ class Curve(Tabular):
         cover: the comparison with Cover's theorem; None where it says nothing of this procedure and task.
         draws: asked for at each size.
         confidence: of every interval.
-        parameters: trainable parameters.
+        parameters: trainable parameters; None of a training that emc cannot look into.
         task, procedure: the resolved specification.
         dataset: what was loaded.
         seed: everything random derives from it.
@@ -150,7 +150,7 @@ class Curve(Tabular):
     cover: CoverCheck | None
     draws: int
     confidence: float
-    parameters: int
+    parameters: int | None
     task: Mapping[str, Any]
     procedure: Mapping[str, Any]
     dataset: Mapping[str, Any]

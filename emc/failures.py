@@ -49,7 +49,11 @@ def _amount(unit: str) -> Callable[[int], str]:
 
 
 def _stop(value: str) -> str:
-    known = {"stalled": "a doubling of its steps gained nothing", "budget": "its budget was over"}
+    known = {
+        "stalled": "a doubling of its steps gained nothing",
+        "budget": "its budget was over",
+        "own": "its own rule ended it",
+    }
     return known.get(value, str(value))
 
 
@@ -143,6 +147,7 @@ NUMBERS: dict[str, Number] = {
         PROGRAM, "residual of the proof", _number, "bounds every margin a linear model could have; 0 is exact"
     ),
     "certificate_tolerance": Number(PROGRAM, "residual allowed", _number, "a larger one proves nothing"),
+    "counted_by": Number(TRAINING, "right answers counted by", str, "who held the answers against the classes"),
     "test_correct": Number(HELD_OUT, "right answers", _amount("rows"), "of the rows held out by --test-split"),
     "test_rows": Number(HELD_OUT, "rows", _amount("rows"), "held out"),
     "proof": Number(PROGRAM, "proof", str, "why no model can fit"),

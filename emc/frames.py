@@ -37,7 +37,7 @@ MEASUREMENT_COLUMNS = {
     "interval_high": "samples; its upper end",
     "interval_method": "how the interval was made, or why there is none",
     "estimand": "what the number estimates; only equal ones may be compared",
-    "parameters": "numbers that the optimizer changes",
+    "parameters": "numbers that the optimizer changes; missing for a training that emc cannot look into",
     "stored": "numbers of the network that is evaluated, but those that are always zero; missing in earlier records",
     "bits": "bits that store what was trained, what is drawn from the seed being free; missing in earlier records",
     "emc_per_parameter": "samples a parameter",
@@ -178,7 +178,7 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = value
         kind = str(homes[name][1].type).removesuffix(" | None") if name in homes else ""
         if kind == "PluginSpec" and isinstance(value, str):
-            found |= {f"{name}.{key}": _typed(str(text)) for key, text in PluginSpec.parse(value).options}
+            found |= {f"{name}.{key}": _typed(str(text)) for key, text in PluginSpec.parse(value).options if key}
     return found
 
 

@@ -227,7 +227,7 @@ def plan_record(
     Args:
         measurement: with every plug-in resolved.
         dataset: facts of what was loaded.
-        sizes: of the model: trained, stored, bits.
+        sizes: of the model: trained, stored, bits; empty where they are not known.
         fingerprint: identity of the measurement.
         rough_cost: upper estimate of probes, steps, sample_steps, flops.
         matched: how the model was found by its size, where it was.
@@ -235,9 +235,9 @@ def plan_record(
     return {
         "measurement": measurement.to_dict(),
         "dataset": dict(dataset),
-        "parameters": sizes["trained"],
-        "stored": sizes["stored"],
-        "bits": sizes["bits"],
+        "parameters": sizes.get("trained"),
+        "stored": sizes.get("stored"),
+        "bits": sizes.get("bits"),
         "matched": None if matched is None else dict(matched),
         "fingerprint": fingerprint,
         "rough_cost": dict(rough_cost),

@@ -41,6 +41,7 @@ class Evidence(Enum):
     SADDLE = "stationary with negative curvature: undertrained"
     MINIMUM = "stationary without negative curvature"
     INFEASIBLE = "proved impossible to fit"
+    OWN_STOP = "the training ended by its own rule; what more of it would gain cannot be seen from outside"
 
     @property
     def key(self) -> str:
@@ -219,7 +220,7 @@ class EmcResult(Tabular):
         confidence: asked for the interval.
         estimand: what the number estimates.
         replicates: one EMC each; none where the estimator has none (`--search threshold`, `--criterion error`).
-        parameters: numbers that the optimizer changes.
+        parameters: numbers that the optimizer changes; None of a training that emc cannot look into.
         bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
         task, procedure, search: the resolved specification.
         dataset: what was loaded: rows, repeats, conflicts, classes, content hash, ...
@@ -251,7 +252,7 @@ class EmcResult(Tabular):
     confidence: float
     estimand: str
     replicates: tuple[Replicate, ...]
-    parameters: int
+    parameters: int | None
     bits_per_parameter: float | None
     task: Mapping[str, Any]
     procedure: Mapping[str, Any]
@@ -272,9 +273,9 @@ class EmcResult(Tabular):
     bits_per_bit: float | None = None
 
     @property
-    def emc_per_parameter(self) -> float:
-        """Samples fitted per trainable parameter."""
-        return self.emc / self.parameters
+    def emc_per_parameter(self) -> float | None:
+        """Samples fitted per trainable parameter; None where those are not known."""
+        return None if self.parameters is None else self.emc / self.parameters
 
     @property
     def deciding_evidence(self) -> dict[str, int]:
@@ -322,7 +323,7 @@ class EmcResult(Tabular):
         }
         result = cls(**kept)
         _require(Mapping, result, "task", "procedure", "search", "dataset", "cost", "versions", "detail", "unused")
-        _require(int, result, "emc", "lower", "parameters", "seed")
+        _require(int, result, "emc", "lower", "seed", *(() if result.parameters is None else ("parameters",)))
         _require(int, result.dataset, "rows")
         _require(int, result, *(name for name in ("stored", "bits") if getattr(result, name) is not None))
         for replicate in result.replicates:
@@ -355,8 +356,9 @@ class EmcResult(Tabular):
             ("estimand", self.estimand),
             ("parameters", sizes_text(self.parameters, self.stored, self.bits)),
             *([] if self.matched is None else [("matched", matched_text(self.matched))]),
-            ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),
         ]
+        if self.emc_per_parameter is not None:
+            lines.append(("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"))
         if self.bits_per_parameter is not None:
             lines.append(("bits per parameter", f"{at_least}{self.bits_per_parameter:.4g}"))
         if self.bits_per_bit is not None:
@@ -402,14 +404,19 @@ class EmcResult(Tabular):
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
 
 
-def sizes_text(trained: int, stored: int | None, bits: int | None) -> str:
+def parameters_text(parameters: int | None) -> str:
+    """A number of parameters as a user reads it."""
+    return "not known" if parameters is None else f"{parameters:,}"
+
+
+def sizes_text(trained: int | None, stored: int | None, bits: int | None) -> str:
     """How large a model is, as a user reads it; earlier records know only what is trained.
 
     >>> sizes_text(1210, 1210, 38720)
     '1,210 trained, 1,210 stored, 38,720 bits'
     """
-    if stored is None or bits is None:
-        return f"{trained:,}"
+    if trained is None or stored is None or bits is None:
+        return parameters_text(trained)
     return f"{trained:,} trained, {stored:,} stored, {bits:,} bits"
 
 

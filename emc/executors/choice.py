@@ -6,7 +6,8 @@ optimizer and the convolutions are narrow, else `lockstep` for nets of linear la
 can be stacked; `single` for the rest.
 
 Whether `single` trains in this process or in several changes no bit, so that is timed: a few steps of the very setup,
-times the steps to be expected.
+times the steps to be expected. Trainings that emc cannot look into (`opaque`) have no steps to time: functions train
+one after the other in this process unless workers are asked for; programs are processes of their own.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Choice:
     """What trains a setup.
 
     Attributes:
-        trainer: "direct", "compiled", "lockstep" or "single".
+        trainer: "opaque", "direct", "compiled", "lockstep" or "single".
         why: completes the sentence that names it.
     """
 
@@ -58,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Place:
-    """Where `single` trains.
+    """Where `single` and `opaque` train.
 
     Attributes:
         workers: processes; 0 is this one.
@@ -79,6 +80,12 @@ def choose(setup: Setup, trainer: str) -> Choice:
     Raises:
         SpecError: the trainer asked for cannot train it.
     """
+    if setup.training is not None:
+        if trainer != "auto":
+            raise SpecError(
+                f"--trainer is for procedures of emc's own, got {trainer} for a training of yours; leave it out"
+            )
+        return Choice("opaque", "emc cannot look into it")
     if trainer == "lockstep" and (obstacle := stacking_obstacle(setup)) is not None:
         raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
     if trainer == "compiled" and (obstacle := kernel_obstacle(setup)) is not None:
@@ -114,10 +121,10 @@ def _on_gpu(setup: Setup) -> bool:
 
 
 def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place:
-    """Whether `single` trains in this process or in several, whichever is predicted to end first.
+    """Whether `single` and `opaque` train in this process or in several, whichever is predicted to end first.
 
     Args:
-        setups: that `single` trains, at least one.
+        setups: that these train, at least one.
         execution: workers, where they are given, are used.
         searches: that ask for probes at once.
     """
