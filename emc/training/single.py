@@ -125,8 +125,8 @@ class _Training:
         self._format = memory_format
         self.run = ProbeRun(setup, probe)
         samples = setup.samples(probe)
-        self._store, self._index = samples.store(probe.n)
-        self._y = samples.y[: probe.n]
+        self._store, self._index = samples.store(probe.n) if setup.plan.closure else samples.inputs(probe.n)
+        self._y = samples.labels(probe.n)
         self._loss = setup.procedure.loss
         self._module = setup.fresh_model(probe).train()
         self._optimizer = self._make_optimizer()
