@@ -27,6 +27,9 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif"
 #: Raise it when the same files come to be decoded to other pixels.
 VERSION = 1
 
+#: Pixels a side that images may be trained at.
+LARGEST_SIDE = 4096
+
 #: Images of more pixels are decoded one at a time, however many threads there are.
 _LARGE_PIXELS = 2**24
 
@@ -79,8 +82,28 @@ def decode(
         return np.asarray(scaled)
 
 
-def decode_as_is(source: bytes, name: Callable[[], str], shape: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) uint8 of an image that must have the given height and width; None takes any.
+def size_of(source: bytes, name: Callable[[], str]) -> tuple[int, int]:
+    """Height and width of an image, which is not decoded.
+
+    Raises:
+        DataError: it cannot be read, or is larger than anything that is trained on.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # told below
+        with _opened(source, name) as image:
+            width, height = image.size
+    if max(height, width) > LARGEST_SIDE:
+        raise DataError(
+            f'images must have at most {LARGEST_SIDE} pixels a side, got {height} x {width} of "{name()}"; '
+            "write size=... to scale and cut them"
+        )
+    return height, width
+
+
+def decode_as_is(source: bytes, name: Callable[[], str], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """(height, width, 3) uint8 of an image that must have the given height and width.
 
     Raises:
         DataError: it cannot be read, or has another size.
@@ -89,7 +112,7 @@ def decode_as_is(source: bytes, name: Callable[[], str], shape: tuple[int, int] 
 
     with _opened(source, name) as image:
         width, height = image.size
-        if shape is not None and (height, width) != shape:
+        if (height, width) != shape:
             raise DataError(
                 f'all images must have one size, got {height} x {width} pixels of "{name()}" where the first has '
                 f"{shape[0]} x {shape[1]}; write size=... to scale and cut them"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from emc.data.cache import cache_root
 from emc.data.dataset import Raw
-from emc.data.decoding import VERSION, decode, decode_as_is, fill_all
+from emc.data.decoding import LARGEST_SIDE, VERSION, decode, decode_as_is, fill_all, size_of
 from emc.data.images import level_table
 from emc.data.pixel_cache import PixelCache
 from emc.data.rows import SAMPLED, Rows, chosen, part_content
@@ -210,8 +210,8 @@ def lazy_images(name: str, encoded: Encoded, y: Ints, classes: tuple[str, ...], 
     """
     import numpy as np
 
-    first = decode_as_is(encoded.read(0), lambda: encoded.name(0), None) if size == 0 else None
-    shape = (3, size, size) if first is None else (3, *first.shape[:2])
+    height, width = (size, size) if size else size_of(encoded.read(0), lambda: encoded.name(0))
+    shape = 3, height, width
     order, group = _by_content(encoded, y) if identity == "content" else (np.arange(len(y)), None)
     known = hashlib.sha256(repr(("images", VERSION, shape, size > 0, classes, identity)).encode())
     known.update(encoded.listing() if encoded.digests is None else encoded.digests[order].data)
@@ -228,8 +228,10 @@ def check_options(owner: str, size: int, identity: str, identities: tuple[str, .
     Raises:
         SpecError: one is out of range.
     """
-    if not 0 <= size <= 4096:
-        raise SpecError(f"size must be between 1 and 4096 pixels, or 0 for that of the first image, got {size}")
+    if not 0 <= size <= LARGEST_SIDE:
+        raise SpecError(
+            f"size must be between 1 and {LARGEST_SIDE} pixels, or 0 for that of the first image, got {size}"
+        )
     if identity not in identities:
         raise SpecError(f"{owner} takes identity={' or '.join(identities)}, got {identity}")
 

@@ -210,6 +210,11 @@ class Samples:
         self._draw(n)
         return self._y[:n]
 
+    @property
+    def y(self) -> Tensor:
+        """(rows,) int64 labels of the whole order, on the device."""
+        return self.labels(self._rows)
+
     @cached_property
     def first_conflict(self) -> int | None:
         """Smallest n whose samples hold equal inputs with different labels; None if there is none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emc.data import DATA
 from emc.data.dataset import Raw
-from emc.data.rows import Rows
+from emc.data.rows import Rows, chosen, part_content
 from emc.data.targets import MAX_CLASSES
 from emc.errors import SpecError
 from emc.seeds import derive
@@ -31,8 +31,8 @@ _GRATINGS, _DRAWN = 2, 8
 #: grating has the share `_LEAST` of the strongest. Chosen so that a small CNN learns what a linear model cannot.
 _STRENGTH, _TINT, _NOISE, _LEAST = 96.0, 102.0, 77.0, 0.35
 
-#: Bytes of images made at once: few enough for a processor's cache.
-_AT_ONCE = 1 << 18
+#: Bytes of images made at once: measured fastest from 1 to 4 MiB.
+_AT_ONCE = 1 << 20
 
 #: The byte that becomes 0, and the bytes that become 1.
 _MIDDLE, _UNIT = 127.5, 64.0
@@ -152,6 +152,29 @@ class GeneratedRows(Rows):
         tint = _TINT * (uniform[:, _GRATINGS * _DRAWN :] - np.float32(0.5))
         images += (tint + np.float32(128 - _NOISE))[:, :, None, None]
         return uniform, images
+
+    def take(self, index: Ints) -> GeneratedRows:
+        """See `Rows.take`."""
+        own = index if self._index is None else self._index[index]
+        content = part_content(self._content, index)
+        return GeneratedRows(**self._options, index=own, count=len(own), content=content)
+
+    def divide(
+        self,
+        stay: Ints,
+        test: Ints,
+        standardised: tuple[bool, ...],  # noqa: ARG002
+    ) -> tuple[GeneratedRows, GeneratedRows]:
+        """See `Rows.divide`; nothing is standardised by what was drawn."""
+        return self.take(stay), self.take(test)
+
+    def sample(self) -> Inputs:
+        """See `Rows.sample`."""
+        return self.read(chosen(len(self), self._content))
+
+    def content_hash(self, y: Ints, num_classes: int) -> str:  # noqa: ARG002
+        """What the options say; labels follow from them."""
+        return self._content
 
 
 def _class_gratings(classes: int, channels: int, size: int, seed: int) -> dict[str, Floats]:
