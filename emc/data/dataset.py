@@ -188,8 +188,8 @@ def _check(raw: Raw, shape: tuple[int, ...], y: Ints) -> None:
         )
     if shape[0] < 2:
         raise DataError(f"data {raw.name} must have at least 2 rows, got {shape[0]}")
-    if len(np.unique(y)) < 2:
-        raise DataError(f"data {raw.name} must have at least 2 classes, got {len(np.unique(y))}; check the target")
+    if (y == y[0]).all():
+        raise DataError(f"data {raw.name} must have at least 2 classes, got 1; check the target")
     if y.min() < 0 or y.max() >= len(raw.classes):
         raise DataError(f"labels of {raw.name} must lie in 0 .. {len(raw.classes) - 1}, got {y.min()} .. {y.max()}")
 

@@ -272,8 +272,7 @@ class Samples:
         pool = self._pool
         old = self._own
         start = 0 if old is None else len(old)
-        most = n if pool.streams else max(n, 2 * start)
-        stop = min(self._rows, -(-most // BLOCK) * BLOCK)
+        stop = n if pool.natural else min(self._rows, -(-max(n, 2 * start) // BLOCK) * BLOCK)
         if pool.streams:
             pool.let_go()  # of other replicates, so that one at a time is held
             if not pool.fits(stop):
