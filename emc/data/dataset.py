@@ -180,7 +180,6 @@ def _row_hash(row: npt.NDArray[np.float32]) -> bytes:
 
 
 def _check(raw: Raw, shape: tuple[int, ...], y: Ints) -> None:
-    import numpy as np
 
     if len(shape) < 2 or (shape[0],) != y.shape or 0 in shape:
         raise DataError(
