@@ -93,6 +93,7 @@ NUMBERS: dict[str, Number] = {
     "gradient_norm": Number(
         TRAINING, "gradient norm", _of_init, "Euclidean norm of the full-batch gradient; 0 where descent has ended"
     ),
+    "not_examined": Number(TRAINING, "not examined", str, "why its failure was not looked into"),
     "dead_units": Number(
         TRAINING, "dead units", _share, "share of the ReLU units that are 0 on all n samples and so cannot learn"
     ),

@@ -25,6 +25,7 @@ from emc.reparams.modules.wrapped import Wrapped
 from emc.results import ProbeFailure
 from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle, kernel_pays
+from emc.training.inputs import HELD_BYTES
 from emc.training.lockstep import LockstepTrainer
 from emc.training.obstacles import model_obstacle
 from emc.training.setup import Setup
@@ -90,16 +91,27 @@ def choose(setup: Setup, trainer: str) -> Choice:
         raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
     if trainer == "compiled" and (obstacle := kernel_obstacle(setup)) is not None:
         raise SpecError(f"--trainer compiled needs a procedure that compiled loops know, but {obstacle}; use auto")
+    if trainer in ("lockstep", "compiled") and setup.pool.streams:
+        raise SpecError(
+            f"--trainer {trainer} needs inputs that fit into memory, got {_size(setup)}; use single or a smaller pool"
+        )
     if setup.plan.solve is not None:
         return Choice("direct", "its optimizer solves instead of stepping")
     if trainer != "auto":
         return Choice(trainer, "as asked for")
+    if setup.pool.streams:
+        return Choice("single", f"its inputs are read as they are needed: {_size(setup)}")
     if kernel_obstacle(setup) is None and kernel_pays(setup):
         return Choice("compiled", "compiled loops know its model and optimizer")
     if not stacking_pays(setup):
         return Choice("single", "on a CPU a stack of its models is no faster")
     obstacle = stacking_obstacle(setup)
     return Choice("lockstep", "its models can be stacked") if obstacle is None else Choice("single", obstacle)
+
+
+def _size(setup: Setup) -> str:
+    rows, limit = setup.pool.dataset.facts.rows, HELD_BYTES / 2**30
+    return f"a pool of {rows * setup.pool.row_bytes / 2**30:,.1f} GiB, of which {limit:g} GiB may be held"
 
 
 def stacking_obstacle(setup: Setup) -> str | None:

@@ -20,6 +20,7 @@ import torch
 
 from emc.data.dataset import Dataset, HeldOut
 from emc.data.regimes import INPUTS, LABELS
+from emc.data.rows import Rows
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
@@ -142,7 +143,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, obj: Any) -> _Kept | None:
         """What stands for an object that is kept apart; see `pickle.Pickler.persistent_id`."""
-        if isinstance(obj, Dataset | HeldOut):
+        if isinstance(obj, Dataset | HeldOut | Rows):
             self._read |= {id(value) for value in vars(obj).values()}
         if type(obj) is torch.Tensor and _is_plain(obj) and obj.untyped_storage().nbytes() >= self._large:
             return self._keep(obj, obj.numpy())

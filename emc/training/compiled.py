@@ -376,7 +376,7 @@ class Training:
         self.error: Exception | None = None
         samples = setup.samples(probe)
         store, rows = samples.store(probe.n)
-        self._samples = store.flatten(1).numpy(), rows.contiguous().numpy(), samples.y[: probe.n].numpy()
+        self._samples = store.flatten(1).numpy(), rows.contiguous().numpy(), samples.labels(probe.n).numpy()
         self._flat: Array = _row(setup.fresh_model(probe)).numpy()
         self._state = np.zeros((2, len(self._flat)), self._flat.dtype)
         self._form, self._loss = chain.form, LOSSES.index(setup.procedure.loss)

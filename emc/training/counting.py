@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from emc.training.inputs import Gathered
 from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 
 if TYPE_CHECKING:
@@ -35,18 +36,20 @@ def is_right(logits: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def count_right(module: nn.Module, X: Tensor, y: Tensor) -> int:
+def count_right(module: nn.Module, X: Tensor | Gathered, y: Tensor) -> int:
     """Right answers in eval mode, by running statistics as they are; the mode is restored."""
-    mode = module.training
+    mode, dtype = module.training, next(module.parameters()).dtype
     module.eval()
-    parts = zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True)
-    right = sum(int(is_right(module(rows), labels).sum()) for rows, labels in parts)
+    parts = zip(X.split(CHUNK), torch.split(y, CHUNK), strict=True)
+    right = sum(int(is_right(module(rows.to(dtype)), labels).sum()) for rows, labels in parts)
     module.train(mode)
     return right
 
 
 @torch.no_grad()
-def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor, loss: Loss = CROSS_ENTROPY) -> tuple[int, float]:
+def count(
+    module: nn.Module, store: Tensor | Gathered, index: Tensor, y: Tensor, loss: Loss = CROSS_ENTROPY
+) -> tuple[int, float]:
     """Right answers and mean loss of a model over its samples, in eval mode.
 
     BatchNorm's running statistics are re-estimated over these samples first.
@@ -76,7 +79,7 @@ def count(module: nn.Module, store: Tensor, index: Tensor, y: Tensor, loss: Loss
 
 
 @torch.no_grad()
-def estimate_batch_norm(module: nn.Module, store: Tensor, index: Tensor) -> None:
+def estimate_batch_norm(module: nn.Module, store: Tensor | Gathered, index: Tensor) -> None:
     """Set BatchNorm's running statistics to their average over all samples, in chunks; the rest stays in eval mode."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:

@@ -103,7 +103,7 @@ def tested(setup: Setup, probe: Probe, module: nn.Module) -> dict[str, int]:
     if test is None:
         return {}
     X, y = test
-    return {"test_correct": count_right(module, X.to(next(module.parameters()).dtype), y), "test_rows": len(y)}
+    return {"test_correct": count_right(module, X, y), "test_rows": len(y)}
 
 
 def _escapes(setup: Setup, run: ProbeRun, module: nn.Module, found: Examined) -> bool:
@@ -130,20 +130,25 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
     own limit. Of a linear model the linear program knows the truth first; whether a loss can be
     reached it does not say. Where gradients are not those of the loss, a stall is the procedure's own limit and nothing
-    more is asked.
+    more is asked. Where the inputs of the n samples do not fit into memory, how the training ended is all that is
+    known, as with `certify=none`.
 
     Args:
         setup: the procedure, with its tolerances.
         run: the stopped probe.
         module: its model, which is not changed.
     """
-    X, y = setup.samples(run.probe).first(run.n)
+    samples = setup.samples(run.probe)
     gain, risen = run.trace.gain_of_doubling()
     detail: dict[str, Any] = {
         "gain_of_last_doubling": _finite(gain),
         "count_gained": risen,
         "stall_tolerance": setup.procedure.stall_tolerance,
     }
+    if not samples.fits(run.n):
+        evidence = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
+        return Examined(evidence, None, detail | {"not_examined": "the inputs do not fit into memory"})
+    X, y = samples.first(run.n)
     dead = dead_share(module, X)
     if dead is not None:
         detail["dead_units"] = dead
@@ -156,7 +161,7 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     norm = _ratio(gradient_norm(module, X, y, loss), at_init)
     if setup.linear and setup.loss_goal is None:
         points = X.reshape(len(X), -1).double().cpu().numpy()
-        proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
+        proof = separable(points, y.cpu().numpy(), samples.num_classes)
         detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
         detail["certificate_tolerance"] = certificates.RESIDUAL
         if proof.separability is Separability.INSEPARABLE:

@@ -215,7 +215,9 @@ def give(setup: Setup, probe: Probe, care: Care) -> Given:
         samples.num_classes,
         training_seed(setup.seed, probe.n, probe.replicate, probe.attempt),
         setup.allowance(probe.n),
-        None if test is None else (_floats(test[0]), test[1].cpu().numpy().copy()),
+        None
+        if test is None
+        else (_floats(test[0].index_select(0, torch.arange(len(test[1])))), test[1].cpu().numpy().copy()),
         care,
     )
 

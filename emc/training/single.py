@@ -132,8 +132,8 @@ class _Training:
         self._format = memory_format
         self.run = ProbeRun(setup, probe)
         samples = setup.samples(probe)
-        self._store, self._index = samples.store(probe.n)
-        self._y = samples.y[: probe.n]
+        self._store, self._index = samples.store(probe.n) if setup.plan.closure else samples.inputs(probe.n)
+        self._y = samples.labels(probe.n)
         self._loss, self._clip_norm, self._augment = setup.loss, setup.procedure.clip_norm, setup.augment()
         self._module = (setup.fresh_model(probe) if module is None else module).train()
         self._optimizer = self._make_optimizer()

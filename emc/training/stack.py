@@ -212,7 +212,7 @@ class Stack:
         X = self._flat.new_empty(*shape, *self._setup.pool.dataset.facts.shape)
         gradient, lr = torch.empty_like(self._flat), self._flat.new_empty(len(self.runs), 1)
         self._inputs, self._weights, self._X, self._gradient, self._lr = inputs, weights, X, gradient, lr
-        self._labels = [run.setup.samples(run.probe).y[: run.n] for run in self.runs]
+        self._labels = [run.setup.samples(run.probe).labels(run.n) for run in self.runs]
         self._leaves, self._gradients = self._model.leaves(self._flat), self._model.views(gradient)
         self._rates: list[float] = []
         self._recorded = None
