@@ -67,6 +67,7 @@ def efficientnet(
         Tan and Le 2019, "EfficientNet: rethinking model scaling for convolutional neural networks", table 1 and
         section 3.3. The network is timm's.
     """
+    from timm.models._efficientnet_blocks import SqueezeExcite
     from timm.models._efficientnet_builder import decode_arch_def, round_channels
     from timm.models.efficientnet import EfficientNet
     from torch import nn
@@ -88,6 +89,7 @@ def efficientnet(
         input_shape[0],
         round_chs_fn=rounded,
         act_layer=nn.SiLU,
+        se_layer=partial(SqueezeExcite, rd_round_fn=_round_gates),
         drop_rate=dropout,
         drop_path_rate=stochastic_depth,
     )
@@ -97,6 +99,11 @@ def efficientnet(
         return module
     check_positive("efficientnet", resolution=float(resolution))
     return _resized(module, input_shape[1:], resolution * GAMMA**phi)
+
+
+def _round_gates(channels: float) -> int:
+    """As timm rounds the hidden channels of squeeze-and-excitation, but to one at least."""
+    return max(1, round(channels))
 
 
 def _resized(module: nn.Module, sides: tuple[int, ...], factor: float) -> nn.Module:

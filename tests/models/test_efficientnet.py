@@ -91,3 +91,9 @@ def test_the_stems(stem: str, side: int) -> None:
 def test_options_out_of_range_are_refused(options: str, message: str) -> None:
     with pytest.raises(SpecError, match=re.escape(message)):
         build(options)
+
+
+def test_every_width_keeps_a_channel() -> None:
+    module = build("width=0.001,depth=0.001,divisor=1")
+    assert all(p.numel() > 0 for p in module.parameters())
+    assert module.eval()(torch.randn(2, 1, 8, 8)).shape == (2, 10)
