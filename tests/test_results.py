@@ -149,6 +149,16 @@ def test_the_whole_table(make_result: MakeResult) -> None:
     ]
 
 
+def test_what_is_on_is_part_of_the_procedures_name(make_result: MakeResult) -> None:
+    """What is off is not, nor what an older record does not know."""
+    result = make_result()
+    plain = {name: result.procedure[name] for name in ("model", "optimizer")}
+    on = {"label_smoothing": 0.1, "clip_norm": 1.0, "augment": "flip_crop:padding=4", "init": "default"}
+    assert row(replace(result, procedure=plain), "procedure") == row(result, "procedure") == "mlp:width=16, adam"
+    expected = "mlp:width=16, adam, augment flip_crop:padding=4, clip norm 1.0, label smoothing 0.1"
+    assert row(replace(result, procedure={**plain, **on}), "procedure") == expected
+
+
 def test_text_is_the_table_in_two_aligned_columns(make_result: MakeResult) -> None:
     result = make_result()
     lines = str(result).splitlines()

@@ -13,13 +13,16 @@ from oracles import OracleExecutor, memoriser
 from torch import nn
 
 import emc
+from emc import tuning
 from emc.api import Prepared, prepare
 from emc.errors import SpecError
 from emc.journal import read
+from emc.optimizers import OPTIMIZERS
 from emc.results import EmcResult, Progress, Status
 from emc.specs import Execution, Measurement
 from emc.training.lockstep import LockstepTrainer
-from emc.tuning import tuning_seed
+from emc.tuners import Candidate
+from emc.tuning import choose, tuning_seed
 
 SMALL = {
     "data": "gaussian:dim=4,size=40",
@@ -250,6 +253,15 @@ def test_trainings_one_at_a_time_are_tuned_too() -> None:
 def test_what_cannot_be_tuned_is_refused(settings: dict[str, str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         ready(**settings)
+
+
+def test_the_rate_tuned_of_sam_is_its_bases() -> None:
+    named = ready(optimizer="sam:lr=auto,base=sgd", tune="halving:rates=3")
+    assert named.measurement.procedure.optimizer.get("lr") is None
+    assert tuning._rate(named.measurement.procedure, named.setup) == 0.1
+    chosen = choose(named.measurement.procedure, Candidate(0.02, 8))
+    assert str(chosen.optimizer) == "sam:rho=0.05,base=sgd,lr=0.02"
+    assert OPTIMIZERS.build(chosen.optimizer).lr == 0.02
 
 
 def test_auto_is_the_default_rate_with_a_tuner() -> None:

@@ -209,7 +209,7 @@ def _facts(setup: Setup, trainer: str, key: str) -> dict[str, Any]:
 
 @cache
 def _software() -> dict[str, str]:
-    found = {name: version(name) for name in ("numpy", "numba")}
+    found = {name: version(name) for name in ("numpy", "numba", "pytorch-optimizer")}
     return {
         "torch": str(torch.__version__),
         **found,

@@ -160,6 +160,10 @@ def test_what_differs_is_listed(sized: Sized) -> None:
     b = replace(sized(*B), procedure={**a.procedure, "model": "mlp:width=8"}, search={**a.search, "tolerance": 0.5})
     assert dict(emc.compare(a, b).rows())["differ in"] == "model mlp:width=16 | mlp:width=8; tolerance 0.05 | 0.5"
     assert dict(emc.compare(a, a).rows())["differ in"] == "nothing"
+    older = {name: value for name, value in a.procedure.items() if name not in ("clip_norm", "label_smoothing")}
+    assert dict(emc.compare(a, replace(a, procedure=older)).rows())["differ in"] == "nothing"
+    smoothed = replace(a, procedure={**a.procedure, "label_smoothing": 0.1})
+    assert dict(emc.compare(replace(a, procedure=older), smoothed).rows())["differ in"] == "label_smoothing 0.0 | 0.1"
 
 
 def test_censoring_that_decides_is_undecided(sized: Sized) -> None:

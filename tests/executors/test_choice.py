@@ -54,6 +54,12 @@ def test_why_a_model_is_not_stacked_is_said(make_setup: MakeSetup) -> None:
         ({"own_model": normed_cnn}, "single", "lockstep"),
         ({"own_model": with_dropout}, "single", "single"),
         ({"optimizer": "lbfgs"}, "single", "single"),
+        ({"optimizer": "shampoo"}, "single", "single"),
+        ({"optimizer": "sam"}, "single", "single"),
+        ({"optimizer": "lion"}, "lockstep", "lockstep"),
+        ({"clip_norm": 1.0}, "lockstep", "lockstep"),
+        ({"label_smoothing": 0.1}, "lockstep", "lockstep"),
+        ({"augment": "flip"}, "single", "single"),
         ({"model": "linear", "optimizer": "lstsq", "loss": "squared"}, "direct", "direct"),
     ],
 )
@@ -71,6 +77,8 @@ def test_the_rule(make_setup: MakeSetup, settings: dict[str, Any], cpu: str, gpu
     [
         ({"optimizer": "lbfgs"}, "lockstep", "stacked, but its optimizer has no stacked form; use single"),
         ({"optimizer": "lbfgs"}, "compiled", "loops know, but its optimizer has no compiled form; use auto"),
+        ({"clip_norm": 1.0}, "compiled", "loops know, but its gradients are clipped; use auto"),
+        ({"label_smoothing": 0.1}, "compiled", "loops know, but its labels are smoothed; use auto"),
         ({"own_model": with_dropout}, "compiled", "loops know, but its model is no chain of Linear, .*; use auto"),
     ],
 )

@@ -371,3 +371,45 @@ def test_a_loss_that_the_polish_reaches_was_in_reach(make_prepared: MakePrepared
     (found,) = train(SingleTrainer(setup), [Probe("base", 5, 0)])
     assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.NOISE_FLOOR)
     assert found.detail["polish_gain"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, None),
+        ({"optimizer": "sgd:weight_decay=0.1"}, "the cross-entropy without the weight decay of the training"),
+        ({"optimizer": "sam:base=sgd"}, "the cross-entropy without the perturbed parameters of the training"),
+        (
+            {"optimizer": "sam:base=sgd|weight_decay=0.1"},
+            "the cross-entropy without the weight decay and the perturbed parameters of the training",
+        ),
+    ],
+)
+def test_an_objective_that_is_not_the_trainings_own_is_said(
+    make_prepared: MakePrepared, train: Train, settings: dict[str, Any], said: str | None
+) -> None:
+    setup = make_prepared(**{"optimizer": "sgd", "stall_share": 0, "stall_tolerance": 0.9} | settings).setup
+    (found,) = train(SingleTrainer(setup), [Probe("base", 100, 0)])
+    assert found.detail["stop"] == "stalled"
+    assert found.detail.get("polish_objective") == said
+    assert "polish_objective" in NUMBERS
+
+
+def test_what_decays_its_weights_has_a_minimum_of_its_own(make_prepared: MakePrepared, train: Train) -> None:
+    """Separable samples that a decayed linear model does not fit: it is not undertrained, but at its own limit."""
+    shared = {"model": "linear", "data": "gaussian:dim=20,size=100", "stall_share": 0, "optimizer": "gd:lr=0.05"}
+    decayed = shared | {"optimizer": "gd:weight_decay=10,lr=0.05", "min_steps": 1000}
+    (found,) = train(SingleTrainer(make_prepared(**decayed).setup), [Probe("base", 20, 0)])
+    assert (found.detail["linear_program"], found.detail["stop"]) == ("separable", "stalled")
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.NOISE_FLOOR)
+
+
+def test_smoothed_labels_are_examined_by_their_own_loss(make_prepared: MakePrepared, train: Train) -> None:
+    """Separable, a linear model's still has a minimum, which is where the training ended."""
+    settings = {"model": "linear", "label_smoothing": 0.9, "optimizer": "lbfgs", "polish_steps": 50, "min_steps": 2000}
+    setup = make_prepared(**settings, precision="float64", criterion="loss<=1e-6").setup
+    (found,) = train(SingleTrainer(setup), [Probe("base", 60, 0)])
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.MINIMUM)
+    assert found.loss is not None
+    assert found.loss > 1e-6
+    assert "polish_objective" not in found.detail
