@@ -223,7 +223,7 @@ class Samples:
         """Smallest n whose samples hold equal inputs with different labels; None if there is none."""
         facts = self._pool.dataset.facts
         keeps = INPUTS.get(self._pool.task.inputs.name).facts.get("keeps_repeats")
-        if facts.repeats == 0 or facts.duplicates == "drop" or not keeps:
+        if not facts.repeats or facts.duplicates == "drop" or not keeps:
             return None
         order, labels = self._whole()
         _, first, group = np.unique(self._pool.dataset.group.numpy()[order], return_index=True, return_inverse=True)
