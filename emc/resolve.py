@@ -539,7 +539,7 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
     error does where there are samples that cannot all be fitted, which are then trained on all the same.
     """
     task, goal = measurement.task, measurement.search.goal
-    changes = goal.kind == "loss" or (goal.kind == "error" and dataset.facts.repeats > 0)
+    changes = goal.kind == "loss" or (goal.kind == "error" and bool(dataset.facts.repeats))
     return digest(
         {
             **({"criterion": str(goal) if goal.kind == "loss" else goal.kind} if changes else {}),

@@ -401,6 +401,8 @@ class EmcResult(Tabular):
         text = (
             f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs; {facts['rows']:,} rows"
         )
+        if facts["repeats"] is None:
+            return text + ", repeats not looked for"
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
 
 

@@ -289,3 +289,9 @@ def test_a_record_of_before_unused_was_counted_is_read(make_result: MakeResult) 
     result = make_result()
     values = {key: value for key, value in result.to_dict().items() if key != "unused"}
     assert EmcResult.from_dict(values) == result
+
+
+def test_repeats_that_were_not_looked_for_are_not_none(make_result: MakeResult) -> None:
+    result = make_result()
+    unknown = replace(result, dataset={**result.dataset, "repeats": None, "conflicts": None})
+    assert dict(unknown.rows())["data"].endswith("1,797 rows, repeats not looked for")

@@ -30,7 +30,7 @@ class Raw:
         constant_columns: names of columns dropped because they never vary.
         notes: anything else a reader of the number should know.
         standardised: for each channel of images, else each feature, whether the source standardised it; empty for none.
-        group: (rows,) the first row with equal inputs, as a source of `Rows` found it; None where none was looked for.
+        group: (rows,) the first row with equal inputs, as a source of `Rows` found it; None where it did not look.
     """
 
     name: str
@@ -50,8 +50,8 @@ class Facts:
 
     Attributes:
         rows: rows of the pool, after duplicates were dropped or kept.
-        repeats: rows whose inputs repeat an earlier row's.
-        conflicts: repeats whose label differs from the first such row's.
+        repeats: rows whose inputs repeat an earlier row's; None where they were not looked for.
+        conflicts: repeats whose label differs from the first such row's; None as before.
         duplicates: "drop" or "keep".
         content_hash: SHA-256 of the pool's shape, inputs and labels; of rows that are not in memory, as their source
             says.
@@ -62,8 +62,8 @@ class Facts:
     rows: int
     shape: tuple[int, ...]
     classes: tuple[str, ...]
-    repeats: int
-    conflicts: int
+    repeats: int | None
+    conflicts: int | None
     duplicates: str
     missing_filled: int
     constant_columns: tuple[str, ...]
@@ -136,6 +136,7 @@ def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
     import torch
 
     y = np.require(raw.y, np.int64, ["C", "W"])  # PyTorch warns of memory it may not write to
+    looked = not isinstance(raw.X, Rows) or raw.group is not None
     if isinstance(raw.X, Rows):
         rows, group = raw.X, np.arange(len(raw.X)) if raw.group is None else raw.group
         _check(raw, (len(rows), *rows.shape), y)
@@ -155,8 +156,8 @@ def make_dataset(raw: Raw, duplicates: str = "drop") -> Dataset:
         rows=len(rows),
         shape=rows.shape,
         classes=raw.classes,
-        repeats=int(repeated.sum()),
-        conflicts=conflicts,
+        repeats=int(repeated.sum()) if looked else None,
+        conflicts=conflicts if looked else None,
         duplicates=duplicates,
         missing_filled=raw.missing_filled,
         constant_columns=raw.constant_columns,

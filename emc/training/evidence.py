@@ -145,7 +145,7 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
         "count_gained": risen,
         "stall_tolerance": setup.procedure.stall_tolerance,
     }
-    if not samples.fits(run.n):
+    if not samples.may_hold(run.n):
         evidence = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
         return Examined(evidence, None, detail | {"not_examined": "the inputs do not fit into memory"})
     X, y = samples.first(run.n)

@@ -107,12 +107,15 @@ class Pool:
         rows = self.dataset.rows
         return rows.held is None and len(rows) * self.row_bytes > held_inputs.HELD_BYTES
 
-    def fits(self, rows: int) -> bool:
-        """Whether so many rows of a pool that streams may be held; of any other they may."""
-        if not self.streams:
-            return True
-        needed = rows * self.row_bytes
-        return needed <= held_inputs.HELD_BYTES and 2 * needed <= SHARE * free_memory(self.device)
+    def may_hold(self, rows: int) -> bool:
+        """Whether so many rows of a pool that streams may be held, whatever is free; of any other they may."""
+        return not self.streams or rows * self.row_bytes <= held_inputs.HELD_BYTES
+
+    def has_room(self, rows: int) -> bool:
+        """Whether they may be held and there is memory for them."""
+        return not self.streams or (
+            self.may_hold(rows) and 2 * rows * self.row_bytes <= SHARE * free_memory(self.device)
+        )
 
     def let_go(self) -> None:
         """Forget the inputs that replicates hold for themselves; they are read again where they are needed."""
@@ -220,7 +223,7 @@ class Samples:
         """Smallest n whose samples hold equal inputs with different labels; None if there is none."""
         facts = self._pool.dataset.facts
         keeps = INPUTS.get(self._pool.task.inputs.name).facts.get("keeps_repeats")
-        if facts.repeats == 0 or facts.duplicates == "drop" or not keeps:
+        if not facts.repeats or facts.duplicates == "drop" or not keeps:
             return None
         order, labels = self._whole()
         _, first, group = np.unique(self._pool.dataset.group.numpy()[order], return_index=True, return_inverse=True)
@@ -253,15 +256,15 @@ class Samples:
             TrainingError: they are too many, and a regime makes them.
         """
         pool = self._pool
-        if pool.fits(n) or not pool.natural:
+        if pool.has_room(n) or not pool.natural:
             return self.store(n)
         self._draw(n)
         gathered = Gathered(pool.dataset.rows, self._order[:n], pool.device, pool.dtype)
         return gathered, torch.arange(n, device=pool.device)
 
-    def fits(self, n: int) -> bool:
+    def may_hold(self, n: int) -> bool:
         """Whether the first n samples may be held in memory."""
-        return self._pool.fits(n)
+        return self._pool.may_hold(n)
 
     def let_go(self) -> None:
         """Forget the inputs that are this replicate's own."""
@@ -275,7 +278,7 @@ class Samples:
         stop = n if pool.natural else min(self._rows, -(-max(n, 2 * start) // BLOCK) * BLOCK)
         if pool.streams:
             pool.let_go()  # of other replicates, so that one at a time is held
-            if not pool.fits(stop):
+            if not pool.may_hold(stop):
                 raise TrainingError(
                     f"inputs {pool.task.inputs} of a pool this large must fit into memory, got n={n} samples of "
                     f"{pool.row_bytes:,} bytes; lower --n-max"

@@ -34,6 +34,7 @@ def test_images_and_classes_of_all_shards(tmp_path: Path) -> None:
     raw = np.stack([pixels(image) for image in encoded]).astype(np.float64)
     mean, std = (getattr(raw, name)((0, 2, 3), keepdims=True) for name in ("mean", "std"))
     np.testing.assert_allclose(pool.X.numpy(), (raw - mean) / std, atol=1e-6)
+    assert (pool.facts.repeats, pool.facts.conflicts) == (None, None)
     assert any("repeats were not looked for" in note for note in pool.facts.notes)
 
 

@@ -119,6 +119,21 @@ def test_what_fits_is_one_tensor_and_what_does_not_is_gathered(
     assert torch.equal(store.index_select(0, torch.tensor([4, 4, 0])), expected[0][[4, 4, 0]])
 
 
+def test_without_room_inputs_are_gathered_too(
+    lazy: Dataset, make_prepared: MakePrepared, too_large: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may be held is a fixed rule, by which evidence goes too; whether there is room is not."""
+    samples = make_prepared(dataset=lazy, model="cnn:width=2,depth=1").setup.pool.samples(0)
+    expected, _ = samples.first(20)
+    too_large(30)
+    assert isinstance(samples.inputs(20)[0], torch.Tensor)
+    monkeypatch.setattr(samples_module, "free_memory", lambda _device: 20 * 3 * 64 * 4)
+    store, index = samples.inputs(20)
+    assert isinstance(store, Gathered)
+    assert samples.may_hold(20)
+    assert torch.equal(store.index_select(0, index), expected)
+
+
 def test_only_the_samples_of_a_probe_are_read(
     lazy: Dataset, make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,8 @@ def synthetic_images(
     rows = GeneratedRows(classes=classes, size=size, channels=channels, seed=seed, index=None, count=count)
     y = np.arange(count, dtype=np.int64)
     y %= classes
-    return Raw(f"synthetic images {size}x{size}", rows, y, tuple(map(str, range(classes))))
+    names = tuple(map(str, range(classes)))
+    return Raw(f"synthetic images {size}x{size}", rows, y, names, group=np.arange(count))  # noise makes no two alike
 
 
 class GeneratedRows(Rows):
