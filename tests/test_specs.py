@@ -378,6 +378,8 @@ def test_every_setting_of_a_measurement_changes_its_digest(name: str) -> None:
         other = "linear"
     elif name == "criterion":
         other = "loss<=0.1"
+    elif "str" in item.type:
+        other = "another {data}"
     else:
         other = {"bool": True, "float": 0.7}.get(item.type, (held or 20) + 1)
     changed = Measurement.from_flat({name: other})
