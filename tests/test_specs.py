@@ -62,10 +62,18 @@ def built(spec: type[Spec], *skip: str) -> st.SearchStrategy[Any]:
 SEARCHES = st.builds(
     lambda search, ends: replace(search, n_start=ends[0], n_max=ends[1]), searches(), st.just((None, None)) | sizes()
 )
+OWN = ("train", "command", "content")
+BUDGETS = {"min_steps": st.integers(1, 10**6), "max_epochs": st.integers(1, 10**4), "batch_size": st.integers(2, 512)}
+PROCEDURES = (
+    built(Procedure, "escape", *OWN)
+    | built(Procedure, "certify", *OWN)
+    | st.builds(Procedure, train=PLUGINS, content=st.none() | st.sampled_from(["abc", ""]), **BUDGETS)
+    | st.builds(Procedure, command=st.just("a {data}"), content=st.none() | st.just("abc"))
+)
 MEASUREMENTS = st.builds(
     Measurement,
     task=built(Task),
-    procedure=built(Procedure, "escape") | built(Procedure, "certify"),
+    procedure=PROCEDURES,
     search=SEARCHES,
     seed=st.integers(0, 2**64),
     replicates=st.integers(1, 100),
@@ -370,6 +378,8 @@ def test_every_setting_of_a_measurement_changes_its_digest(name: str) -> None:
         other = "linear"
     elif name == "criterion":
         other = "loss<=0.1"
+    elif "str" in item.type:
+        other = "another {data}"
     else:
         other = {"bool": True, "float": 0.7}.get(item.type, (held or 20) + 1)
     changed = Measurement.from_flat({name: other})

@@ -14,7 +14,7 @@ from emc.cli.display import print_table, say, saying
 from emc.cli.live import watching
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
 from emc.files import check_writable
-from emc.results import Status, parameters_text
+from emc.results import Status
 from emc.specs import Execution
 
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
 
 def _say_plan(prepared: Prepared) -> None:
     cost = prepared.rough_cost()
-    parameters = parameters_text(prepared.parameters)
-    text = f"parameters: {parameters}; up to {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
+    size = prepared.parameters
+    parameters = "parameters not known" if size is None else f"{size:,} parameters"
+    text = f"{parameters}; up to {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
     if prepared.measurement.tune is not None:
         text += f", after tuning by {prepared.measurement.tune}"
     click.echo(text, err=True)
