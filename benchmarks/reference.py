@@ -34,7 +34,7 @@ from emc.search.path import Bracket, Shown, search_path
 from emc.seeds import batch_seed
 from emc.specs import Probe
 from emc.training.counting import CHUNK, is_right
-from emc.training.losses import loss_of
+from emc.training.losses import Loss, loss_of
 from emc.training.run import ProbeRun, Stop
 from emc.training.setup import Setup
 
@@ -129,10 +129,10 @@ def train_probe(setup: Setup, probe: Probe, protocol: Protocol) -> Trained:
             group["lr"] = setup.plan.lr * run.multiplier
         for inputs, labels in islice(batches, steps):
             optimizer.zero_grad(set_to_none=True)
-            loss_of(setup.procedure.loss, module(inputs), labels).backward()
+            loss_of(setup.loss, module(inputs), labels).backward()
             optimizer.step()
         run.did(steps)
-        run.count(*_count(module, X, y, setup.procedure.loss))
+        run.count(*_count(module, X, y, setup.loss))
     verdict = VERDICTS.get(run.stop, Verdict.NOT_FITTED)
     return Trained(run.n, probe.replicate, verdict, run.correct, run.steps, run.sample_steps)
 
@@ -166,17 +166,17 @@ def _resident(X: Tensor, y: Tensor, run: ProbeRun) -> Batches:
 
 
 @torch.inference_mode()
-def _count(module: nn.Module, X: Tensor, y: Tensor, loss_name: str) -> tuple[int, float]:
+def _count(module: nn.Module, X: Tensor, y: Tensor, loss: Loss) -> tuple[int, float]:
     """Right answers and mean loss over all samples, in eval mode."""
     module.eval()
     both = torch.zeros(2, dtype=torch.float64, device=X.device)
     for inputs, labels in zip(X.split(CHUNK), y.split(CHUNK), strict=True):
         logits = module(inputs)
         both[0] += is_right(logits, labels).sum()
-        both[1] += loss_of(loss_name, logits, labels, "sum")
+        both[1] += loss_of(loss, logits, labels, "sum")
     module.train()
-    right, loss = both.tolist()
-    return int(right), loss / len(y)
+    right, total = both.tolist()
+    return int(right), total / len(y)
 
 
 def best_threads(ready: Prepared, n: int, protocol: Protocol, steps: int = 100) -> int:

@@ -9,17 +9,21 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from emc.data.dataset import Dataset
 from emc.data.regimes import LABELS, check_classes
 from emc.engine import Observer
-from emc.errors import EmcError, UnknownNameError, did_you_mean
+from emc.errors import EmcError, SpecError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
+from emc.opaque import spec_of_function
 from emc.registry import PluginSpec
+from emc.reparams.modules.wrapped import Sizes, sizes_of, steps_before
 from emc.resolve import (
     ARRAYS,
     ModelFactory,
+    OwnData,
     Stock,
     load_data,
     make_setup,
@@ -37,13 +41,15 @@ from emc.sought import Sought
 from emc.specs import Execution, Measurement, digest, flat_settings
 from emc.stopping import stoppable
 from emc.training.setup import Setup
+from emc.trainings import TrainFunction
 from emc.tuning import Tuning, choose, tune
 
 
 def measure(
     *,
     model: str | ModelFactory = "mlp",
-    data: str | tuple[Any, Any] = "digits",
+    data: OwnData = "digits",
+    train: str | TrainFunction | None = None,
     observer: Observer | None = None,
     journal: str | os.PathLike[str] | None = None,
     **settings: Any,
@@ -51,8 +57,12 @@ def measure(
     """Measure the effective model complexity of a training procedure.
 
     Args:
-        model: a model by name, such as "mlp:width=32", or a callable (input shape, classes) -> fresh `nn.Module`.
-        data: a dataset by name, or a pair X: (rows, ...) numbers, y: (rows,) classes.
+        model: a model by name, such as "mlp:width=32" or "net.py:Net,width=32", or a callable (input shape, classes)
+            -> fresh `nn.Module`.
+        data: a dataset by name; a pair X: (rows, ...) numbers, y: (rows,) classes; a map-style torch `Dataset` of pairs
+            (input, class); or a Hugging Face `Dataset`.
+        train: a whole training in place of model and optimizer, by name or as a function (X, y, seed, budget) ->
+            predict (`emc.trainings`).
         observer: called a few times a second with a `Progress`.
         journal: file that keeps every verdict, so that the same call continues after a crash; None keeps none.
         settings: any other setting of `Task`, `Procedure`, `Search`, `Measurement` or `Execution` by name, such as
@@ -64,14 +74,15 @@ def measure(
     Raises:
         EmcError: a setting, the data or the journal is wrong, or a training raised; the message says the remedy.
     """
-    return prepare_named(model, data, journal, settings).run(observer)
+    return prepare_named(model, data, journal, settings, train).run(observer)
 
 
 def prepare_named(
     model: str | ModelFactory,
-    data: str | tuple[Any, Any],
+    data: OwnData,
     journal: str | os.PathLike[str] | None,
     settings: Mapping[str, Any],
+    train: str | TrainFunction | None = None,
 ) -> Prepared:
     """`prepare` from what `measure` takes.
 
@@ -88,10 +99,13 @@ def prepare_named(
         what["model"] = model
     if isinstance(data, str):
         what["data"] = data
+    if train is not None:
+        what["train"] = train if isinstance(train, str) else spec_of_function(train)
     return prepare(
         Measurement.from_flat(what),
         dataset=None if isinstance(data, str) else data,
         model=None if isinstance(model, str) else model,
+        train=None if isinstance(train, str) else train,
         execution=Execution(**execution),
     )
 
@@ -107,8 +121,9 @@ def _check_names(settings: Iterable[str]) -> None:
 def prepare(
     measurement: Measurement,
     *,
-    dataset: Dataset | tuple[Any, Any] | None = None,
+    dataset: Dataset | OwnData | None = None,
     model: ModelFactory | None = None,
+    train: TrainFunction | None = None,
     execution: Execution | None = None,
     cell: Mapping[str, Any] | None = None,
     stock: Stock | None = None,
@@ -119,6 +134,7 @@ def prepare(
         measurement: what to measure.
         dataset: a pool, or arrays (X, y), instead of the named one.
         model: a callable instead of the named model.
+        train: a function instead of the named training.
         execution: where and how.
         cell: the settings as the user gave them, for the record; None takes those of `measurement` that are no default.
         stock: what measurements prepared together share.
@@ -129,17 +145,30 @@ def prepare(
     execution = Execution() if execution is None else execution
     stock = Stock() if stock is None else stock
     given = measurement
-    measurement = resolve_names(measurement, own_model=model is not None, own_data=dataset is not None)
-    device = pick_device(execution.device, execution.cluster)
+    own = {"own_model": model is not None, "own_data": dataset is not None, "own_training": train is not None}
+    measurement = resolve_names(measurement, **own)
+    opaque = measurement.procedure.opaque
+    if opaque and model is not None:
+        raise SpecError("a training of yours makes its own model, got model= too; leave one of them out")
+    device = pick_device(_device_name(execution, opaque), execution.cluster)
     pool = stock.dataset(measurement.task) if dataset is None else load_data(measurement.task, dataset)
     K = check_classes(len(pool.facts.classes), measurement.task.labels, measurement.task.classes)
     measurement = replace(measurement, search=resolve_sizes(measurement.search, K, pool.facts.rows))
     measurement, matched = match_parameters(measurement, pool.facts.shape, K)
-    measurement, setup = make_setup(measurement, pool, K, model, device, stock)
+    measurement, setup = make_setup(measurement, pool, K, model, device, stock, train)
     if cell is None:
-        own = {"data": str(ARRAYS)} if dataset is not None else {}
-        cell = _changed(given) | own | ({} if model is None else {"model": str(measurement.procedure.model)})
+        arrays = {"data": str(ARRAYS)} if dataset is not None else {}
+        cell = _changed(given) | arrays | ({} if model is None else {"model": str(measurement.procedure.model)})
     return Prepared(measurement, pool, setup, execution, K, cell, matched)
+
+
+def _device_name(execution: Execution, opaque: bool) -> str:
+    """A training that emc cannot look into is handed arrays, and picks its device itself."""
+    if not opaque:
+        return execution.device
+    if execution.device == "cuda":
+        raise SpecError("a training of yours picks its device itself, got --device cuda; leave it out")
+    return "cpu"
 
 
 def _changed(measurement: Measurement) -> dict[str, Any]:
@@ -179,9 +208,16 @@ class Prepared:
     untuned: str | None = None
 
     @cached_property
-    def parameters(self) -> int:
-        """Trainable parameters."""
-        return sum(p.numel() for p in self.setup.make_model().parameters() if p.requires_grad)
+    def sizes(self) -> Sizes | None:
+        """How large the model is: numbers trained and stored, and bits; None of a training emc cannot look into."""
+        if self.setup.training is not None:
+            return None
+        return sizes_of(self.setup.make_model(), torch.finfo(self.setup.pool.dtype).bits)
+
+    @property
+    def parameters(self) -> int | None:
+        """Trainable parameters; None of a training that emc cannot look into."""
+        return None if self.sizes is None else self.sizes.trained
 
     @cached_property
     def base(self) -> str:
@@ -207,15 +243,18 @@ class Prepared:
         """An upper estimate: the dearest EMC the search could find, every training run to its budget, none diverged.
 
         Returns:
-            probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers).
+            probes, steps, sample_steps, and flops (6 a parameter and sample: forward and backward of dense layers; of
+            a reparameterised model those of the network), which are not known of a training that emc cannot look into.
         """
-        setup, paths = self.setup, make_estimator(self.measurement).worst_paths()
-        sample_steps = max(sum(setup.budget(n) * setup.batch_size(n) for n in path) for path in paths)
+        setup, paths, sizes = self.setup, make_estimator(self.measurement).worst_paths(), self.sizes
+        before = 0 if sizes is None else steps_before(setup.make_model())
+        sample_steps = max(sum((before + setup.budget(n)) * setup.step_size(n) for n in path) for path in paths)
+        flops = {} if sizes is None else {"flops": 6.0 * max(sizes.trained, sizes.stored) * sample_steps}
         return {
             "probes": max(len(path) for path in paths),
             "steps": max(sum(setup.budget(n) for n in path) for path in paths),
             "sample_steps": sample_steps,
-            "flops": 6.0 * self.parameters * sample_steps,
+            **flops,
         }
 
     def tuned(self, observer: Observer | None = None) -> Prepared:
@@ -272,10 +311,10 @@ class Prepared:
 
     def conclude(self, estimator: Estimator, versions: Mapping[str, Any]) -> EmcResult:
         """What the searches of its estimator know by now; `versions` say what that was made with."""
-        found = estimator.conclude()
+        found, sizes = estimator.conclude(), self.sizes
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
         known = uniform and self.measurement.search.goal.kind == "fit"  # else labels are missed
-        bits = found.emc * float(np.log2(self.num_classes)) / self.parameters if known else None
+        label_bits = found.emc * float(np.log2(self.num_classes)) if known else None
         return EmcResult(
             emc=found.emc,
             censored=found.censored,
@@ -288,7 +327,10 @@ class Prepared:
             estimand=self.measurement.estimand,
             replicates=found.replicates,
             parameters=self.parameters,
-            bits_per_parameter=bits,
+            stored=None if sizes is None else sizes.stored,
+            bits=None if sizes is None else sizes.bits,
+            bits_per_parameter=None if label_bits is None or sizes is None else label_bits / sizes.trained,
+            bits_per_bit=None if label_bits is None or sizes is None else label_bits / sizes.bits,
             task=self.measurement.task.to_dict(),
             procedure=self.measurement.procedure.to_dict(),
             search=self.measurement.search.to_dict(),

@@ -14,7 +14,7 @@ from emc.errors import ComparisonError
 from emc.report import read_result
 from emc.results import EmcResult, Status, Tabular
 from emc.seeds import order_key
-from emc.specs import Measurement
+from emc.specs import Measurement, later_settings
 from emc.stats.compare import (
     Bounds,
     Contrast,
@@ -313,6 +313,7 @@ def _differences(results: Sequence[EmcResult]) -> dict[str, list[str]]:
         {
             **result.task,
             **result.procedure,
+            **later_settings(result.procedure),
             **result.search,
             "seed": result.seed,
             "device": result.versions.get("device"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emc.results import CURVE_KIND, ProbeResult, Tabular, Verdict, tuning_text, unused_text
+from emc.specs import procedure_text
 from emc.stats.cover import Region, half_size, separable
 from emc.stats.fitted import FittedCurve, pair
 from emc.stats.proportions import mean_interval, wilson
@@ -130,7 +131,7 @@ class Curve(Tabular):
         cover: the comparison with Cover's theorem; None where it says nothing of this procedure and task.
         draws: asked for at each size.
         confidence: of every interval.
-        parameters: trainable parameters.
+        parameters: trainable parameters; None of a training that emc cannot look into.
         task, procedure: the resolved specification.
         dataset: what was loaded.
         seed: everything random derives from it.
@@ -149,7 +150,7 @@ class Curve(Tabular):
     cover: CoverCheck | None
     draws: int
     confidence: float
-    parameters: int
+    parameters: int | None
     task: Mapping[str, Any]
     procedure: Mapping[str, Any]
     dataset: Mapping[str, Any]
@@ -217,7 +218,7 @@ class Curve(Tabular):
         cost = f"{self.cost['probes']:,.0f} probes{searched}, {self.cost['steps']:,.0f} steps"
         return [
             *rows,
-            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("procedure", procedure_text(self.procedure)),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs"),
             ("cost", f"{cost}, {self.cost['seconds']:,.1f} s{unused_text(self.unused)}"),

@@ -16,7 +16,7 @@ from emc.data.regimes import LABELS
 from emc.engine import Observer
 from emc.errors import SpecError, shown
 from emc.estimators.replicated import MeasuredReplicate
-from emc.resolve import ModelFactory
+from emc.resolve import ModelFactory, OwnData
 from emc.results import ProbeResult, Verdict, cost
 from emc.search.base import Ask
 from emc.search.fixed import DRAWS, REPLACED, FixedSizes
@@ -25,6 +25,7 @@ from emc.specs import Search, digest
 from emc.stats.cover import band
 from emc.stats.fitted import Array, fit_curve
 from emc.stopping import stoppable
+from emc.trainings import TrainFunction
 
 #: Sizes of a grid that is not named.
 GRID_SIZES = 9
@@ -38,7 +39,8 @@ REACH, SPREAD = 3.0, 0.05
 def curve(
     *,
     model: str | ModelFactory = "mlp",
-    data: str | tuple[Any, Any] = "digits",
+    data: OwnData = "digits",
+    train: str | TrainFunction | None = None,
     sizes: Sequence[int] | None = None,
     draws: int = DRAWS,
     observer: Observer | None = None,
@@ -60,7 +62,7 @@ def curve(
     position), the points are held against a band around it.
 
     Args:
-        model, data, observer, journal: as in `emc.measure`.
+        model, data, train, observer, journal: as in `emc.measure`.
         sizes: n to try, each at least 1 and at most the pool's rows.
         draws: tried at each size.
         settings: any other setting of `Task`, `Procedure` or `Execution`, and `seed` and `confidence`.
@@ -72,7 +74,7 @@ def curve(
         if name in REPLACED:
             raise SpecError(f'a curve has fixed sizes and draws, so it takes no "{name}"; use {REPLACED[name]}')
     check_draws(draws)
-    prepared = prepare_named(model, data, journal, settings)
+    prepared = prepare_named(model, data, journal, settings, train)
     return run_curve(prepared, sizes, draws, observer)
 
 

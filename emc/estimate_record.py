@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emc.results import ESTIMATE_KIND, ProbeResult, Tabular, Verdict, tuning_text, unused_text
+from emc.specs import procedure_text
 from emc.stats.steps_to_fit import STUDY
 
 
@@ -132,7 +133,7 @@ class Estimate(Tabular):
             ("extrapolated from", self._source_text()),
             ("replicates", self._climbs_text()),
             ("parameters", f"{self.parameters:,}"),
-            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("procedure", procedure_text(self.procedure)),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs"),
             ("cost", self._cost_text()),

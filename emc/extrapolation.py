@@ -10,11 +10,11 @@ from emc.api import Prepared, prepare_named
 from emc.engine import Observer
 from emc.errors import SpecError
 from emc.estimate_record import Climbed, Estimate
-from emc.resolve import ModelFactory
+from emc.resolve import ModelFactory, OwnData
 from emc.results import ProbeResult, Verdict, cost
 from emc.search.climb import Climb
 from emc.seeds import derive
-from emc.specs import digest
+from emc.specs import digest, procedure_text
 from emc.stats.steps_to_fit import LAW, STUDY, Extrapolated, FittedIn, extrapolate
 from emc.stopping import stoppable
 
@@ -28,7 +28,7 @@ SHARE = 0.1
 def estimate(
     *,
     model: str | ModelFactory = "mlp",
-    data: str | tuple[Any, Any] = "digits",
+    data: OwnData = "digits",
     observer: Observer | None = None,
     journal: str | os.PathLike[str] | None = None,
     **settings: Any,
@@ -73,11 +73,17 @@ def run_estimate(prepared: Prepared, observer: Observer | None = None) -> Estima
         )
     if measurement.search.search.name != "bisection":
         raise SpecError(f"an estimate grows n by its own rule, got --search {measurement.search.search}; leave it out")
+    if prepared.setup.training is not None:
+        raise SpecError(
+            f"an estimate follows the steps of a descent, got {procedure_text(measurement.procedure.to_dict())}; "
+            "use emc measure"
+        )
     if prepared.setup.plan.solve is not None:
         name = measurement.procedure.optimizer.name
         raise SpecError(f"an estimate follows the steps of a descent, got --optimizer {name}; use emc measure")
     prepared = prepared.tuned(observer)
     measurement = prepared.measurement
+    assert prepared.parameters is not None
     climbs = make_climbs(prepared)
     driven = prepared.drive(climbs, observer)
     probes = tuple(result for climb in climbs for result in climb.results)

@@ -49,7 +49,11 @@ def _amount(unit: str) -> Callable[[int], str]:
 
 
 def _stop(value: str) -> str:
-    known = {"stalled": "a doubling of its steps gained nothing", "budget": "its budget was over"}
+    known = {
+        "stalled": "a doubling of its steps gained nothing",
+        "budget": "its budget was over",
+        "own": "its own rule ended it",
+    }
     return known.get(value, str(value))
 
 
@@ -71,7 +75,9 @@ NUMBERS: dict[str, Number] = {
     "stop": Number(TRAINING, "stopped because", _stop, "why the training ended"),
     "budget": Number(TRAINING, "budget", _amount("steps"), "steps after which it would have ended in any case"),
     "batch_size": Number(TRAINING, "batch", _amount("samples"), "samples a step"),
-    "loss": Number(TRAINING, "loss", _number, "mean cross-entropy over the n samples, in nats, at the last count"),
+    "loss": Number(
+        TRAINING, "loss", _number, "mean training loss over the n samples at the last count; cross-entropy is in nats"
+    ),
     "gain_of_last_doubling": Number(
         TRAINING,
         "gain of the last doubling",
@@ -87,6 +93,7 @@ NUMBERS: dict[str, Number] = {
     "gradient_norm": Number(
         TRAINING, "gradient norm", _of_init, "Euclidean norm of the full-batch gradient; 0 where descent has ended"
     ),
+    "not_examined": Number(TRAINING, "not examined", str, "why its failure was not looked into"),
     "dead_units": Number(
         TRAINING, "dead units", _share, "share of the ReLU units that are 0 on all n samples and so cannot learn"
     ),
@@ -95,6 +102,7 @@ NUMBERS: dict[str, Number] = {
     ),
     "escape_failed": Number(TRAINING, "last saddle not left", str, "why the training did not go on from it"),
     "polish_steps": Number(POLISH, "effort", _amount("steps"), "iterations of L-BFGS and Adam on a copy, in float64"),
+    "polish_objective": Number(POLISH, "descends", str, "the objective, where it is not the training's own"),
     "polish_gain": Number(POLISH, "gain", _of_loss, "share by which descent on all n samples lowered the loss further"),
     "polish_tolerance": Number(POLISH, "gain that counts as none", _of_loss, "with less, no descent is left"),
     "polish_correct": Number(POLISH, "right answers after it", _amount("samples"), "of the n, after the descent"),
@@ -140,6 +148,7 @@ NUMBERS: dict[str, Number] = {
         PROGRAM, "residual of the proof", _number, "bounds every margin a linear model could have; 0 is exact"
     ),
     "certificate_tolerance": Number(PROGRAM, "residual allowed", _number, "a larger one proves nothing"),
+    "counted_by": Number(TRAINING, "right answers counted by", str, "who held the answers against the classes"),
     "test_correct": Number(HELD_OUT, "right answers", _amount("rows"), "of the rows held out by --test-split"),
     "test_rows": Number(HELD_OUT, "rows", _amount("rows"), "held out"),
     "proof": Number(PROGRAM, "proof", str, "why no model can fit"),

@@ -37,9 +37,12 @@ MEASUREMENT_COLUMNS = {
     "interval_high": "samples; its upper end",
     "interval_method": "how the interval was made, or why there is none",
     "estimand": "what the number estimates; only equal ones may be compared",
-    "parameters": "trainable parameters",
+    "parameters": "numbers that the optimizer changes; missing for a training that emc cannot look into",
+    "stored": "numbers of the network that is evaluated, but those that are always zero; missing in earlier records",
+    "bits": "bits that store what was trained, what is drawn from the seed being free; missing in earlier records",
     "emc_per_parameter": "samples a parameter",
     "bits_per_parameter": "bits a parameter: emc * log2(classes) / parameters; random labels only",
+    "bits_per_bit": "label bits a stored bit: emc * log2(classes) / bits; random labels only",
     "test_accuracy": "share from 0 to 1; mean over replicates; missing without a test split",
     "evidence": "kinds of evidence that decided replicates; see emc show",
     "probes": "probes that the result uses",
@@ -64,6 +67,9 @@ _AS_RECORDED = (
     "fingerprint", "emc", "censored", "status", "lower", "upper", "interval_method", "estimand", "parameters",
     "emc_per_parameter", "bits_per_parameter",
 )  # fmt: skip
+
+#: Those that earlier records lack.
+_ADDED = ("stored", "bits", "bits_per_bit")
 
 #: Columns of a probe, beside the settings of its base.
 PROBE_COLUMNS = {
@@ -134,6 +140,7 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
     ends = record["interval"] or (None, None)
     tested = [share for share in record["test_accuracy"] if share is not None]
     row = {name: record[name] for name in _AS_RECORDED} | {
+        **{name: record.get(name) for name in _ADDED},
         "state": "censored" if record["censored"] else "done",
         "interval_low": ends[0],
         "interval_high": ends[1],
@@ -171,7 +178,7 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = value
         kind = str(homes[name][1].type).removesuffix(" | None") if name in homes else ""
         if kind == "PluginSpec" and isinstance(value, str):
-            found |= {f"{name}.{key}": _typed(str(text)) for key, text in PluginSpec.parse(value).options}
+            found |= {f"{name}.{key}": _typed(str(text)) for key, text in PluginSpec.parse(value).options if key}
     return found
 
 

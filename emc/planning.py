@@ -37,7 +37,7 @@ class CellPlan:
     Attributes:
         cell: which one.
         state: "new", "part" or "done" by the journal; "same" as another cell; "failed" to be prepared.
-        parameters: trainable ones; 0 where it failed.
+        parameters: trainable ones; None where they are not known, 0 where it failed.
         probes: verdicts of the journal that it will use.
         left_probes, left_steps: reckoned to be trained still.
         bound: whether these are at most that many, rather than about.
@@ -47,7 +47,7 @@ class CellPlan:
 
     cell: Cell
     state: str
-    parameters: int = 0
+    parameters: int | None = 0
     probes: int = 0
     left_probes: int = 0
     left_steps: int = 0
@@ -117,8 +117,10 @@ def _replayed(cell: Cell, prepared: Prepared, journal: Journal) -> _Known:
     used = [] if tuner is not None else [each for s in estimator.searches for each in _replay(s, prepared, journal)]
     done = tuner is None and all(search.status() is not None for search in estimator.searches)
     plan = CellPlan(cell, "done" if done else "part" if used else "new", prepared.parameters, len(used))
-    size = prepared.parameters
-    kind = prepared.measurement.procedure.model.name, prepared.measurement.task.data, prepared.setup.pool.device.type
+    size = prepared.parameters or 1
+    procedure = prepared.measurement.procedure
+    named = procedure.train or procedure.model
+    kind = procedure.command or named.name, prepared.measurement.task.data, prepared.setup.pool.device.type
     seconds, work = sum(each.seconds for each in used), float(sum(each.sample_steps for each in used)) * size
     known = _Known(plan, kind, size, 0.0, seconds, work)
     if done:
@@ -129,7 +131,7 @@ def _replayed(cell: Cell, prepared: Prepared, journal: Journal) -> _Known:
         sizes, share = _worst_course(prepared, len(used)), 1.0
     else:
         sizes = [n for search in estimator.searches for n in _course(search, split)]
-    budgets = [(prepared.setup.budget(n), prepared.setup.batch_size(n)) for n in sizes]
+    budgets = [(prepared.setup.budget(n), prepared.setup.step_size(n)) for n in sizes]
     note = "" if tuner is None else f"tuned first by {tuner.name}, which is not reckoned here"
     plan = replace(
         plan,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emc.errors import OutputError, printable
 from emc.files import replacing
 from emc.results import EmcResult, ProbeResult, Verdict
+from emc.specs import procedure_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -173,7 +174,8 @@ def _columns(rows: Iterable[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
 
 
 def _title(result: EmcResult | Curve) -> str:
-    return f"{result.procedure['model']} on {result.task['data']}, {result.task['labels']} labels"
+    what = result.procedure.get("model") or procedure_text(result.procedure)
+    return f"{what} on {result.task['data']}, {result.task['labels']} labels"
 
 
 def plot_result(result: EmcResult | Curve, path: str | Path) -> None:

@@ -61,6 +61,19 @@ class PluginSpec:
             raise SpecError(f'a plug-in is written name or name:key=value,key=value, got "{text}"')
         return cls(name, tuple(options.items()))
 
+    @classmethod
+    def of_parts(cls, parts: tuple[str, ...]) -> PluginSpec:
+        """A plug-in named within another's option: its name, then its options, as `name|key=value|key=value` is read.
+
+        Raises:
+            SpecError: it is not written so.
+
+        >>> str(PluginSpec.of_parts(("mlp", "width=16", "depth=2")))
+        'mlp:width=16,depth=2'
+        """
+        name, options = "".join(parts[:1]), ",".join(parts[1:])
+        return cls.parse(f"{name}:{options}" if options else name)
+
     def __str__(self) -> str:
         if not self.options:
             return self.name
@@ -116,6 +129,23 @@ _CONVERTERS: dict[str, Callable[[str], Value]] = {
 }
 
 
+def read_value(text: str) -> Value:
+    """A value by its looks: a number, true, false or none, else text.
+
+    >>> read_value("20"), read_value("0.5"), read_value("False"), read_value("gini")
+    (20, 0.5, False, 'gini')
+    """
+    known: dict[str, Value] = {"true": True, "false": False, "none": None}
+    if text.lower() in known:
+        return known[text.lower()]
+    for convert in (int, _to_float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
 @dataclass(frozen=True)
 class Option:
     """One keyword-only parameter of a factory; `default` is `inspect.Parameter.empty` when it must be given."""
@@ -147,7 +177,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Plugin(Generic[T]):
-    """A registered factory with what can be said of it without calling it."""
+    """A registered factory with what can be said of it without calling it; `open` where it takes options unnamed here.
+
+    Such options are `**options` of the factory, which judges them; their values are read by their looks.
+    """
 
     name: str
     factory: Callable[..., T]
@@ -156,6 +189,12 @@ class Plugin(Generic[T]):
     origin: str
     version: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes options that are not among `options`."""
+        kinds = (parameter.kind for parameter in inspect.signature(self.factory).parameters.values())
+        return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _read_options(factory: Callable[..., Any], name: str) -> tuple[Option, ...]:
@@ -278,8 +317,9 @@ class Registry(Generic[T]):
                 raise _keyless(spec.name, format_value(given[""]), str(spec))
             given[bare] = given.pop("")
         names = [option.name for option in plugin.options]
-        for key in given:
-            if key not in names:
+        others = sorted(key for key in given if key not in names)
+        if not plugin.open:
+            for key in others:
                 remedy = did_you_mean(key, names) if names else "it takes none"
                 raise UnknownNameError(f'{owner} has no option "{key}"; {remedy}')
         resolved = []
@@ -292,6 +332,9 @@ class Registry(Generic[T]):
                 value = option.default
             if option.name not in plugin.facts.get("added", ()) or value != option.default:
                 resolved.append((option.name, value))
+        for key in others:
+            value = given[key]
+            resolved.append((key, read_value(value) if isinstance(value, str) else value))
         return PluginSpec(plugin.name, tuple(resolved))
 
     def build(self, spec: PluginSpec | str, *args: Any) -> T:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from emc.errors import OutputError
 from emc.failures import meanings, sections
 from emc.files import read_text, write_text
-from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict, matched_text
+from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict, matched_text, sizes_text
 from emc.specs import Measurement
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _indented(rows: Sequence[Row], columns: int) -> str:
 def plan_record(
     measurement: Measurement,
     dataset: Mapping[str, Any],
-    parameters: int,
+    sizes: Mapping[str, int],
     fingerprint: str,
     rough_cost: Mapping[str, float],
     matched: Mapping[str, Any] | None = None,
@@ -227,7 +227,7 @@ def plan_record(
     Args:
         measurement: with every plug-in resolved.
         dataset: facts of what was loaded.
-        parameters: trainable parameters.
+        sizes: of the model: trained, stored, bits; empty where they are not known.
         fingerprint: identity of the measurement.
         rough_cost: upper estimate of probes, steps, sample_steps, flops.
         matched: how the model was found by its size, where it was.
@@ -235,7 +235,9 @@ def plan_record(
     return {
         "measurement": measurement.to_dict(),
         "dataset": dict(dataset),
-        "parameters": parameters,
+        "parameters": sizes.get("trained"),
+        "stored": sizes.get("stored"),
+        "bits": sizes.get("bits"),
         "matched": None if matched is None else dict(matched),
         "fingerprint": fingerprint,
         "rough_cost": dict(rough_cost),
@@ -247,7 +249,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     cost = ", ".join(f"{value:.3g} {name.replace('_', ' ')}" for name, value in plan["rough_cost"].items())
     facts = [
         ("dataset", ", ".join(_fact_text(name, value) for name, value in plan["dataset"].items() if value != [])),
-        ("parameters", f"{plan['parameters']:,}"),
+        ("parameters", sizes_text(plan["parameters"], plan["stored"], plan["bits"])),
         ("rough cost", f"{cost}, should every training run to its budget"),
         ("fingerprint", plan["fingerprint"]),
     ]

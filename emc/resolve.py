@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 
 from emc.data import DATA, load
-from emc.data.dataset import Dataset, Raw, make_dataset
+from emc.data.dataset import Dataset, make_dataset
+from emc.data.own import raw_of
 from emc.data.regimes import INPUTS, LABELS
 from emc.data.split import hold_out
-from emc.errors import DataError, EmcError, SpecError
+from emc.errors import EmcError, SpecError
 from emc.executors.clusters import find_cluster
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS, own_activation
 from emc.models.inits import INITS
+from emc.opaque import CALLABLE, check_no_content, check_opaque, opaque_setup, resolve_training, with_content
 from emc.optimizers import OPTIMIZERS
+from emc.own import is_own, load_own, resolve_own
 from emc.registry import PluginSpec, Registry
 from emc.reparams import REPARAMS
 from emc.scaling import Path
@@ -31,6 +33,7 @@ from emc.training.direct import check_direct
 from emc.training.samples import Pool
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setup
+from emc.trainings import TRAININGS, TrainFunction
 from emc.tuners import TUNERS
 
 if TYPE_CHECKING:
@@ -41,9 +44,14 @@ T = TypeVar("T")
 #: A user's own model: (input shape, number of classes) -> fresh module.
 ModelFactory = Callable[[tuple[int, ...], int], "nn.Module"]
 
-#: What stands for a user's own arrays and callables where a plug-in's name would stand.
+#: A dataset by name, a pair (X, y), or a torch or Hugging Face `Dataset`.
+OwnData = Any
+
+#: What a model of a user's file is called with.
+MODEL_TAKES = ("input_shape", "num_classes")
+
+#: What stands for a user's own arrays where a plug-in's name would stand.
 ARRAYS = PluginSpec("arrays")
-CALLABLE = "callable"
 
 DEFAULT_TUNER = PluginSpec("halving")
 DEFAULT_INIT = "default"
@@ -52,24 +60,58 @@ DEFAULT_INIT = "default"
 AUTO = "auto"
 
 
-def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) -> Measurement:
-    """Every plug-in's options typed and filled in, before anything is loaded.
+def resolve_names(
+    measurement: Measurement, *, own_model: bool, own_data: bool, own_training: bool = False
+) -> Measurement:
+    """Every plug-in's options typed and filled in, before any data are loaded.
 
     Raises:
         UnknownNameError, SpecError: a wrong name or option.
     """
-    measurement = _resolve_tuner(measurement)
+    measurement = _with_training_named(measurement)
     _check_match(measurement, own_model)
-    task, procedure = measurement.task, measurement.procedure
+    if not measurement.procedure.opaque:
+        measurement = _resolve_tuner(measurement)
     task = replace(
-        task,
-        data=ARRAYS if own_data else DATA.resolve(task.data),
-        labels=LABELS.resolve(task.labels),
-        inputs=INPUTS.resolve(task.inputs),
+        measurement.task,
+        data=ARRAYS if own_data else DATA.resolve(measurement.task.data),
+        labels=LABELS.resolve(measurement.task.labels),
+        inputs=INPUTS.resolve(measurement.task.inputs),
     )
+    LABELS.build(task.labels)  # options out of range are told before data are loaded
+    procedure = measurement.procedure
+    if not procedure.opaque:
+        procedure = _resolve_own_procedure(procedure, own_model)
+    elif not own_training:
+        procedure = resolve_training(procedure)
+    measurement = replace(
+        measurement,
+        task=task,
+        procedure=procedure,
+        search=replace(measurement.search, search=SEARCHES.resolve(measurement.search.search)),
+    )
+    if procedure.opaque:
+        check_opaque(measurement)
+    SEARCHES.build(measurement.search.search).check(measurement)
+    return measurement
+
+
+def _with_training_named(measurement: Measurement) -> Measurement:
+    """A whole training may be named where a model would be: `--model sklearn:...` is `--train sklearn:...`."""
+    procedure = measurement.procedure
+    if is_own(procedure.model) or procedure.model.name not in TRAININGS.names():
+        return measurement
+    if procedure.model.name in MODELS.names() or procedure.opaque:
+        return measurement
+    procedure = replace(procedure, model=Procedure().model, train=procedure.model)
+    return replace(measurement, procedure=procedure)
+
+
+def _resolve_own_procedure(procedure: Procedure, own_model: bool) -> Procedure:
+    """The procedure of a training that emc does itself, every plug-in's options filled in."""
     procedure = replace(
         procedure,
-        model=PluginSpec(CALLABLE) if own_model else MODELS.resolve(procedure.model),
+        model=_resolve_model(procedure.model, own_model),
         activation=_resolve_activation(procedure, own_model),
         optimizer=OPTIMIZERS.resolve(procedure.optimizer),
         schedule=SCHEDULES.resolve(procedure.schedule),
@@ -77,26 +119,40 @@ def resolve_names(measurement: Measurement, *, own_model: bool, own_data: bool) 
         reparam=None if procedure.reparam is None else REPARAMS.resolve(procedure.reparam),
         augment=None if procedure.augment is None else AUGMENTATIONS.resolve(procedure.augment),
     )
-    for registry, spec in _without_data(task, procedure):
+    for registry, spec in _without_data(procedure):
         registry.build(spec)  # options out of range are told before data are loaded
-    if OPTIMIZERS.build(procedure.optimizer).solve is not None and procedure.loss != "squared":
+    _check_optimizer(procedure)
+    return procedure
+
+
+def _check_optimizer(procedure: Procedure) -> None:
+    """Hold what changes the batches, their loss and their gradients against the optimizer.
+
+    Raises:
+        SpecError: it does not suit.
+    """
+    plan, named = OPTIMIZERS.build(procedure.optimizer), procedure.optimizer.name
+    if plan.solve is not None and procedure.loss != "squared":
         raise SpecError(
-            f"--optimizer {procedure.optimizer.name} solves the squared loss, got --loss {procedure.loss}; "
-            "write --loss squared"
+            f"--optimizer {named} solves the squared loss, got --loss {procedure.loss}; write --loss squared"
         )
-    measurement = replace(
-        measurement,
-        task=task,
-        procedure=procedure,
-        search=replace(measurement.search, search=SEARCHES.resolve(measurement.search.search)),
-    )
-    SEARCHES.build(measurement.search.search).check(measurement)
-    return measurement
+    if plan.closure or plan.solve is not None:
+        for option, value in (("--clip-norm", procedure.clip_norm), ("--augment", procedure.augment)):
+            if value is not None:
+                raise SpecError(
+                    f"{option} needs an optimizer that takes one step a batch, got --optimizer {named}; "
+                    "leave one of them out"
+                )
 
 
-def _without_data(task: Task, procedure: Procedure) -> Iterator[tuple[Registry[Any], PluginSpec]]:
+def _resolve_model(spec: PluginSpec, own_model: bool) -> PluginSpec:
+    if own_model:
+        return PluginSpec(CALLABLE)
+    return resolve_own(spec, "--model", MODEL_TAKES) if is_own(spec) else MODELS.resolve(spec)
+
+
+def _without_data(procedure: Procedure) -> Iterator[tuple[Registry[Any], PluginSpec]]:
     """The plug-ins that can be made before there are data."""
-    yield LABELS, task.labels
     yield OPTIMIZERS, procedure.optimizer
     yield SCHEDULES, procedure.schedule
     yield INITS, procedure.init
@@ -140,6 +196,7 @@ def _resolve_tuner(measurement: Measurement) -> Measurement:
 
 
 def _resolve_activation(procedure: Procedure, own_model: bool) -> PluginSpec | None:
+    own_model = own_model or is_own(procedure.model)
     own = None if own_model else own_activation(MODELS.get(procedure.model.name))
     if own is not None:
         return ACTIVATIONS.resolve(procedure.activation or own)
@@ -161,8 +218,9 @@ def _check_match(measurement: Measurement, own_model: bool) -> None:
             f"--match-recipe says along what --match-parameters seeks, got {measurement.match_recipe} alone; name a "
             "number of them"
         )
-    if own_model:
-        raise SpecError(f"--match-parameters needs a family by name, got {asked} for a model of your own; leave it out")
+    if own_model or procedure.opaque or is_own(procedure.model):
+        own = "training" if procedure.opaque else "model"
+        raise SpecError(f"--match-parameters needs a family by name, got {asked} for a {own} of your own; leave it out")
     if procedure.reparam is not None:
         raise SpecError(
             f"--match-parameters counts the parameters of a family, got {asked} with --reparam {procedure.reparam}, "
@@ -238,8 +296,8 @@ def pick_device(name: str, cluster: str | None = None) -> torch.device:
     return torch.device("cuda" if there else "cpu")
 
 
-def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
-    """The pool: a named dataset, or a user's own arrays, without the rows of the test split.
+def load_data(task: Task, own: Dataset | OwnData | None) -> Dataset:
+    """The pool: a named dataset, or a user's own (`emc.data.own`), without the rows of the test split.
 
     Raises:
         DataError: it cannot be read, or is no classification task.
@@ -250,26 +308,8 @@ def load_data(task: Task, own: Dataset | tuple[Any, Any] | None) -> Dataset:
     elif isinstance(own, Dataset):
         pool = own
     else:
-        pool = make_dataset(_raw_arrays(own), task.duplicates)
+        pool = make_dataset(raw_of(own), task.duplicates)
     return hold_out(pool, task.test_split) if task.test_split > 0 else pool
-
-
-def _raw_arrays(own: Any) -> Raw:
-    """A user's arrays or tensors as they are: inputs are not standardised, labels are numbered in sorted order."""
-    if not isinstance(own, tuple | list) or len(own) != 2:
-        raise DataError(f"data must be a dataset's name or a pair (X, y), got {type(own).__name__}; pass data=(X, y)")
-    X, y = own
-    try:
-        inputs = np.asarray(X).astype(np.float32)  # a copy: the pool stays what was hashed
-        classes, labels = np.unique(np.asarray(y), return_inverse=True)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"data must be arrays X of numbers and y of classes, got {type(X).__name__}: {error}"
-        ) from error
-    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
-        fraction = classes[classes != np.round(classes)][0]
-        raise DataError(f"y must be classes, got fractions such as {fraction:g}; number or name the classes")
-    return Raw("arrays", inputs, labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes))
 
 
 class Stock:
@@ -333,17 +373,27 @@ def make_setup(
     model: ModelFactory | None,
     device: torch.device,
     stock: Stock,
+    train: TrainFunction | None = None,
 ) -> tuple[Measurement, Setup]:
-    """What trainers use; the measurement comes back with a user's own model named by its identity."""
+    """What trainers use; the measurement comes back with what a user's own model or training is known by."""
+    if measurement.procedure.opaque:
+        pool = stock.pool(dataset, measurement.task, measurement.seed, device, torch.float32)
+        return opaque_setup(measurement, pool, train)
     procedure = measurement.procedure
     shape = dataset.facts.shape
     identified = True
+    if not is_own(procedure.model):
+        check_no_content(procedure)
     if model is not None:
         make_model = _dressed(procedure, lambda: model(shape, num_classes))
         _try_model(make_model, shape, num_classes, device)
         spec, identified = _identify(model, make_model, shape)
         procedure = replace(procedure, model=spec)
-        measurement = replace(measurement, procedure=procedure)
+    elif is_own(procedure.model):
+        found = load_own(procedure.model, "--model", MODEL_TAKES)
+        make_model = _dressed(procedure, lambda: found.value(shape, num_classes, **found.options))
+        _try_model(make_model, shape, num_classes, device)
+        procedure = with_content(procedure, _digest(found.source, make_model, shape))
     else:
         make_model = _dressed(procedure, _named_model(procedure, shape, num_classes))
         named = procedure.model, procedure.activation, procedure.init, procedure.reparam
@@ -351,12 +401,18 @@ def make_setup(
             (*named, shape, num_classes, device),
             lambda: _try_model(make_model, shape, num_classes, device),
         )
+    measurement = replace(measurement, procedure=procedure)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = procedure.tf32
         torch.backends.cudnn.allow_tf32 = procedure.tf32
+        torch.backends.cudnn.deterministic = True  # else two equal trainings of convolutions end apart
     plan = OPTIMIZERS.build(procedure.optimizer)
     if plan.solve is not None:
         check_direct(_make_quietly(make_model), shape)
+    else:
+        plan.build([p for p in _make_quietly(make_model).parameters() if p.requires_grad])  # it may refuse the model
+    if procedure.augment is not None:
+        _try_augmentation(procedure.augment, shape)
     goal = measurement.search.goal
     pool = stock.pool(dataset, measurement.task, measurement.seed, device, getattr(torch, procedure.precision))
     setup = Setup(
@@ -366,9 +422,7 @@ def make_setup(
         make_model=lambda: _make_quietly(make_model),
         plan=plan,
         make_schedule=lambda: SCHEDULES.build(procedure.schedule),
-        linear=model is None
-        and procedure.reparam is None
-        and bool(MODELS.get(procedure.model.name).facts.get("linear")),
+        linear=model is None and _is_linear(procedure),
         loss_goal=goal.bound if goal.kind == "loss" else None,
         trains_conflicts=goal.kind != "fit",
         identified=identified,
@@ -378,7 +432,11 @@ def make_setup(
 
 def _is_linear(procedure: Procedure) -> bool:
     """Whether the logits of a named model are affine in the inputs and unconstrained."""
-    return procedure.reparam is None and bool(MODELS.get(procedure.model.name).facts.get("linear"))
+    return (
+        procedure.reparam is None
+        and not is_own(procedure.model)
+        and bool(MODELS.get(procedure.model.name).facts.get("linear"))
+    )
 
 
 def with_procedure(measurement: Measurement, setup: Setup, procedure: Procedure) -> tuple[Measurement, Setup]:
@@ -441,6 +499,18 @@ def _try_model(
         raise SpecError("the model must have trainable parameters, got none; nothing could be measured")
 
 
+def _try_augmentation(spec: PluginSpec, shape: tuple[int, ...]) -> None:
+    """One batch, so that an augmentation that does not suit the data is told before anything is trained.
+
+    Raises:
+        SpecError: it refuses the inputs, or changes their shape.
+    """
+    with torch.random.fork_rng(devices=[]):
+        given = tuple(AUGMENTATIONS.build(spec)(torch.zeros(2, *shape)).shape)
+    if given != (2, *shape):
+        raise SpecError(f"augmentation {spec.name} must keep the shape of a batch {(2, *shape)}, got {given}")
+
+
 def _identify(
     model: ModelFactory, make_model: Callable[[], nn.Module], shape: tuple[int, ...]
 ) -> tuple[PluginSpec, bool]:
@@ -450,12 +520,16 @@ def _identify(
         source = inspect.getsource(model)
     except (OSError, TypeError):
         return PluginSpec(CALLABLE, (("name", name),)), False
+    return PluginSpec(CALLABLE, (("name", name), ("identity", _digest(source, make_model, shape)))), True
+
+
+def _digest(source: str, make_model: Callable[[], nn.Module], shape: tuple[int, ...]) -> str:
+    """Digest of a model's source and a seeded forward pass."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         module = make_model().eval()
         logits = module(torch.randn(4, *shape))
-    content = hashlib.sha256(source.encode() + logits.numpy().tobytes()).hexdigest()[:16]
-    return PluginSpec(CALLABLE, (("name", name), ("identity", content))), True
+    return hashlib.sha256(source.encode() + logits.numpy().tobytes()).hexdigest()[:16]
 
 
 def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, device: torch.device) -> str:
@@ -482,20 +556,24 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
 
 def _plugin_versions(measurement: Measurement) -> dict[str, int]:
     task, procedure = measurement.task, measurement.procedure
-    used: list[tuple[Registry[Any], PluginSpec]] = [
-        (LABELS, task.labels),
-        (INPUTS, task.inputs),
-        (OPTIMIZERS, procedure.optimizer),
-        (SCHEDULES, procedure.schedule),
-    ]
+    used: list[tuple[Registry[Any], PluginSpec]] = [(LABELS, task.labels), (INPUTS, task.inputs)]
+    if procedure.opaque:
+        if procedure.train is not None and procedure.train.name in TRAININGS.names():
+            used.append((TRAININGS, procedure.train))
+        return _versions(used)
+    used += [(OPTIMIZERS, procedure.optimizer), (SCHEDULES, procedure.schedule)]
     if procedure.init.name != DEFAULT_INIT:
         used.append((INITS, procedure.init))
     if procedure.reparam is not None:
         used.append((REPARAMS, procedure.reparam))
     if procedure.augment is not None:
         used.append((AUGMENTATIONS, procedure.augment))
-    if procedure.model.name != CALLABLE:
+    if procedure.model.name != CALLABLE and not is_own(procedure.model):
         used.append((MODELS, procedure.model))
     if procedure.activation is not None:
         used.append((ACTIVATIONS, procedure.activation))
+    return _versions(used)
+
+
+def _versions(used: Iterable[tuple[Registry[Any], PluginSpec]]) -> dict[str, int]:
     return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in used}

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emc.errors import EmcError
-from emc.specs import Probe
+from emc.specs import Probe, procedure_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,7 @@ class Evidence(Enum):
     SADDLE = "stationary with negative curvature: undertrained"
     MINIMUM = "stationary without negative curvature"
     INFEASIBLE = "proved impossible to fit"
+    OWN_STOP = "the training ended by its own rule; what more of it would gain cannot be seen from outside"
 
     @property
     def key(self) -> str:
@@ -219,7 +220,7 @@ class EmcResult(Tabular):
         confidence: asked for the interval.
         estimand: what the number estimates.
         replicates: one EMC each; none where the estimator has none (`--search threshold`, `--criterion error`).
-        parameters: trainable parameters.
+        parameters: numbers that the optimizer changes; None of a training that emc cannot look into.
         bits_per_parameter: emc * log2(K) / parameters for label regimes that are random; None otherwise.
         task, procedure, search: the resolved specification.
         dataset: what was loaded: rows, repeats, conflicts, classes, content hash, ...
@@ -235,6 +236,10 @@ class EmcResult(Tabular):
         tuning: how the learning rate was chosen (`emc.tuning.Tuning.to_dict`); None where it was named.
         matched: how the model was found by its size: asked, parameters, ratio of the two, recipe, family (where the
             recipe starts); None where it was named.
+        stored: numbers of the network that is evaluated, without those that are zero whatever is trained; None in
+            earlier records.
+        bits: that store what was trained, everything that is drawn from the seed being free; None in earlier records.
+        bits_per_bit: emc * log2(K) / bits, where there is bits_per_parameter; None in earlier records.
     """
 
     emc: int
@@ -247,7 +252,7 @@ class EmcResult(Tabular):
     confidence: float
     estimand: str
     replicates: tuple[Replicate, ...]
-    parameters: int
+    parameters: int | None
     bits_per_parameter: float | None
     task: Mapping[str, Any]
     procedure: Mapping[str, Any]
@@ -263,11 +268,14 @@ class EmcResult(Tabular):
     tuning: Mapping[str, Any] | None = None
     unused: Mapping[str, float] = field(default_factory=dict)
     matched: Mapping[str, Any] | None = None
+    stored: int | None = None
+    bits: int | None = None
+    bits_per_bit: float | None = None
 
     @property
-    def emc_per_parameter(self) -> float:
-        """Samples fitted per trainable parameter."""
-        return self.emc / self.parameters
+    def emc_per_parameter(self) -> float | None:
+        """Samples fitted per trainable parameter; None where those are not known."""
+        return None if self.parameters is None else self.emc / self.parameters
 
     @property
     def deciding_evidence(self) -> dict[str, int]:
@@ -315,8 +323,9 @@ class EmcResult(Tabular):
         }
         result = cls(**kept)
         _require(Mapping, result, "task", "procedure", "search", "dataset", "cost", "versions", "detail", "unused")
-        _require(int, result, "emc", "lower", "parameters", "seed")
+        _require(int, result, "emc", "lower", "seed", *(() if result.parameters is None else ("parameters",)))
         _require(int, result.dataset, "rows")
+        _require(int, result, *(name for name in ("stored", "bits") if getattr(result, name) is not None))
         for replicate in result.replicates:
             _require(int, replicate, "replicate", "lower", *(() if replicate.upper is None else ("upper",)))
         return result
@@ -345,18 +354,21 @@ class EmcResult(Tabular):
             *([("replicates", self._replicates_text())] if self.replicates else []),
             *self.detail.get("table", {}).items(),
             ("estimand", self.estimand),
-            ("parameters", f"{self.parameters:,}"),
+            ("parameters", sizes_text(self.parameters, self.stored, self.bits)),
             *([] if self.matched is None else [("matched", matched_text(self.matched))]),
-            ("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"),
         ]
+        if self.emc_per_parameter is not None:
+            lines.append(("EMC per parameter", f"{at_least}{self.emc_per_parameter:.4g}"))
         if self.bits_per_parameter is not None:
             lines.append(("bits per parameter", f"{at_least}{self.bits_per_parameter:.4g}"))
+        if self.bits_per_bit is not None:
+            lines.append(("label bits per bit", f"{at_least}{self.bits_per_bit:.4g}"))
         if self.test_accuracy:
             lines.append(("test accuracy", self._test_text()))
         evidence = ", ".join(f"{count} {kind}" for kind, count in self.deciding_evidence.items()) or "no failure"
         lines += [
             ("deciding evidence", evidence),
-            ("procedure", f"{self.procedure['model']}, {self.procedure['optimizer']}"),
+            ("procedure", procedure_text(self.procedure)),
             *([] if self.tuning is None else [("tuned", tuning_text(self.tuning))]),
             ("data", self._data_text()),
             ("cost", f"{cost_text(self.cost)}{unused_text(self.unused)}"),
@@ -390,6 +402,22 @@ class EmcResult(Tabular):
             f"{self.task['data']}, {self.task['labels']} labels, {self.task['inputs']} inputs; {facts['rows']:,} rows"
         )
         return text + f", {facts['repeats']:,} repeats ({facts['conflicts']:,} with another label)"
+
+
+def parameters_text(parameters: int | None) -> str:
+    """A number of parameters as a user reads it."""
+    return "not known" if parameters is None else f"{parameters:,}"
+
+
+def sizes_text(trained: int | None, stored: int | None, bits: int | None) -> str:
+    """How large a model is, as a user reads it; earlier records know only what is trained.
+
+    >>> sizes_text(1210, 1210, 38720)
+    '1,210 trained, 1,210 stored, 38,720 bits'
+    """
+    if trained is None or stored is None or bits is None:
+        return parameters_text(trained)
+    return f"{trained:,} trained, {stored:,} stored, {bits:,} bits"
 
 
 #: What a journal's record of a measurement, or of one that could not be made, says it is.

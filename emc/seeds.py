@@ -44,3 +44,8 @@ def dropout_seed(seed: int, n: int, replicate: int, attempt: int) -> int:
 def batch_seed(seed: int, n: int, replicate: int, attempt: int) -> int:
     """The seed of one probe's stream of mini-batches."""
     return derive("batches", seed, n, replicate, attempt)
+
+
+def training_seed(seed: int, n: int, replicate: int, attempt: int) -> int:
+    """The seed handed to a training of a user's own; of 31 bits, which every library takes."""
+    return derive("training", seed, n, replicate, attempt) >> 32

@@ -162,6 +162,10 @@ class Task(Spec):
     )
 
 
+#: Settings that make the budget of a probe.
+BUDGET = ("min_steps", "max_epochs", "batch_size")
+
+
 @dataclass(frozen=True)
 class Procedure(Spec):
     """What maps samples to a classifier. README, "Decisions", says how each default was measured."""
@@ -228,7 +232,24 @@ class Procedure(Spec):
         None, "largest Euclidean norm of a batch's gradient; default: no clipping", low=1e-12, added=True
     )
     label_smoothing: float = setting(
-        0.0, "share of each target spread evenly over all classes in the cross-entropy", low=0, high=0.99, added=True
+        0.0, "share of each target spread evenly over all classes, in the cross-entropy", low=0, high=0.99, added=True
+    )
+    train: PluginSpec | None = setting(
+        None,
+        "a whole training in place of model, optimizer and all else: file.py:name of a function (X, y, seed, budget) "
+        "-> predict, or one of emc list trainings",
+        added=True,
+    )
+    command: str | None = setting(
+        None,
+        'a whole training as a program: "python train.py --data {data} --n {n} --seed {seed}", also {classes} and '
+        '{budget}; its last line says {"correct": 123}',
+        added=True,
+    )
+    content: str | None = setting(
+        None,
+        "digest of your own file, function or command as an earlier result tells it; others are refused",
+        added=True,
     )
 
     def __post_init__(self) -> None:
@@ -237,11 +258,44 @@ class Procedure(Spec):
             raise SpecError(
                 f"--escape needs the curvature of --certify hessian, got {self.certify}; leave one of them out"
             )
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise SpecError(f"--label-smoothing is of the cross-entropy, got --loss {self.loss}; leave one of them out")
+        if self.opaque:
+            self._check_opaque()
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the training is one that emc cannot look into."""
+        return self.train is not None or self.command is not None
+
+    def _check_opaque(self) -> None:
+        """Refuse settings of a training of emc's own beside one that is not."""
+        option = "--train" if self.command is None else "--command"
+        if self.train is not None and self.command is not None:
+            raise SpecError(f'a training is one, got --train {self.train} and --command "{self.command}"; keep one')
+        budget = self.command is None or "{budget}" in self.command
+        for item in fields(self):
+            if item.name in ("train", "command", "content") or (budget and item.name in BUDGET):
+                continue
+            value = getattr(self, item.name)
+            if value != item.default:
+                raise SpecError(
+                    f"{option} is the whole training, which emc cannot set, got {option_name(item.name)} "
+                    f"{_plain(value)} too; leave it out"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; of a training that emc cannot look into only what it is given."""
+        found = super().to_dict()
+        kept = ("train", "command", "content", *BUDGET)
+        return {name: found[name] for name in kept} if self.opaque else found
 
     def identity(self) -> dict[str, Any]:
         """What tells its probes from others: `to_dict` without the settings added later that have their default."""
         added = (item for item in fields(self) if item.metadata.get("added"))
         quiet = {item.name for item in added if getattr(self, item.name) == item.default}
+        if self.command is not None and "{budget}" not in self.command:
+            quiet |= set(BUDGET)
         return {name: value for name, value in self.to_dict().items() if name not in quiet}
 
     def budget(self, n: int, batch_size: int) -> int:
@@ -257,6 +311,26 @@ class Procedure(Spec):
     def check_every(self, n: int, batch_size: int) -> int:
         """Steps between exact counts at n samples."""
         return max(self.check_steps, self.check_epochs * math.ceil(n / batch_size))
+
+
+def later_settings(procedure: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings added to a recorded procedure after results were published; their defaults where it is older."""
+    added = [item for item in fields(Procedure) if item.metadata.get("added")]
+    return {item.name: procedure.get(item.name, _plain(item.default)) for item in added}
+
+
+def procedure_text(procedure: Mapping[str, Any]) -> str:
+    """A recorded procedure in one line: model, optimizer, and what else is on; or the training that is all of it.
+
+    >>> procedure_text({"model": "mlp:width=16", "optimizer": "sgd:lr=0.1", "clip_norm": 1.0})
+    'mlp:width=16, sgd:lr=0.1, clip norm 1.0'
+    """
+    for name in ("command", "train"):
+        if procedure.get(name) is not None:
+            return f"{name} {procedure[name]}"
+    usual = later_settings({})
+    extra = [f"{name.replace('_', ' ')} {v}" for name, v in later_settings(procedure).items() if v != usual[name]]
+    return ", ".join([str(procedure["model"]), str(procedure["optimizer"]), *extra])
 
 
 #: How the search grows: by a factor, then bisection; or the paper's linear scan.

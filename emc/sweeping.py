@@ -22,6 +22,7 @@ from emc.results import (
     cost,
     cost_text,
     failed_record,
+    parameters_text,
     unused_text,
 )
 from emc.session import Driven, drive
@@ -29,6 +30,9 @@ from emc.specs import Execution
 from emc.stopping import stoppable
 from emc.sweep_progress import CellState, SweepObserver, Watch
 from emc.sweeps import Cell, Sweep, read_sweep
+
+#: What a cell's record says of its model's size.
+SIZES = ("parameters", "stored", "bits", "bits_per_parameter", "bits_per_bit")
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,13 +109,13 @@ class SweepResult(Tabular):
         same = f", the same as cell {self.same[cell.number]}" if cell.number in self.same else ""
         if self.state(cell.number) is CellState.RUNNING:
             says = f"{Status.INTERRUPTED.key}: brackets {brackets_text(self.brackets[cell.number])}"
-            return [*start, f"{self.unfinished[cell.number].parameters:,}", "", "", says + same]
+            return [*start, parameters_text(self.unfinished[cell.number].parameters), "", "", says + same]
         result = self.results.get(cell.number)
         if result is None:
             return [*start, "", "", "", ""]
         number = f"{'>= ' if result.censored else ''}{result.emc:,}"
         ends = "" if result.interval is None else f"{result.interval[0]:.5g} to {result.interval[1]:.5g}"
-        return [*start, f"{result.parameters:,}", number, ends, result.status.key + same]
+        return [*start, parameters_text(result.parameters), number, ends, result.status.key + same]
 
     def to_dict(self) -> dict[str, Any]:
         """The record that `--json` writes: a short summary of each cell, and the totals."""
@@ -141,7 +145,7 @@ class SweepResult(Tabular):
         result = self.results.get(number)
         if result is None:
             return record
-        names = ("emc", "censored", "lower", "upper", "parameters", "bits_per_parameter", "fingerprint")
+        names = ("emc", "censored", "lower", "upper", *SIZES, "fingerprint")
         ends = None if result.interval is None else list(result.interval)
         numbers = {name: getattr(result, name) for name in names}
         return {**record, **numbers, "status": result.status.key, "interval": ends, "cost": dict(result.cost)}

@@ -126,7 +126,7 @@ def tune(
     halving = TUNERS.build(measurement.tune)
     bench = _Bench(measurement, setup, num_classes, halving.replicates, execution, observer)
     trials: list[Trial] = []
-    entering = halving.candidates(_rate(measurement.procedure), measurement.procedure.batch_size)
+    entering = halving.candidates(_rate(measurement.procedure, setup), measurement.procedure.batch_size)
     try:
         for rung, divisor in enumerate(halving.divisors()):
             first, done = bench.run(rung, divisor, entering), trials
@@ -138,12 +138,10 @@ def tune(
     return Tuning(str(measurement.tune), bench.seed, tuple(trials), ranked[0].candidate, bench.unused())
 
 
-def _rate(procedure: Procedure) -> float:
-    """The named learning rate."""
+def _rate(procedure: Procedure, setup: Setup) -> float:
+    """The named learning rate; the plan's where the name leaves it to another optimizer, as `sam` does."""
     rate = procedure.optimizer.get("lr")
-    if not isinstance(rate, float):
-        raise RuntimeError("tuning needs a resolved procedure")
-    return rate
+    return rate if isinstance(rate, float) else setup.plan.lr
 
 
 def _widened(bench: _Bench, halving: Halving, divisor: int, ranked: list[Trial]) -> Iterator[list[Trial]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,12 @@ settings.load_profile("emc")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often each fault is injected."""
     parser.addoption("--trials", help="a number for each fault, or full; default: a few (tests/faults)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests run on the CPU, whatever the machine has: only those marked cuda, asked for by name, see a GPU."""
+    if "cuda" not in (config.getoption("markexpr") or ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

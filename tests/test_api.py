@@ -20,6 +20,7 @@ import emc
 from emc.api import Prepared, prepare
 from emc.errors import DataError, JournalError, SpecError, TrainingError, UnknownNameError
 from emc.journal import read
+from emc.reparams.modules.wrapped import Sizes
 from emc.results import EmcResult, Evidence, Progress, Status, Verdict
 from emc.search.path import asked_at
 from emc.specs import Execution, Measurement
@@ -125,7 +126,17 @@ def test_the_cost_is_the_sum_over_the_probes(undisturbed: EmcResult) -> None:
 
 def test_bits_are_counted_where_labels_are_uniform(undisturbed: EmcResult) -> None:
     assert undisturbed.bits_per_parameter == pytest.approx(undisturbed.emc * np.log2(10) / undisturbed.parameters)
-    assert tiny(labels="shuffled", replicates=1, n_max=16).bits_per_parameter is None
+    assert undisturbed.bits_per_bit == pytest.approx(undisturbed.emc * np.log2(10) / undisturbed.bits)
+    shuffled = tiny(labels="shuffled", replicates=1, n_max=16)
+    assert (shuffled.bits_per_parameter, shuffled.bits_per_bit) == (None, None)
+
+
+def test_sizes_are_reported_in_three_ways(undisturbed: EmcResult) -> None:
+    assert (undisturbed.parameters, undisturbed.stored, undisturbed.bits) == (310, 310, 32 * 310)
+    subspace = prepare(Measurement.from_flat({"model": "mlp:width=4", "reparam": "subspace:9", "precision": "float64"}))
+    assert subspace.parameters == 9
+    assert subspace.sizes == Sizes(9, 310, 64 * 9)
+    assert subspace.rough_cost()["flops"] == 6 * 310 * subspace.rough_cost()["sample_steps"]
 
 
 def test_the_same_call_twice_gives_the_same_record(undisturbed: EmcResult) -> None:

@@ -124,6 +124,16 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path, what: str, error: type[Em
         emc.load(tmp_path / "none", what)
 
 
+def test_earlier_records_know_no_sizes_but_what_is_trained(tmp_path: Path, make_result: MakeResult) -> None:
+    now = measurement_record(result(make_result, fingerprint="now", stored=1300, bits=9680, bits_per_bit=0.03), {})
+    path = tmp_path / "j"
+    path.write_bytes(record_line(measured("before")) + record_line(now))
+    frame = emc.load(path).set_index("fingerprint")
+    assert frame.loc["before", "parameters"] == 50
+    assert frame.loc["before", ["stored", "bits", "bits_per_bit"]].isna().all()
+    assert list(frame.loc["now", ["stored", "bits", "bits_per_bit"]]) == [1300, 9680, 0.03]
+
+
 #: What a field may be instead of what it should be.
 ODD = st.sampled_from(
     [None, True, 0, -1, 2**63, 10**400, 1e308, "", "x", "mlp:width", "mlp:width=1e999,depth=9", "\ud800", [], [1, "a"]]

@@ -115,13 +115,14 @@ def _plan(**changes: Any) -> dict[str, Any]:
     measurement = Measurement.from_flat(
         {"data": 'csv:path=a "quoted" \\ name.csv,target=é', "labels": "random", "seed": 3, **changes}
     )
+    sizes = {"trained": 1210, "stored": 1300, "bits": 9680}
     cost = {"probes": 60.0, "steps": 1.2e6, "sample_steps": 1.5e8, "flops": 3e12}
-    return report.plan_record(measurement, {"rows": 1797, "shape": (1, 8, 8)}, 1210, "abc", cost)
+    return report.plan_record(measurement, {"rows": 1797, "shape": (1, 8, 8)}, sizes, "abc", cost)
 
 
 def test_a_plan_is_json() -> None:
     plan = json.loads(json.dumps(_plan(), allow_nan=False))
-    assert plan["parameters"] == 1210
+    assert (plan["parameters"], plan["stored"], plan["bits"]) == (1210, 1300, 9680)
     assert plan["rough_cost"]["steps"] == 1.2e6
     assert plan["measurement"]["seed"] == 3
 
@@ -138,7 +139,7 @@ def test_a_plan_is_a_configuration_of_the_same_measurement(changes: dict[str, An
 
 def test_a_plan_says_parameters_and_cost() -> None:
     text = " ".join(report.plan_text(_plan()).replace("#", "").split())
-    assert "parameters 1,210" in text
+    assert "parameters 1,210 trained, 1,300 stored, 9,680 bits" in text
     assert "rough cost 60 probes, 1.2e+06 steps, 1.5e+08 sample steps, 3e+12 flops, should every training" in text
     assert "shape 1x8x8" in text
 

@@ -89,6 +89,28 @@ def test_bits_are_shown_only_where_labels_are_random(make_result: MakeResult) ->
     assert "bits per parameter" not in dict(make_result(bits_per_parameter=None).rows())
 
 
+def test_sizes_are_shown_where_they_are_known(make_result: MakeResult) -> None:
+    """Earlier records know what is trained only, and are read as they were."""
+    before = make_result()
+    now = replace(before, stored=1300, bits=9680, bits_per_bit=0.0343)
+    assert row(before, "parameters") == "1,210"
+    assert row(now, "parameters") == "1,210 trained, 1,300 stored, 9,680 bits"
+    assert row(now, "label bits per bit") == "0.0343"
+    record = json.loads(before.to_json())
+    for name in ("stored", "bits", "bits_per_bit"):
+        del record[name]
+    assert EmcResult.from_dict(record) == before
+    assert EmcResult.from_dict(json.loads(now.to_json())) == now
+    with pytest.raises(TypeError, match="bits"):
+        EmcResult.from_dict({**record, "bits": "many"})
+
+
+def test_a_reparameterisation_is_part_of_the_procedure(make_result: MakeResult) -> None:
+    result = make_result()
+    dressed = replace(result, procedure={**result.procedure, "reparam": "subspace:dim=9"})
+    assert row(dressed, "procedure") == "mlp:width=16, adam, subspace:dim=9"
+
+
 def test_each_censored_replicate_is_marked(make_result: MakeResult) -> None:
     result = make_result()
     found = (*result.replicates[:2], replace(result.replicates[2], status=Status.UNDERTRAINED))

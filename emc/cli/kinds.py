@@ -44,6 +44,7 @@ KINDS = (
     Kind("inits", "init", "emc.models.inits", "INITS"),
     Kind("reparams", "reparam", "emc.reparams", "REPARAMS"),
     Kind("augmentations", "augment", "emc.training.augmentations", "AUGMENTATIONS"),
+    Kind("trainings", "train", "emc.trainings", "TRAININGS"),
     Kind("labels", "labels", "emc.data.regimes", "LABELS"),
     Kind("inputs", "inputs", "emc.data.regimes", "INPUTS"),
     Kind("schedules", "schedule", "emc.training.schedules", "SCHEDULES"),

@@ -22,8 +22,8 @@ from emc.specs import option_name
 def list_plugins(kind: str | None, as_json: bool) -> None:
     """List the plug-ins of one KIND, or of all, each with its options, their types and defaults.
 
-    Kinds are models, recipes, data, optimizers, activations, inits, reparams, augmentations, labels, inputs, schedules,
-    searches, growth and tuners.
+    Kinds are models, recipes, data, optimizers, activations, inits, reparams, augmentations, trainings, labels, inputs,
+    schedules, searches, growth and tuners.
     """
     kinds = KINDS if kind is None else (_find_kind(kind),)
     if as_json:
@@ -56,6 +56,7 @@ def _record(kind: Kind, plugin: Plugin[Any]) -> dict[str, Any]:
             }
             for option in plugin.options
         ],
+        "open": plugin.open,
         "version": plugin.version,
         "origin": plugin.origin,
     }
@@ -74,7 +75,8 @@ def _plugin_text(plugin: Plugin[Any], indent: int, width: int) -> str:
     summary = textwrap.wrap(plugin.summary, max(width - indent, 20)) or [""]
     lines = [f"  {plugin.name}".ljust(indent) + summary[0]]
     lines += [" " * indent + line for line in summary[1:]]
-    return "\n".join(lines + [" " * (indent + 2) + _option_text(option) for option in plugin.options])
+    options = [_option_text(option) for option in plugin.options] + (["... and others"] if plugin.open else [])
+    return "\n".join(lines + [" " * (indent + 2) + text for text in options])
 
 
 def _option_text(option: Option) -> str:

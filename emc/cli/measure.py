@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +14,7 @@ from emc.cli.display import print_table, say, saying
 from emc.cli.live import watching
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
 from emc.files import check_writable
-from emc.results import Status
+from emc.results import Status, parameters_text
 from emc.specs import Execution
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
     plan = report.plan_record(
         prepared.measurement,
         prepared.dataset.facts.to_dict(),
-        prepared.parameters,
+        {} if prepared.sizes is None else asdict(prepared.sizes),
         prepared.fingerprint,
         prepared.rough_cost(),
         prepared.matched,
@@ -143,7 +143,8 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
 
 def _say_plan(prepared: Prepared) -> None:
     cost = prepared.rough_cost()
-    text = f"{prepared.parameters:,} parameters; up to {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
+    parameters = parameters_text(prepared.parameters)
+    text = f"parameters: {parameters}; up to {cost['probes']:,.0f} probes and {cost['steps']:,.0f} steps"
     if prepared.measurement.tune is not None:
         text += f", after tuning by {prepared.measurement.tune}"
     click.echo(text, err=True)

@@ -181,6 +181,7 @@ def _print_plan(sweep: Sweep, cells: Sequence[Cell], execution: Execution, json_
 
 
 def _plan_row(plan: CellPlan, varying: Sequence[str]) -> list[str]:
+    from emc.results import parameters_text
     from emc.sweeping import setting_text
 
     start = [str(plan.cell.number), *(setting_text(plan.cell.settings.get(name)) for name in varying)]
@@ -189,7 +190,7 @@ def _plan_row(plan: CellPlan, varying: Sequence[str]) -> list[str]:
     mark = "<= " if plan.bound else ""
     left = [f"{mark}{plan.left_probes:,}", f"{mark}{plan.left_steps:,}"] if plan.left_probes else ["0", "0"]
     seconds = "not known" if plan.left_s is None else mark + duration_text(plan.left_s) if plan.left_probes else ""
-    return [*start, f"{plan.parameters:,}", plan.state, f"{plan.probes:,}", *left, seconds, plan.note]
+    return [*start, parameters_text(plan.parameters), plan.state, f"{plan.probes:,}", *left, seconds, plan.note]
 
 
 def _plan_record(plan: CellPlan) -> dict[str, Any]:

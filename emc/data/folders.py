@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import threading
-import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emc.data.cache import cache_root, check_memory, existing_folder, one_line
 from emc.data.dataset import Raw
+from emc.data.decoding import EXTENSIONS, VERSION, decode, fill_all
 from emc.data.images import standardise_images
 from emc.data.targets import sort_classes
 from emc.errors import DataError, OutputError, SpecError
@@ -26,15 +22,6 @@ from emc.files import replacing
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from PIL import Image
-
-_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-#: Raise it when the same files come to be decoded to other pixels.
-_DECODER_VERSION = 1
-#: Mean file size from which threads pay: decoding small files is mostly Python, which threads cannot share.
-_THREADED_BYTES = 16_384
-#: Images of more pixels are decoded one at a time, however many threads there are.
-_LARGE_PIXELS = 2**24
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ def _list_classes(root: Path, owner: str) -> ImageFolder:
     ignored = 0
     for label, name in enumerate(classes):
         visible = [entry for entry in os.scandir(root / name) if not entry.is_dir() and _visible(entry.name)]
-        images = [entry for entry in visible if Path(entry.name).suffix.lower() in _EXTENSIONS and entry.is_file()]
+        images = [entry for entry in visible if Path(entry.name).suffix.lower() in EXTENSIONS and entry.is_file()]
         if not images:
             raise DataError(
                 f'{owner} needs images in every class folder, got none directly in "{root / name}"; point path at the '
@@ -186,14 +173,13 @@ def _keep(images: npt.NDArray[np.uint8], path: Path) -> None:
 
 def _cache_path(folder: ImageFolder, size: int, mode: str) -> Path:
     listing = [[file.path, file.size, file.modified_ns] for file in folder.files]
-    text = json.dumps([_DECODER_VERSION, str(folder.root.resolve()), size, mode, listing])
+    text = json.dumps([VERSION, str(folder.root.resolve()), size, mode, listing])
     return cache_root() / "images" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
 
 
 def _decode_all(folder: ImageFolder, size: int, mode: str) -> npt.NDArray[np.uint8]:
     """(rows, size, size[, 3]) uint8."""
     import numpy as np
-    from PIL import Image
 
     shape = (len(folder.files), size, size) + ((3,) if mode == "RGB" else ())
     images = np.empty(shape, np.uint8)
@@ -201,50 +187,8 @@ def _decode_all(folder: ImageFolder, size: int, mode: str) -> npt.NDArray[np.uin
     large = threading.Lock()
 
     def fill(index: int) -> None:
-        images[index] = _decode(folder.root / folder.files[index].path, size, mode, large)
+        path = folder.root / folder.files[index].path
+        images[index] = decode(path, lambda: str(path), size, mode, large)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # a warning would still decode it
-        _fill_all(folder, fill)
+    fill_all(len(folder.files), sum(file.size for file in folder.files), fill)
     return images
-
-
-def _fill_all(folder: ImageFolder, fill: Callable[[int], None]) -> None:
-    """Call `fill` for every image, by threads where that pays."""
-    mean_bytes = sum(file.size for file in folder.files) / len(folder.files)
-    if mean_bytes < _THREADED_BYTES:
-        for index in range(len(folder.files)):
-            fill(index)
-        return
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(fill, range(len(folder.files))):
-            pass
-
-
-def _decode(path: Path, size: int, mode: str, large: threading.Lock) -> npt.NDArray[np.uint8]:
-    """(size, size[, 3]) uint8; an image of very many pixels while it holds `large`."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            if image.size == (size, size):
-                return np.asarray(_convert(image, path, mode))
-            image.draft(mode, (size, size))  # lets a JPEG decode at a fraction of its size, never below the asked one
-            with large if math.prod(image.size) > _LARGE_PIXELS else nullcontext():
-                scaled = ImageOps.fit(_convert(image, path, mode), (size, size), Image.Resampling.BICUBIC)
-            return np.asarray(scaled)
-    except DataError:
-        raise
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
-        raise DataError(
-            f'every image must be readable, got "{path}" ({one_line(error)}); remove or replace that file'
-        ) from error
-
-
-def _convert(image: Image.Image, path: Path, mode: str) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f'images must have 8 bits a channel, got "{path}" of mode {image.mode}; convert it to 8 bits')
-    if image.mode in ("P", "PA", "LA"):
-        image = image.convert("RGBA")  # Pillow's own advice for palettes with transparency
-    return image if image.mode == mode else image.convert(mode)

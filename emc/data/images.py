@@ -35,15 +35,24 @@ def _standardise_bytes(values: npt.NDArray[np.uint8], out: npt.NDArray[np.float3
     """By a table of the 256 levels: exact statistics from their counts, and one look-up a pixel."""
     import numpy as np
 
-    levels = np.arange(256, dtype=np.float64)
     counts = np.zeros(256, dtype=np.int64)
     for rows in _chunks(len(values)):
         counts += np.bincount(values[rows].ravel(), minlength=256)
-    mean = counts @ levels / values.size
-    std = np.sqrt(counts @ (levels - mean) ** 2 / values.size) or 1.0
-    table = ((levels - mean) / std).astype(np.float32)
+    table = level_table(counts)
     for rows in _chunks(len(values)):
         np.take(table, values[rows], out=out[rows], mode="clip")  # "clip" writes to out without a copy
+
+
+def level_table(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(256,) standardised level of each byte, from how often each occurs in a channel."""
+    import numpy as np
+
+    levels = np.arange(256, dtype=np.float64)
+    total = counts.sum()
+    mean = counts @ levels / total
+    std = np.sqrt(counts @ (levels - mean) ** 2 / total) or 1.0
+    table: npt.NDArray[np.float32] = ((levels - mean) / std).astype(np.float32)
+    return table
 
 
 def _standardise_numbers(values: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from emc.data.dataset import Dataset, HeldOut, content_hash
+from emc.data.dataset import Dataset, HeldOut
 from emc.errors import SpecError
 from emc.seeds import derive
 
@@ -19,8 +19,9 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
 
     Rows with equal inputs (`duplicates=keep`) are held out together or not at all.
 
-    What the source standardised is standardised anew by the rows that stay, so that no statistic has seen the test
-    rows. (Which columns a table has, and the medians that fill its gaps, are the whole table's.)
+    What the source standardised is standardised anew by the rows that stay (by `Rows.sample` of them, where they are
+    not in memory), so that no statistic has seen the test rows. (Which columns a table has, and the medians that fill
+    its gaps, are the whole table's.)
 
     Args:
         dataset: the pool, its duplicates already dropped or kept.
@@ -39,46 +40,26 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
     y = dataset.y.numpy()
     if len(stay) < 2 or len(np.unique(y[stay])) < 2:
         raise SpecError(f"--test-split must leave at least 2 rows of 2 classes, got {share:g} of {rows} rows; lower it")
-    X = dataset.X.numpy()
-    pool_X, test_X = _standardise(X[stay], X[test], dataset.standardised)
-    facts = replace(
-        dataset.facts,
-        rows=len(stay),
-        test_rows=number,
-        content_hash=content_hash(pool_X, y[stay], len(dataset.facts.classes)),
-    )
+    pool, held_out = dataset.rows.divide(stay, test, dataset.standardised)
+    content = pool.content_hash(y[stay], len(dataset.facts.classes))
+    facts = replace(dataset.facts, rows=len(stay), test_rows=number, content_hash=content)
     kept, held = torch.from_numpy(stay), torch.from_numpy(test)
-    return Dataset(
-        torch.from_numpy(pool_X),
-        dataset.y[kept],
-        dataset.group[kept],
-        facts,
-        dataset.standardised,
-        HeldOut(torch.from_numpy(test_X), dataset.y[held]),
-    )
+    out = HeldOut(held_out, dataset.y[held])
+    return Dataset(pool, dataset.y[kept], dataset.group[kept], facts, dataset.standardised, out)
 
 
 def _drawn(group: npt.NDArray[np.int64], number: int, seed: int) -> tuple[npt.NDArray[np.int64], ...]:
     """Rows held out and rows that stay; rows with equal inputs go the same way, so a few more may be held out."""
     import numpy as np
 
+    generator = np.random.Generator(np.random.Philox(seed))
+    if (np.diff(group) > 0).all():  # no repeats: every row is a group, which saves sorting millions of them
+        out = np.zeros(len(group), dtype=bool)
+        out[generator.permutation(len(group))[:number]] = True
+        return np.flatnonzero(out), np.flatnonzero(~out)
     _, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(sizes))
+    order = generator.permutation(len(sizes))
     before = np.cumsum(sizes[order]) - sizes[order]
     out = np.zeros(len(sizes), dtype=bool)
     out[order[before < number]] = True
     return np.flatnonzero(out[index]), np.flatnonzero(~out[index])
-
-
-def _standardise(
-    pool: npt.NDArray[np.float32], test: npt.NDArray[np.float32], standardised: tuple[bool, ...]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Both by mean and spread of the first, in float64, along the channels or features that are marked."""
-    import numpy as np
-
-    for place in np.flatnonzero(standardised):
-        values = pool[:, place].astype(np.float64)
-        mean, std = values.mean(), values.std() or 1.0
-        pool[:, place] = (values - mean) / std
-        test[:, place] = (test[:, place] - mean) / std
-    return pool, test

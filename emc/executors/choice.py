@@ -6,7 +6,8 @@ optimizer and the convolutions are narrow, else `lockstep` for nets of linear la
 can be stacked; `single` for the rest.
 
 Whether `single` trains in this process or in several changes no bit, so that is timed: a few steps of the very setup,
-times the steps to be expected.
+times the steps to be expected. Trainings that emc cannot look into (`opaque`) have no steps to time: functions train
+one after the other in this process unless workers are asked for; programs are processes of their own.
 """
 
 from __future__ import annotations
@@ -14,19 +15,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from emc.errors import SpecError
 from emc.executors.base import Executor
 from emc.executors.cores import num_cores
 from emc.executors.processes import has_processes
+from emc.reparams.modules.wrapped import Wrapped
 from emc.results import ProbeFailure
 from emc.specs import Execution, Probe
 from emc.training.compiled import Training, kernel_obstacle, kernel_pays
+from emc.training.inputs import HELD_BYTES
 from emc.training.lockstep import LockstepTrainer
 from emc.training.obstacles import model_obstacle
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 from emc.training.stacking import is_dense
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: Seconds until the first worker trains, of which importing torch takes most: measured 4 to 8 on two cores.
 START_S = 5.0
@@ -43,7 +50,7 @@ class Choice:
     """What trains a setup.
 
     Attributes:
-        trainer: "direct", "compiled", "lockstep" or "single".
+        trainer: "opaque", "direct", "compiled", "lockstep" or "single".
         why: completes the sentence that names it.
     """
 
@@ -53,7 +60,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Place:
-    """Where `single` trains.
+    """Where `single` and `opaque` train.
 
     Attributes:
         workers: processes; 0 is this one.
@@ -74,14 +81,26 @@ def choose(setup: Setup, trainer: str) -> Choice:
     Raises:
         SpecError: the trainer asked for cannot train it.
     """
+    if setup.training is not None:
+        if trainer != "auto":
+            raise SpecError(
+                f"--trainer is for procedures of emc's own, got {trainer} for a training of yours; leave it out"
+            )
+        return Choice("opaque", "emc cannot look into it")
     if trainer == "lockstep" and (obstacle := stacking_obstacle(setup)) is not None:
         raise SpecError(f"--trainer lockstep needs a procedure that can be stacked, but {obstacle}; use single")
     if trainer == "compiled" and (obstacle := kernel_obstacle(setup)) is not None:
         raise SpecError(f"--trainer compiled needs a procedure that compiled loops know, but {obstacle}; use auto")
+    if trainer in ("lockstep", "compiled") and setup.pool.streams:
+        raise SpecError(
+            f"--trainer {trainer} needs inputs that fit into memory, got {_size(setup)}; use single or a smaller pool"
+        )
     if setup.plan.solve is not None:
         return Choice("direct", "its optimizer solves instead of stepping")
     if trainer != "auto":
         return Choice(trainer, "as asked for")
+    if setup.pool.streams:
+        return Choice("single", f"its inputs are read as they are needed: {_size(setup)}")
     if kernel_obstacle(setup) is None and kernel_pays(setup):
         return Choice("compiled", "compiled loops know its model and optimizer")
     if not stacking_pays(setup):
@@ -90,10 +109,17 @@ def choose(setup: Setup, trainer: str) -> Choice:
     return Choice("lockstep", "its models can be stacked") if obstacle is None else Choice("single", obstacle)
 
 
+def _size(setup: Setup) -> str:
+    rows, limit = setup.pool.dataset.facts.rows, HELD_BYTES / 2**30
+    return f"a pool of {rows * setup.pool.row_bytes / 2**30:,.1f} GiB, of which {limit:g} GiB may be held"
+
+
 def stacking_obstacle(setup: Setup) -> str | None:
     """Why a procedure cannot be stacked; None if it can."""
     if setup.plan.rule is None:
         return "its optimizer has no stacked form"
+    if setup.procedure.augment is not None:
+        return "its inputs are augmented, which draws random numbers"
     return model_obstacle(setup)
 
 
@@ -107,10 +133,10 @@ def _on_gpu(setup: Setup) -> bool:
 
 
 def place(setups: Sequence[Setup], execution: Execution, searches: int) -> Place:
-    """Whether `single` trains in this process or in several, whichever is predicted to end first.
+    """Whether `single` and `opaque` train in this process or in several, whichever is predicted to end first.
 
     Args:
-        setups: that `single` trains, at least one.
+        setups: that these train, at least one.
         execution: workers, where they are given, are used.
         searches: that ask for probes at once.
     """
@@ -160,7 +186,7 @@ def seconds_a_step(setup: Setup, stacked: int = 0) -> float:
     """
     steps = TIMED_CLOSURE_STEPS if setup.plan.closure else TIMED_STEPS
     procedure = replace(setup.procedure, check_steps=steps, check_epochs=0, min_steps=10 * steps)
-    timed = replace(setup, procedure=procedure)
+    timed = replace(setup, procedure=procedure, make_model=lambda: _ready(setup.make_model()))
     trainer: Executor = LockstepTrainer(timed, stacked) if stacked else SingleTrainer(timed)
     n = min(procedure.batch_size, timed.pool.dataset.facts.rows)
     for replicate in range(max(1, stacked)):
@@ -171,6 +197,13 @@ def seconds_a_step(setup: Setup, stacked: int = 0) -> float:
     if failed:
         return 0.0
     return (time.perf_counter() - started) / (steps * max(1, stacked))
+
+
+def _ready(module: nn.Module) -> nn.Module:
+    """The module without what is trained before."""
+    if isinstance(module, Wrapped):
+        module.steps_before = 0
+    return module
 
 
 def seconds_a_compiled_step(setup: Setup) -> float:

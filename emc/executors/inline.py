@@ -8,14 +8,22 @@ from emc.errors import EmcError
 from emc.executors.base import Executor, as_training_error
 from emc.executors.choice import choose
 from emc.executors.cores import num_cores
+from emc.journal import side_folder
 from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Execution, Probe
 from emc.training.checkpoints import Checkpoints
 from emc.training.compiled import WAIT_S, CompiledTrainer
 from emc.training.direct import DirectTrainer
 from emc.training.lockstep import LockstepTrainer
+from emc.training.opaque import Care, OpaqueTrainer
 from emc.training.setup import Setups, all_setups, setup_of
 from emc.training.single import SingleTrainer
+
+
+def opaque_care(execution: Execution) -> Care:
+    """How trainings are run that emc cannot look into; what failed ones printed is kept beside the journal."""
+    keep = None if execution.journal is None else side_folder(execution.journal) / "failed"
+    return Care(execution.threads or 1, execution.probe_timeout, keep)
 
 
 class InlineExecutor:
@@ -40,6 +48,7 @@ class InlineExecutor:
             "compiled": self._compiled,
             "lockstep": LockstepTrainer(setups, execution.stack, *care),
             "single": SingleTrainer(setups, *care),
+            "opaque": OpaqueTrainer(setups, workers, opaque_care(execution)),
         }
         self._chosen = {setup: trainers[choose(setup, execution.trainer).trainer] for setup in all_setups(setups)}
         self._trainers = list(dict.fromkeys(self._chosen.values()))

@@ -20,6 +20,7 @@ import torch
 
 from emc.data.dataset import Dataset, HeldOut
 from emc.data.regimes import INPUTS, LABELS
+from emc.data.rows import Rows
 from emc.errors import SpecError
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
@@ -30,6 +31,7 @@ from emc.reparams import REPARAMS
 from emc.training.augmentations import AUGMENTATIONS
 from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setups
+from emc.trainings import TRAININGS
 
 #: Bytes from which an array is kept apart.
 LARGE = 1 << 20
@@ -43,7 +45,18 @@ Find = Callable[[Any], npt.NDArray[Any]]
 #: The registries that a training looks names up in; another process has its own, without this one's additions.
 REGISTRIES: dict[str, Registry[Any]] = {
     registry.kind: registry
-    for registry in (LABELS, INPUTS, MODELS, ACTIVATIONS, INITS, REPARAMS, AUGMENTATIONS, OPTIMIZERS, SCHEDULES)
+    for registry in (
+        LABELS,
+        INPUTS,
+        MODELS,
+        ACTIVATIONS,
+        INITS,
+        REPARAMS,
+        AUGMENTATIONS,
+        OPTIMIZERS,
+        SCHEDULES,
+        TRAININGS,
+    )
 }
 
 
@@ -130,7 +143,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, obj: Any) -> _Kept | None:
         """What stands for an object that is kept apart; see `pickle.Pickler.persistent_id`."""
-        if isinstance(obj, Dataset | HeldOut):
+        if isinstance(obj, Dataset | HeldOut | Rows):
             self._read |= {id(value) for value in vars(obj).values()}
         if type(obj) is torch.Tensor and _is_plain(obj) and obj.untyped_storage().nbytes() >= self._large:
             return self._keep(obj, obj.numpy())
@@ -148,8 +161,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """How an object is pickled; see `pickle.Pickler.reducer_override`."""
         if isinstance(obj, Registry) and REGISTRIES.get(obj.kind) is obj:
             return _registry, (obj.kind,)
-        if isinstance(obj, FunctionType | type) and obj.__module__ and obj.__module__ not in self._modules:
-            self._modules[obj.__module__] = module = _out_of_reach(obj.__module__)
+        name = obj.__module__ if isinstance(obj, FunctionType | type) else None
+        name = obj.__name__ if isinstance(obj, ModuleType) else name
+        if name and name not in self._modules:
+            self._modules[name] = module = _out_of_reach(name)
             if module is not None:
                 cloudpickle.register_pickle_by_value(module)
         return super().reducer_override(obj)

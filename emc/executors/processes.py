@@ -1,4 +1,4 @@
-"""Training by the single trainer in worker processes on this machine, one probe and one thread each."""
+"""Training by the single or opaque trainer in worker processes on this machine, one probe and one thread each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emc.specs import Probe
 from emc.stopping import no_interrupt
 from emc.training.checkpoints import Checkpoints
 from emc.training.failing import Outcome, TraceError, failure, overdue
-from emc.training.setup import Setups, setup_of
+from emc.training.setup import Setups, all_setups, setup_of
 from emc.training.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -70,8 +70,6 @@ class ProcessExecutor:
         OSError: its arrays cannot be written to a temporary folder.
     """
 
-    name = "single"
-
     def __init__(
         self,
         setups: Setups,
@@ -81,6 +79,8 @@ class ProcessExecutor:
         timeout_s: float | None = None,
     ) -> None:
         self._setups = setups
+        names = {"single" if setup.training is None else "opaque" for setup in all_setups(setups)}
+        self.name = " and ".join(sorted(names))
         self._limit, self._num_threads = workers, threads
         self._checkpoints, self._timeout_s = checkpoints, timeout_s
         self._folder = tempfile.TemporaryDirectory(prefix="emc-", ignore_cleanup_errors=True)

@@ -40,7 +40,7 @@ def make_executor(
     if execution.cluster is not None:
         return find_cluster(execution.cluster).executor(setups, execution, checkpoints)
     choices = {base: choose(setup, execution.trainer) for base, setup in setups.items()}
-    single = {base: setups[base] for base, choice in choices.items() if choice.trainer == "single"}
+    single = {base: setup for base, setup in setups.items() if _may_leave(choices[base], setup, execution)}
     where = place(list(single.values()), execution, searches) if single else Place(0, "")
     processes, where = _start(single, execution, where, checkpoints)
     _tell(setups, execution, searches, choices, where)
@@ -48,6 +48,12 @@ def make_executor(
         return InlineExecutor(setups, execution, checkpoints)
     rest = {base: setup for base, setup in setups.items() if base not in single}
     return Routed(InlineExecutor(rest, execution, checkpoints), processes, set(single)) if rest else processes
+
+
+def _may_leave(choice: Choice, setup: Setup, execution: Execution) -> bool:
+    """Whether worker processes may train a setup: by the choice of `place`, or for a user's function as asked for."""
+    asked = execution.workers is not None or execution.probe_timeout is not None
+    return choice.trainer == "single" or (asked and setup.training is not None and not setup.training.apart)
 
 
 def _checkpoints(execution: Execution, folder: str | Path | None) -> Checkpoints | None:
@@ -83,9 +89,14 @@ def _tell(
         return
     told: dict[str, None] = {}
     for base, choice in choices.items():
-        if choice.trainer == "single":
+        if _may_leave(choice, setups[base], execution):
             spot = f"in {where.workers} processes" if where.workers else "in this process"
-            told[f"trainer single: {choice.why}; {spot}: {where.why}"] = None
+            told[f"trainer {choice.trainer}: {choice.why}; {spot}: {where.why}"] = None
+        elif choice.trainer == "opaque":
+            training = setups[base].training
+            apart = training is not None and training.apart
+            spot = "each is a program of its own" if apart else "in this process; --workers trains several at once"
+            told[f"trainer opaque: {choice.why}; {spot}"] = None
         elif choice.trainer == "direct":
             told[f"trainer direct: {choice.why}"] = None
         elif not any(text.startswith(f"trainer {choice.trainer}") for text in told):

@@ -1,4 +1,4 @@
-"""What runs in a worker process: one probe at a time by the single trainer, as its parent asks."""
+"""What runs in a worker process: one probe at a time by the single or opaque trainer, as its parent asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from threading import Thread
@@ -20,6 +21,8 @@ from emc.results import ProbeFailure, ProbeResult, RunningProbe
 from emc.specs import Probe
 from emc.training.checkpoints import Checkpoints
 from emc.training.failing import as_training_error, trace_of
+from emc.training.opaque import OpaqueTrainer
+from emc.training.setup import setup_of
 from emc.training.single import SingleTrainer
 
 #: Seconds between two reports of how far a training is, at least.
@@ -92,7 +95,8 @@ def work(
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
     try:
-        trainer = SingleTrainer(unpack(content), checkpoints, timeout_s)
+        setups = unpack(content)
+        single, opaque = SingleTrainer(setups, checkpoints, timeout_s), OpaqueTrainer(setups)
     except Exception as error:  # whatever a user's own objects may raise
         message = str(error).split("\n")[0]
         sentence = (
@@ -102,7 +106,7 @@ def work(
         return
     try:
         connection.send((None, Loaded()))
-        _serve(connection, trainer)
+        _serve(connection, lambda probe: single if setup_of(setups, probe).training is None else opaque)
     except (EOFError, OSError):
         return  # the parent is gone
 
@@ -126,23 +130,24 @@ def _end_with_parent(folder: str) -> None:
     os._exit(1)
 
 
-def _serve(connection: Connection, trainer: SingleTrainer) -> None:
+def _serve(connection: Connection, trainer_of: Callable[[Probe], SingleTrainer | OpaqueTrainer]) -> None:
     probe: Probe | None = None
     told = 0.0
     while True:
         if probe is None or connection.poll():
             wanted: Probe | Save | None = connection.recv()
             if isinstance(wanted, Save):
-                trainer.save()
+                if probe is not None:
+                    trainer_of(probe).save()
                 connection.send((probe, Saved()))
                 continue
             if probe is not None:
-                trainer.drop(probe)
+                trainer_of(probe).drop(probe)
             probe = wanted
             if probe is not None:
-                trainer.add(probe)
+                trainer_of(probe).add(probe)
             continue
-        said = _advance(trainer, probe)
+        said = _advance(trainer_of(probe), probe)
         if isinstance(said, RunningProbe):
             if time.perf_counter() - told < STATUS_EVERY_S:
                 continue
@@ -152,7 +157,7 @@ def _serve(connection: Connection, trainer: SingleTrainer) -> None:
             probe = None
 
 
-def _advance(trainer: SingleTrainer, probe: Probe) -> RunningProbe | ProbeResult | Raised:
+def _advance(trainer: SingleTrainer | OpaqueTrainer, probe: Probe) -> RunningProbe | ProbeResult | Raised:
     """Train up to the next exact count."""
     try:
         outcomes = trainer.advance()

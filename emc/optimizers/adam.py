@@ -62,7 +62,7 @@ def _plan(
     build = partial(kind, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
     rule = StackedAdam(beta1, beta2, eps, weight_decay, decoupled)
     update = Update(UpdateKind.ADAM, (beta1, beta2, eps, weight_decay, float(decoupled)))
-    return OptimizerPlan(lr, build, rule=rule, update=update)
+    return OptimizerPlan(lr, build, weight_decay=weight_decay, rule=rule, update=update)
 
 
 @OPTIMIZERS.register("adam")

@@ -75,6 +75,9 @@ class OptimizerPlan:
         build: makes the optimizer for one model's parameters.
         full_batch: every step sees all n samples, whatever the batch size.
         closure: one call of `step` does several steps and evaluates the loss itself, as L-BFGS does.
+        passes: forward and backward passes over its batch that a step takes; above 1 `step` is called with the first
+            gradient in place, and takes a closure that computes it anew where the parameters are by then.
+        weight_decay: by which parameters shrink beside what the loss asks for; 0 where they do not.
         rule: the same optimizer for stacked models; None where it cannot be stacked.
         update: the same optimizer for the compiled trainer; None where that does not know it.
         solve: the minimum of the squared loss at once instead of by steps, for models linear in their parameters.
@@ -84,6 +87,8 @@ class OptimizerPlan:
     build: Callable[[Iterable[nn.Parameter]], optim.Optimizer]
     full_batch: bool = False
     closure: bool = False
+    passes: int = 1
+    weight_decay: float = 0.0
     rule: StackedRule | None = None
     update: Update | None = None
     solve: Callable[[Tensor, Tensor], Solution] | None = None

@@ -40,7 +40,8 @@ def _plan(name: str, lr: float, momentum: float, weight_decay: float, full_batch
     check_decay(name, weight_decay)
     build = partial(optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
     update = Update(UpdateKind.MOMENTUM, (momentum, weight_decay))
-    return OptimizerPlan(lr, build, full_batch=full_batch, rule=StackedSGD(momentum, weight_decay), update=update)
+    rule = StackedSGD(momentum, weight_decay)
+    return OptimizerPlan(lr, build, full_batch=full_batch, weight_decay=weight_decay, rule=rule, update=update)
 
 
 @OPTIMIZERS.register("sgd")

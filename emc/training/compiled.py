@@ -53,8 +53,15 @@ def kernel_obstacle(setup: Setup) -> str | None:
     """Why a procedure cannot be trained by compiled loops; None if it can."""
     if setup.pool.device.type != "cpu":
         return "compiled loops run on a CPU"
+    procedure = setup.procedure
     if setup.plan.update is None:
         return "its optimizer has no compiled form"
+    if procedure.augment is not None:
+        return "its inputs are augmented"
+    if procedure.clip_norm is not None:
+        return "its gradients are clipped"
+    if procedure.label_smoothing:
+        return "its labels are smoothed"
     if _chain(setup) is None:
         return "its model is no chain of Linear, 3x3 Conv2d and pooling layers, each with at most one activation"
     return None
@@ -369,7 +376,7 @@ class Training:
         self.error: Exception | None = None
         samples = setup.samples(probe)
         store, rows = samples.store(probe.n)
-        self._samples = store.flatten(1).numpy(), rows.contiguous().numpy(), samples.y[: probe.n].numpy()
+        self._samples = store.flatten(1).numpy(), rows.contiguous().numpy(), samples.labels(probe.n).numpy()
         self._flat: Array = _row(setup.fresh_model(probe)).numpy()
         self._state = np.zeros((2, len(self._flat)), self._flat.dtype)
         self._form, self._loss = chain.form, LOSSES.index(setup.procedure.loss)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from emc.training.losses import loss_of
+from emc.training.inputs import Gathered
+from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,19 +36,19 @@ def is_right(logits: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def count_right(module: nn.Module, X: Tensor, y: Tensor) -> int:
+def count_right(module: nn.Module, X: Tensor | Gathered, y: Tensor) -> int:
     """Right answers in eval mode, by running statistics as they are; the mode is restored."""
-    mode = module.training
+    mode, dtype = module.training, next(module.parameters()).dtype
     module.eval()
-    parts = zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True)
-    right = sum(int(is_right(module(rows), labels).sum()) for rows, labels in parts)
+    parts = zip(X.split(CHUNK), torch.split(y, CHUNK), strict=True)
+    right = sum(int(is_right(module(rows.to(dtype)), labels).sum()) for rows, labels in parts)
     module.train(mode)
     return right
 
 
 @torch.no_grad()
 def count(
-    module: nn.Module, store: Tensor, index: Tensor, y: Tensor, loss_name: str = "cross_entropy"
+    module: nn.Module, store: Tensor | Gathered, index: Tensor, y: Tensor, loss: Loss = CROSS_ENTROPY
 ) -> tuple[int, float]:
     """Right answers and mean loss of a model over its samples, in eval mode.
 
@@ -58,7 +59,7 @@ def count(
         store: (rows, *shape) inputs.
         index: (n,) rows of the samples.
         y: (n,) labels.
-        loss_name: of the loss.
+        loss: which one.
 
     Returns:
         Count of right answers, mean loss.
@@ -67,18 +68,18 @@ def count(
     estimate_batch_norm(module, store, index)
     module.eval()
     right = torch.zeros((), dtype=torch.int64, device=y.device)
-    loss = torch.zeros((), dtype=torch.float64, device=y.device)
+    total = torch.zeros((), dtype=torch.float64, device=y.device)
     for start in range(0, len(index), CHUNK):
         rows, labels = index[start : start + CHUNK], y[start : start + CHUNK]
         logits = module(store.index_select(0, rows))
         right += is_right(logits, labels).sum()
-        loss += loss_of(loss_name, logits, labels, "sum").double()
+        total += loss_of(loss, logits, labels, "sum").double()
     module.train(mode)
-    return int(right), float(loss) / len(index)
+    return int(right), float(total) / len(index)
 
 
 @torch.no_grad()
-def estimate_batch_norm(module: nn.Module, store: Tensor, index: Tensor) -> None:
+def estimate_batch_norm(module: nn.Module, store: Tensor | Gathered, index: Tensor) -> None:
     """Set BatchNorm's running statistics to their average over all samples, in chunks; the rest stays in eval mode."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:

@@ -14,7 +14,7 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import nn
 
-from emc.training.losses import SquaredLoss, one_hot
+from emc.training.losses import CROSS_ENTROPY, Loss, SquaredLoss, one_hot
 from emc.training.polish import CHUNK
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def smallest_eigenvalue(
     module: nn.Module,
     X: Tensor,
     y: Tensor,
-    loss_name: str = "cross_entropy",
+    loss: Loss = CROSS_ENTROPY,
     along: Callable[[Array], Array] | None = None,
 ) -> Curvature:
     """The smallest eigenvalue of the Hessian of the mean loss over all samples, in eval mode and float64, on a copy.
@@ -79,7 +79,7 @@ def smallest_eigenvalue(
         module: the model; it is not changed.
         X: (n, *shape) inputs.
         y: (n,) labels.
-        loss_name: of the loss.
+        loss: which one.
         along: orthogonal projection of a (parameters,) vector onto the directions to look at; all without it.
 
     Raises:
@@ -92,7 +92,7 @@ def smallest_eigenvalue(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # forward-mode differentiation is loaded by deprecated means
-        product = _hessian(copy.deepcopy(module).double().eval(), X.double(), y, loss_name)
+        product = _hessian(copy.deepcopy(module).double().eval(), X.double(), y, loss)
         hessian = _Product(product, along or np.ravel)
         return _lowest(hessian, hessian.along(np.random.default_rng(0).standard_normal(hessian.size)))
 
@@ -122,16 +122,17 @@ class _Product:
         return self.along(np.asarray(image, dtype=np.float64))
 
 
-def _hessian(module: nn.Module, X: Tensor, y: Tensor, loss_name: str) -> LinearOperator[Any]:
+def _hessian(module: nn.Module, X: Tensor, y: Tensor, loss: Loss) -> LinearOperator[Any]:
     from curvlinops import HessianLinearOperator
 
     parameters = [p for p in module.parameters() if p.requires_grad]
-    targets, loss = y, nn.CrossEntropyLoss() if loss_name == "cross_entropy" else SquaredLoss()
-    if loss_name == "squared":
+    squared = loss.name == "squared"
+    targets, asked = y, SquaredLoss() if squared else nn.CrossEntropyLoss(label_smoothing=loss.smoothing)
+    if squared:
         with torch.no_grad():
             targets = one_hot(module(X[:1]).expand(len(y), -1), y)
     batches = list(zip(torch.split(X, CHUNK), torch.split(targets, CHUNK), strict=True))
-    operator = HessianLinearOperator(module, loss, parameters, batches, check_deterministic=False)
+    operator = HessianLinearOperator(module, asked, parameters, batches, check_deterministic=False)
     return operator.to_scipy(np.float64)  # type: ignore[no-any-return]
 
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from emc.errors import SpecError
 from emc.optimizers.plan import Solution
+from emc.reparams.modules.wrapped import Wrapped
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
 from emc.specs import Probe
 from emc.training.counting import count, estimate_batch_norm
 from emc.training.evidence import conflict, tested
 from emc.training.failing import Outcome, raised
-from emc.training.losses import one_hot
+from emc.training.losses import Loss, one_hot
 from emc.training.setup import Setup, Setups, setup_of
 from emc.training.waiting import Waiting
 
@@ -103,7 +104,7 @@ def solve_probe(setup: Setup, probe: Probe, solve: Callable[[Tensor, Tensor], So
     T = one_hot(logits, y)
     found = solve(A, T)
     _write(layer, found.weights)
-    correct, loss = count(module, X, index, y, "squared")
+    correct, loss = count(module, X, index, y, Loss("squared"))
     least = _least_loss(A, T, found)
     goal = setup.loss_goal
     fitted = correct == probe.n if goal is None else loss <= goal
@@ -171,6 +172,8 @@ def output_layer(module: nn.Module) -> nn.Linear:
     Raises:
         SpecError: the model has another trainable layer, or none of this kind.
     """
+    if isinstance(module, Wrapped):
+        raise _not_linear("a reparameterised one")
     layers = [part for part in module.modules() if any(p.requires_grad for p in part.parameters(recurse=False))]
     layer = layers[0] if layers else None
     if len(layers) > 1:

@@ -48,7 +48,7 @@ def leave_saddle(setup: Setup, run: ProbeRun, module: nn.Module, direction: npt.
 
     def loss_at(length: float) -> float:
         vector_to_parameters(start + length * scale * unit, tried)
-        _, loss = count(trial, X, index, y, setup.procedure.loss)
+        _, loss = count(trial, X, index, y, setup.loss)
         return loss if math.isfinite(loss) else math.inf
 
     before = loss_at(0.0)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from emc.results import Evidence, ProbeResult, Verdict
-from emc.specs import Probe, Procedure
+from emc.specs import Probe
 from emc.training import certificates, curvature
 from emc.training.certificates import Separability, separable
 from emc.training.counting import count_right
@@ -18,6 +18,7 @@ from emc.training.curvature import Array, smallest_eigenvalue
 from emc.training.escape import leave_saddle
 from emc.training.kink_descent import follow_kinks
 from emc.training.kinks import EXACT, KinkSlope, steepest_slope
+from emc.training.losses import CROSS_ENTROPY, Loss
 from emc.training.one_hidden import as_arrays
 from emc.training.polish import Polish, gradient_norm, polish
 from emc.training.run import ProbeRun, Stop
@@ -102,7 +103,7 @@ def tested(setup: Setup, probe: Probe, module: nn.Module) -> dict[str, int]:
     if test is None:
         return {}
     X, y = test
-    return {"test_correct": count_right(module, X.to(next(module.parameters()).dtype), y), "test_rows": len(y)}
+    return {"test_correct": count_right(module, X, y), "test_rows": len(y)}
 
 
 def _escapes(setup: Setup, run: ProbeRun, module: nn.Module, found: Examined) -> bool:
@@ -128,40 +129,56 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     stalled is polished. It is stationary if that gained nothing and the gradient norm left, on kinks of ReLU the
     steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
     own limit. Of a linear model the linear program knows the truth first; whether a loss can be
-    reached it does not say.
+    reached it does not say. Where gradients are not those of the loss, a stall is the procedure's own limit and nothing
+    more is asked. Where the inputs of the n samples do not fit into memory, how the training ended is all that is
+    known, as with `certify=none`.
 
     Args:
         setup: the procedure, with its tolerances.
         run: the stopped probe.
         module: its model, which is not changed.
     """
-    X, y = setup.samples(run.probe).first(run.n)
+    samples = setup.samples(run.probe)
     gain, risen = run.trace.gain_of_doubling()
     detail: dict[str, Any] = {
         "gain_of_last_doubling": _finite(gain),
         "count_gained": risen,
         "stall_tolerance": setup.procedure.stall_tolerance,
     }
+    if not samples.fits(run.n):
+        evidence = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
+        return Examined(evidence, None, detail | {"not_examined": "the inputs do not fit into memory"})
+    X, y = samples.first(run.n)
     dead = dead_share(module, X)
     if dead is not None:
         detail["dead_units"] = dead
-    loss = setup.procedure.loss
+    if straight_through(module):
+        undecided = {"stationary_undecided": "its gradient passes straight through steps of the loss"}
+        stopped = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
+        return Examined(stopped, None, detail | ({} if stopped is Evidence.BUDGET else undecided))
+    loss = setup.loss
     at_init = gradient_norm(setup.fresh_model(run.probe), X, y, loss)
     norm = _ratio(gradient_norm(module, X, y, loss), at_init)
     if setup.linear and setup.loss_goal is None:
         points = X.reshape(len(X), -1).double().cpu().numpy()
-        proof = separable(points, y.cpu().numpy(), setup.samples(run.probe).num_classes)
+        proof = separable(points, y.cpu().numpy(), samples.num_classes)
         detail |= {"linear_program": proof.separability.name.lower(), "certificate_residual": proof.residual}
         detail["certificate_tolerance"] = certificates.RESIDUAL
         if proof.separability is Separability.INSEPARABLE:
             return Examined(Evidence.INFEASIBLE, norm, detail)
-        if proof.separability is Separability.SEPARABLE and loss == "cross_entropy":  # it has no minimum to end at
+        endless = loss == CROSS_ENTROPY and not setup.plan.weight_decay  # there is no minimum to end at
+        if proof.separability is Separability.SEPARABLE and endless:
             return Examined(Evidence.BUDGET, norm, detail)
     if run.stop is Stop.BUDGET:
         return Examined(Evidence.BUDGET, norm, detail)
     if setup.procedure.certify == "none":
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     return _polished(setup, run, module, X, y, at_init, norm, detail)
+
+
+def straight_through(module: nn.Module) -> bool:
+    """Whether some part's gradient is not that of its loss; see `emc.reparams.modules.wrapped.Wrapped`."""
+    return any(getattr(part, "straight_through", False) is True for part in module.modules())
 
 
 def _polished(
@@ -175,8 +192,11 @@ def _polished(
     detail: dict[str, Any],
 ) -> Examined:
     procedure = setup.procedure
-    reached = polish(module, X, y, procedure.polish_steps, procedure.loss)
-    polished_norm = _ratio(gradient_norm(reached.module, X, y, procedure.loss), at_init)
+    reached = polish(module, X, y, procedure.polish_steps, setup.loss)
+    polished_norm = _ratio(gradient_norm(reached.module, X, y, setup.loss), at_init)
+    beside = _beside(setup)
+    if beside:
+        detail["polish_objective"] = f"the {setup.loss} without the {' and the '.join(beside)} of the training"
     detail |= {
         "polish_gain": reached.gain,
         "polish_correct": reached.correct,
@@ -188,7 +208,7 @@ def _polished(
     if _fits(setup, run, reached) or reached.gain >= procedure.polish_tolerance:
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     slope, examined = polished_norm, reached.module
-    kinks, found = _followed(reached, X, y, at_init, procedure)
+    kinks, found = _followed(reached, X, y, at_init, setup)
     detail |= found
     if kinks is not None:
         slope, examined = _ratio(kinks.slope, at_init), kinks.module
@@ -198,10 +218,17 @@ def _polished(
         return Examined(Evidence.NOISE_FLOOR, norm, detail | {"stationary_undecided": "the slope left is too steep"})
     if procedure.certify == "stationary":
         return Examined(Evidence.STATIONARY, norm, detail)
-    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance, procedure.loss, kinks)
+    evidence, spectrum, downhill = judge_curvature(examined, X, y, procedure.curvature_tolerance, setup.loss, kinks)
     if evidence is Evidence.MINIMUM and kinks is None and "kinks_undecided" in found:
         evidence, spectrum["curvature_undecided"] = Evidence.STATIONARY, "the kinks were not examined"
     return Examined(evidence, norm, detail | spectrum, downhill if evidence is Evidence.SADDLE else None)
+
+
+def _beside(setup: Setup) -> list[str]:
+    """What the training follows beside the loss at hand, and no examination does."""
+    plan = setup.plan
+    known = {"weight decay": plan.weight_decay > 0, "perturbed parameters": plan.passes > 1}
+    return [name for name, there in {**known, "augmented inputs": setup.procedure.augment is not None}.items() if there]
 
 
 def _fits(setup: Setup, run: ProbeRun, reached: Polish) -> bool:
@@ -211,12 +238,13 @@ def _fits(setup: Setup, run: ProbeRun, reached: Polish) -> bool:
 
 
 def _followed(
-    reached: Polish, X: torch.Tensor, y: torch.Tensor, at_init: float, procedure: Procedure
+    reached: Polish, X: torch.Tensor, y: torch.Tensor, at_init: float, setup: Setup
 ) -> tuple[KinkSlope | None, dict[str, Any]]:
     """The steepest slope after a descent along the kinks from the polished point; None where it is not known how."""
-    if procedure.loss != "cross_entropy":
+    procedure = setup.procedure
+    if setup.loss != CROSS_ENTROPY:
         bare = as_arrays(reached.module, X, y) is None
-        return None, {} if bare else {"kinks_undecided": f"not examined for the {procedure.loss} loss"}
+        return None, {} if bare else {"kinks_undecided": f"not examined for the {setup.loss}"}
     before = steepest_slope(reached.module, X, y)
     if X.numel() > MAX_FOLLOWED:
         slope = None if before is None else _ratio(before.slope, at_init)
@@ -249,7 +277,7 @@ def judge_curvature(
     X: torch.Tensor,
     y: torch.Tensor,
     tolerance: float,
-    loss_name: str = "cross_entropy",
+    loss: Loss = CROSS_ENTROPY,
     kinks: KinkSlope | None = None,
 ) -> tuple[Evidence, dict[str, Any], Array | None]:
     """Whether a stationary point is a saddle or a minimum, or why that cannot be said, with the numbers behind it.
@@ -268,14 +296,14 @@ def judge_curvature(
         y: (n,) labels.
         tolerance: relative to the largest magnitude of an eigenvalue; a saddle is below its negative, a minimum above
             a hundredth of that.
-        loss_name: of the loss.
+        loss: which one.
         kinks: those the point is on; the curvature is that of directions which keep them. Between slopes strictly
             inside their intervals that decides; with one at an end, other directions may fall at second order, and
             there is no minimum to claim.
     """
     along = kinks.along if kinks is not None and kinks.pairs else None
     try:
-        found = smallest_eigenvalue(module, X, y, loss_name, along)
+        found = smallest_eigenvalue(module, X, y, loss, along)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

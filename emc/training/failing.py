@@ -51,9 +51,14 @@ def check_time(probe: Probe, seconds: float, limit_s: float | None) -> None:
 
 def overdue(probe: Probe, seconds: float, limit_s: float) -> TrainingError:
     """What a user is told of a training past its time."""
-    return TrainingError(
+    return TrainingError(f"{past_time(probe, seconds, limit_s)}; raise it, or lower --min-steps and --max-epochs")
+
+
+def past_time(probe: Probe, seconds: float, limit_s: float) -> str:
+    """The rule that a training past its time breaks, and how."""
+    return (
         f"a training must end within --probe-timeout {limit_s:g} s, got n={probe.n} of replicate {probe.replicate} "
-        f"after {seconds:.4g} s; raise it, or lower --min-steps and --max-epochs"
+        f"after {seconds:.4g} s"
     )
 
 

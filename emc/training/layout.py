@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -43,12 +44,13 @@ def _overruns(layer: nn.Conv2d) -> bool:
 
 def _takes(setup: Setup, memory_format: torch.memory_format) -> bool:
     """Whether a fresh model does a forward and a backward pass; PyTorch's global generator is left as it was."""
-    X = setup.pool.dataset.X[:TRIED].to(setup.pool.dtype).clone(memory_format=memory_format)
+    X = torch.from_numpy(setup.pool.dataset.rows.read(np.arange(TRIED)))
+    X = X.to(setup.pool.dtype).clone(memory_format=memory_format)
     y = torch.zeros(len(X), dtype=torch.int64)
     with torch.random.fork_rng(devices=[]):
         try:
             module = setup.make_model().to(setup.pool.dtype).train()
-            loss_of(setup.procedure.loss, module(X), y).backward()  # type: ignore[no-untyped-call]
+            loss_of(setup.loss, module(X), y).backward()  # type: ignore[no-untyped-call]
         except Exception:  # whatever a user's own module may raise
             return False
     return True

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from emc.reparams.modules.wrapped import steps_before
+from emc.training.losses import Loss
 from emc.training.setup import Setup
 from emc.training.stacking import StackedModel, is_dense, join
 
@@ -70,6 +72,8 @@ def _seeded(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def _own_obstacle(module: nn.Module, X: Tensor) -> str | None:
     """What in the module itself is against it."""
+    if steps_before(module):
+        return "it is trained before a probe's own training begins"
     before, random = copy.deepcopy(module), torch.get_rng_state()
     logits = module(X)
     if not torch.equal(random, torch.get_rng_state()):
@@ -129,7 +133,7 @@ def _stack_obstacle(template: nn.Module, members: list[nn.Module], X: Tensor) ->
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "There is a performance drop")  # where torch.func loops over the members
             logits = stacked.logits(stacked.views(flat), fixed, X)
-            stacked.gradient(stacked.leaves(flat), fixed, X, y, weights, "squared", stacked.views(gradient))
+            stacked.gradient(stacked.leaves(flat), fixed, X, y, weights, Loss("squared"), stacked.views(gradient))
     except Exception as error:  # whatever torch.func does not know
         return _refusal(error)
     for own, expected in zip(zip(logits, gradient, strict=True), found, strict=True):

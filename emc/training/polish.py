@@ -12,7 +12,7 @@ import torch
 from torch import nn, optim
 
 from emc.training.counting import count_right
-from emc.training.losses import loss_of
+from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,28 +46,28 @@ class Polish:
         return 1 - self.loss_after / self.loss_before if self.loss_before > 0 else 0.0
 
 
-def loss_and_gradient(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> Tensor:
+def loss_and_gradient(module: nn.Module, X: Tensor, y: Tensor, loss: Loss = CROSS_ENTROPY) -> Tensor:
     """Mean loss over all samples; the gradient is accumulated in the parameters. Evaluated in eval mode."""
     module.eval()
     total = X.new_zeros(())
     for rows, labels in zip(torch.split(X, CHUNK), torch.split(y, CHUNK), strict=True):
-        loss = loss_of(loss_name, module(rows), labels, "sum") / len(X)
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+        part = loss_of(loss, module(rows), labels, "sum") / len(X)
+        if part.requires_grad:
+            part.backward()  # type: ignore[no-untyped-call]
+        total += part.detach()
     return total
 
 
-def gradient_norm(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> float:
+def gradient_norm(module: nn.Module, X: Tensor, y: Tensor, loss: Loss = CROSS_ENTROPY) -> float:
     """Euclidean norm of the full-batch gradient over all trainable parameters, in float64, on a copy."""
     module = copy.deepcopy(module).double()
     module.zero_grad()
-    loss_and_gradient(module, X.double(), y, loss_name)
+    loss_and_gradient(module, X.double(), y, loss)
     norms = [p.grad.norm() for p in module.parameters() if p.grad is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
-def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int, loss_name: str = "cross_entropy") -> Polish:
+def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int, loss: Loss = CROSS_ENTROPY) -> Polish:
     """Descend from where a training stopped: L-BFGS, then full-batch Adam with decaying steps from the better point.
 
     L-BFGS alone stalls at the kinks of ReLU where Adam still lowers the loss; Adam alone is slow on smooth losses.
@@ -77,18 +77,18 @@ def polish(module: nn.Module, X: Tensor, y: Tensor, steps: int, loss_name: str =
         X: (n, *shape) inputs.
         y: (n,) labels.
         steps: iterations of each.
-        loss_name: of the loss.
+        loss: which one.
     """
     module = copy.deepcopy(module).double()
     X = X.double()
     parameters = [p for p in module.parameters() if p.requires_grad]
-    before = gradient_norm(module, X, y, loss_name)
+    before = gradient_norm(module, X, y, loss)
     with torch.no_grad():
-        start = float(loss_and_gradient(module, X, y, loss_name))
+        start = float(loss_and_gradient(module, X, y, loss))
     best = _Best(parameters, start)
-    _run_lbfgs(parameters, lambda: _closure(module, X, y, loss_name), steps, best)
+    _run_lbfgs(parameters, lambda: _closure(module, X, y, loss), steps, best)
     best.restore()
-    _run_adam(parameters, lambda: _closure(module, X, y, loss_name), steps, best)
+    _run_adam(parameters, lambda: _closure(module, X, y, loss), steps, best)
     best.restore()
     return Polish(start, best.loss, before, count_right(module, X, y), 2 * steps, module)
 
@@ -111,9 +111,9 @@ class _Best:
             parameter.copy_(saved)
 
 
-def _closure(module: nn.Module, X: Tensor, y: Tensor, loss_name: str) -> Tensor:
+def _closure(module: nn.Module, X: Tensor, y: Tensor, loss: Loss) -> Tensor:
     module.zero_grad()
-    return loss_and_gradient(module, X, y, loss_name)
+    return loss_and_gradient(module, X, y, loss)
 
 
 def _run_lbfgs(parameters: list[nn.Parameter], closure: Callable[[], Tensor], steps: int, best: _Best) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,9 +14,22 @@ import numpy.typing as npt
 import torch
 
 from emc.data.dataset import Dataset
-from emc.data.regimes import BLOCK, INPUTS, PoolStatistics, merge_classes, replicate_inputs, replicate_labels
+from emc.data.regimes import (
+    BLOCK,
+    INPUTS,
+    PoolStatistics,
+    check_classes,
+    merge_classes,
+    replicate_inputs,
+    replicate_labels,
+)
+from emc.data.rows import Rows
+from emc.errors import TrainingError
 from emc.seeds import order_key
 from emc.specs import Task
+from emc.training import inputs as held_inputs
+from emc.training.inputs import Gathered, moved
+from emc.training.memory import SHARE, free_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +38,18 @@ if TYPE_CHECKING:
 #: Replicates whose samples are kept though nothing is trained on them.
 KEPT = 64
 
+#: Positions of an order that are kept at least; a longer order is drawn anew when more of it is needed.
+LEAST_DRAWN = 1 << 20
+
+#: Rows read at once into a tensor that holds them all.
+READ_AT_ONCE = 4096
+
 #: What a pool makes of its dataset.
-MADE = ("X", "test_X", "_samples", "_recent")
+MADE = ("X", "test_X", "_shared", "_samples", "_recent")
 
 
 class Pool:
-    """A dataset as whole tensors on one device, shared by all replicates.
+    """A dataset on one device, shared by all replicates: whole tensors, or rows read when they are needed.
 
     Args:
         dataset: the pool.
@@ -60,18 +80,53 @@ class Pool:
 
     @cached_property
     def X(self) -> Tensor | None:  # noqa: N802
-        """Natural inputs, on the device; None where a regime makes them."""
+        """Natural inputs, on the device; None where a regime makes them or they are not in memory."""
         if self.natural and self._like is not None:
             return self._like.X
-        return self.dataset.X.to(self.device, self.dtype) if self.natural else None
+        held = self.dataset.rows.held
+        return held.to(self.device, self.dtype) if self.natural and held is not None else None
+
+    @cached_property
+    def _shared(self) -> _Shared:
+        if self._like is not None:
+            return self._like._shared
+        return _Shared(self.dataset.rows, self.device, self.dtype)
+
+    def shared(self, index: npt.NDArray[np.int64]) -> Tensor:
+        """A tensor of all natural inputs in which some rows are there: read now, or before for any replicate."""
+        return self._shared.with_rows(index)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row's inputs."""
+        return math.prod(self.dataset.facts.shape) * self.dtype.itemsize
+
+    @property
+    def streams(self) -> bool:
+        """Whether the inputs are not in memory and all together too large to be held there: a rule without chance."""
+        rows = self.dataset.rows
+        return rows.held is None and len(rows) * self.row_bytes > held_inputs.HELD_BYTES
+
+    def fits(self, rows: int) -> bool:
+        """Whether so many rows of a pool that streams may be held; of any other they may."""
+        if not self.streams:
+            return True
+        needed = rows * self.row_bytes
+        return needed <= held_inputs.HELD_BYTES and 2 * needed <= SHARE * free_memory(self.device)
+
+    def let_go(self) -> None:
+        """Forget the inputs that replicates hold for themselves; they are read again where they are needed."""
+        for samples in self._samples.values():
+            samples.let_go()
 
     @cached_property
     def test_X(self) -> Tensor | None:  # noqa: N802
-        """Natural inputs of the rows held out, on the device; None where there are none, or a regime makes them."""
+        """Natural inputs of the rows held out, on the device; None where a regime makes them, or none are in memory."""
         if self.natural and self._like is not None:
             return self._like.test_X
-        held = self.dataset.test
-        return held.X.to(self.device, self.dtype) if self.natural and held is not None else None
+        test = self.dataset.test
+        held = test.rows.held if test is not None else None
+        return held.to(self.device, self.dtype) if self.natural and held is not None else None
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what was made of the dataset so far: another process makes its own."""
@@ -83,9 +138,9 @@ class Pool:
 
     @property
     def statistics(self) -> PoolStatistics:
-        """Mean and spread of the natural inputs, computed once."""
+        """Mean and spread of the natural inputs, or of `Rows.sample` of them; computed once."""
         if not self._statistics:
-            self._statistics.append(PoolStatistics(self.dataset.X.numpy()))
+            self._statistics.append(PoolStatistics(self.dataset.rows.sample()))
         return self._statistics[0]
 
     def samples(self, replicate: int) -> Samples:
@@ -97,66 +152,150 @@ class Pool:
         return found
 
 
+class _Shared:
+    """One tensor of all rows, filled as they are needed; on a CPU its empty part takes no memory."""
+
+    def __init__(self, rows: Rows, device: torch.device, dtype: torch.dtype) -> None:
+        self._rows = rows
+        self._X = torch.empty(len(rows), *rows.shape, device=device, dtype=dtype)
+        self._there = np.zeros(len(rows), dtype=bool)
+
+    def with_rows(self, index: npt.NDArray[np.int64]) -> Tensor:
+        missing = np.sort(index[~self._there[index]])
+        for start in range(0, len(missing), READ_AT_ONCE):
+            part = missing[start : start + READ_AT_ONCE]
+            made = moved(torch.from_numpy(self._rows.read(part)), self._X.device, self._X.dtype)
+            self._X[torch.from_numpy(part).to(self._X.device)] = made
+            self._there[part] = True
+        return self._X
+
+
 class Samples:
     """A replicate's draw: order, labels and inputs; a probe at n sees the first n.
 
     Attributes:
-        y: (rows,) int64 labels at each position of the order, on the device.
         num_classes: K.
-        first_conflict: smallest n whose samples hold equal inputs with different labels; None if there is none.
     """
 
     def __init__(self, pool: Pool, replicate: int) -> None:
         facts, task = pool.dataset.facts, pool.task
-        self._pool = pool
+        self._pool, self._rows = pool, facts.rows
         self._key = order_key(pool.seed, facts.content_hash, replicate)
-        self._order = np.random.Generator(np.random.Philox(self._key)).permutation(facts.rows)
-        labels, self.num_classes = replicate_labels(
-            pool.dataset.y.numpy(), len(facts.classes), task.labels, task.classes, self._key
-        )
-        self.y = torch.from_numpy(labels[self._order]).to(pool.device)
-        self.first_conflict = self._find_conflict(labels[self._order])
-        self._index = torch.from_numpy(self._order).to(pool.device)
+        self.num_classes = check_classes(len(facts.classes), task.labels, task.classes)
+        self._order = np.empty(0, dtype=np.int64)
+        self._y = self._index = torch.empty(0, dtype=torch.int64)
         self._own: Tensor | None = None
 
-    def _find_conflict(self, labels: npt.NDArray[np.int64]) -> int | None:
-        pool = self._pool
-        if pool.dataset.facts.repeats == 0 or not INPUTS.get(pool.task.inputs.name).facts.get("keeps_repeats"):
+    def _draw(self, n: int) -> None:
+        """Order and labels of at least n positions, as the whole order begins."""
+        if n <= len(self._order):
+            return
+        length = min(self._rows, max(2 * n, LEAST_DRAWN))
+        order, labels = self._whole()
+        self._order = order[:length].copy()
+        self._y = torch.from_numpy(labels[self._order]).to(self._pool.device)
+        self._index = torch.from_numpy(self._order).to(self._pool.device)
+
+    def _whole(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The whole order, and each row's label."""
+        dataset, task = self._pool.dataset, self._pool.task
+        order = np.random.Generator(np.random.Philox(self._key)).permutation(self._rows)
+        labels, _ = replicate_labels(
+            dataset.y.numpy(), len(dataset.facts.classes), task.labels, task.classes, self._key
+        )
+        return order, labels
+
+    def labels(self, n: int) -> Tensor:
+        """(n,) int64 labels of the first n samples, on the device."""
+        self._draw(n)
+        return self._y[:n]
+
+    @property
+    def y(self) -> Tensor:
+        """(rows,) int64 labels of the whole order, on the device."""
+        return self.labels(self._rows)
+
+    @cached_property
+    def first_conflict(self) -> int | None:
+        """Smallest n whose samples hold equal inputs with different labels; None if there is none."""
+        facts = self._pool.dataset.facts
+        keeps = INPUTS.get(self._pool.task.inputs.name).facts.get("keeps_repeats")
+        if facts.repeats == 0 or facts.duplicates == "drop" or not keeps:
             return None
-        seen: dict[int, int] = {}
-        for position, group in enumerate(pool.dataset.group.numpy()[self._order]):
-            if seen.setdefault(int(group), int(labels[position])) != labels[position]:
-                return position + 1
-        return None
+        order, labels = self._whole()
+        _, first, group = np.unique(self._pool.dataset.group.numpy()[order], return_index=True, return_inverse=True)
+        differs = labels[order] != labels[order[first]][group]
+        return int(differs.argmax()) + 1 if differs.any() else None
 
     def store(self, n: int) -> tuple[Tensor, Tensor]:
         """Inputs and where the first n samples are in them: (rows, *shape) and (n,) int64 row numbers.
 
-        Natural inputs share one tensor among all replicates; a regime's inputs are made when first needed.
+        Natural inputs share one tensor among all replicates, unless all of them are too many for memory; a regime's
+        inputs are made when first needed.
+
+        Raises:
+            TrainingError: n samples of a pool that is not in memory are too many for it.
         """
-        if self._pool.X is not None:
-            return self._pool.X, self._index[:n]
+        self._draw(n)
+        pool = self._pool
+        if pool.X is not None:
+            return pool.X, self._index[:n]
+        if pool.natural and not pool.streams:
+            return pool.shared(self._order[:n]), self._index[:n]
         if self._own is None or len(self._own) < n:
             self._own = self._make(n)
-        return self._own, torch.arange(n, device=self._pool.device)
+        return self._own, torch.arange(n, device=pool.device)
+
+    def inputs(self, n: int) -> tuple[Tensor | Gathered, Tensor]:
+        """As `store`, but where n samples are too many for memory their inputs are gathered at each use.
+
+        Raises:
+            TrainingError: they are too many, and a regime makes them.
+        """
+        pool = self._pool
+        if pool.fits(n) or not pool.natural:
+            return self.store(n)
+        self._draw(n)
+        gathered = Gathered(pool.dataset.rows, self._order[:n], pool.device, pool.dtype)
+        return gathered, torch.arange(n, device=pool.device)
+
+    def fits(self, n: int) -> bool:
+        """Whether the first n samples may be held in memory."""
+        return self._pool.fits(n)
+
+    def let_go(self) -> None:
+        """Forget the inputs that are this replicate's own."""
+        self._own = None
 
     def _make(self, n: int) -> Tensor:
-        """The regime's inputs for at least n positions, doubling what there was."""
-        pool, rows = self._pool, len(self._order)
+        """The inputs of at least n positions; of a regime, doubling what there was."""
+        pool = self._pool
         old = self._own
         start = 0 if old is None else len(old)
-        stop = min(rows, -(-max(n, 2 * start) // BLOCK) * BLOCK)
-        X = pool.dataset.X.numpy()[self._order[start:stop]]
-        made = replicate_inputs(X, pool.statistics, pool.task.inputs, self._key, start, stop)
-        new = torch.from_numpy(made).to(pool.device, pool.dtype)
-        return new if old is None else torch.cat([old, new])
+        stop = n if pool.natural else min(self._rows, -(-max(n, 2 * start) // BLOCK) * BLOCK)
+        if pool.streams:
+            pool.let_go()  # of other replicates, so that one at a time is held
+            if not pool.fits(stop):
+                raise TrainingError(
+                    f"inputs {pool.task.inputs} of a pool this large must fit into memory, got n={n} samples of "
+                    f"{pool.row_bytes:,} bytes; lower --n-max"
+                )
+        self._draw(stop)
+        parts = [] if old is None else [old]
+        for at in range(start, stop, READ_AT_ONCE):
+            end = min(at + READ_AT_ONCE, stop)
+            X = pool.dataset.rows.read(self._order[at:end])
+            if not pool.natural:
+                X = replicate_inputs(X, pool.statistics, pool.task.inputs, self._key, at, end)
+            parts.append(moved(torch.from_numpy(X), pool.device, pool.dtype))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     @property
-    def test(self) -> tuple[Tensor, Tensor] | None:
+    def test(self) -> tuple[Tensor | Gathered, Tensor] | None:
         """Held-out inputs in the replicate's input regime and their clean labels, its classes merged; None without any.
 
-        Natural inputs are one tensor for all replicates. A regime's are made at each call; their positions follow the
-        pool's, so that its noise is fresh.
+        Natural inputs are one tensor for all replicates, or gathered at each use. A regime's are made at each call;
+        their positions follow the pool's, so that its noise is fresh.
         """
         pool, held = self._pool, self._pool.dataset.test
         if held is None:
@@ -165,14 +304,20 @@ class Samples:
         labels = torch.from_numpy(y).to(pool.device)
         if pool.test_X is not None:
             return pool.test_X, labels
-        start = -(-len(self._order) // BLOCK) * BLOCK
-        X = replicate_inputs(held.X.numpy(), pool.statistics, pool.task.inputs, self._key, start, start + len(held.X))
+        if pool.natural:
+            return Gathered(held.rows, np.arange(len(y)), pool.device, pool.dtype), labels
+        start = -(-self._rows // BLOCK) * BLOCK
+        X = replicate_inputs(held.X.numpy(), pool.statistics, pool.task.inputs, self._key, start, start + len(y))
         return torch.from_numpy(X).to(pool.device, pool.dtype), labels
 
     def first(self, n: int) -> tuple[Tensor, Tensor]:
-        """The first n inputs and labels as tensors of their own: (n, *shape) and (n,)."""
+        """The first n inputs and labels as tensors of their own: (n, *shape) and (n,).
+
+        Raises:
+            TrainingError: see `store`.
+        """
         store, index = self.store(n)
-        return store.index_select(0, index), self.y[:n]
+        return store.index_select(0, index), self.labels(n)
 
 
 class Batches:

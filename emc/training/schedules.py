@@ -1,6 +1,7 @@
 """Learning-rate schedules by name: small state machines asked at each exact count, one a probe.
 
-They work the same for one model and for a member of a stack, since they see only that probe's own loss.
+They work the same for one model and for a member of a stack, since they see only that probe's own loss. Between two
+counts the rate stays: a schedule is followed in stairs, however steep it is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ import math
 from typing import Any, Protocol
 
 from emc.errors import SpecError
-from emc.registry import Registry
+from emc.registry import PluginSpec, Registry
+
+#: Share of the budget over which `warmup` rises where it is not told.
+DEFAULT_SHARE = 0.05
 
 
 class Schedule(Protocol):
@@ -131,3 +135,64 @@ class Cosine:
 def cosine() -> Schedule:
     """Half a cosine from the base rate to zero at the budget's end, in stairs of one exact count: a fixed horizon."""
     return Cosine()
+
+
+class InverseSqrt:
+    """The base rate over sqrt(1 + floor(t / every)) at step t."""
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:  # noqa: ARG002
+        """See `Schedule.next`."""
+        return 1 / math.sqrt(1 + step // self._every)
+
+
+@SCHEDULES.register("inverse_sqrt")
+def inverse_sqrt(*, every: int = 512) -> Schedule:
+    """The base rate over sqrt(1 + floor(t / every)) at step t: Nakkiran et al. 2020, in stairs of one exact count."""
+    if every < 1:
+        raise SpecError(f"schedule inverse_sqrt takes every of at least 1, got {every}")
+    return InverseSqrt(every)
+
+
+class Warmup:
+    """The share (t + 1) / steps of the base rate at step t, then another schedule from its own start.
+
+    The other schedule is made anew at each count and given what it remembered, so that all this one holds are numbers
+    and texts.
+    """
+
+    def __init__(self, steps: int | None, share: float, then: str) -> None:
+        self._steps, self._share, self._then = steps, share, then
+        self._remembered: dict[str, Any] = {}
+
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:
+        """See `Schedule.next`."""
+        steps = math.ceil(self._share * budget) if self._steps is None else self._steps
+        if step < steps:
+            return (step + 1) / steps
+        schedule = SCHEDULES.build(self._then)
+        vars(schedule).update(self._remembered)
+        multiplier = schedule.next(step - steps, max(1, budget - steps), loss, full_batch=full_batch)
+        self._remembered = own_state(schedule)
+        return multiplier
+
+
+@SCHEDULES.register("warmup")
+def warmup(*, steps: int | None = None, share: float | None = None, then: tuple[str, ...] = ("reactive",)) -> Schedule:
+    """A linear rise over steps, or over a share of the budget (0.05), then a schedule such as then=cosine.
+
+    It rises in stairs of one exact count, so that one shorter than that is a single stair at 1 / steps.
+    """
+    if steps is not None and share is not None:
+        raise SpecError(f"schedule warmup takes steps or share, got steps={steps} and share={share}; leave one out")
+    if (steps is not None and steps < 1) or (share is not None and not 0 < share < 1):
+        raise SpecError(
+            f"schedule warmup takes steps of at least 1 or share between 0 and 1, got steps={steps}, share={share}"
+        )
+    spec = PluginSpec.of_parts(then)
+    if spec.name == "warmup":
+        raise SpecError("schedule warmup is followed by another schedule, got then=warmup; use then=reactive")
+    SCHEDULES.build(spec)  # wrong names and options are told at once
+    return Warmup(steps, DEFAULT_SHARE if share is None else share, str(spec))

@@ -13,11 +13,16 @@ import torch
 from emc.optimizers.plan import OptimizerPlan
 from emc.seeds import init_seed
 from emc.specs import Probe, Procedure
+from emc.training.augmentations import AUGMENTATIONS
+from emc.training.losses import Loss
 from emc.training.samples import Pool, Samples
 from emc.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from emc.training.augmentations import Augment
+    from emc.training.opaque import Opaque
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,7 @@ class Setup:
         loss_goal: mean training loss at which a probe is fitted; None where every sample has to be right.
         trains_conflicts: whether samples that cannot all be fitted are trained on, since not all of them have to be.
         identified: whether its probes have an identity that outlives this process; others are not journaled.
+        training: a training that emc cannot look into, in place of model, optimizer and schedule; None for emc's own.
     """
 
     procedure: Procedure
@@ -47,11 +53,22 @@ class Setup:
     loss_goal: float | None = None
     trains_conflicts: bool = False
     identified: bool = True
+    training: Opaque | None = None
 
     @cached_property
     def architecture(self) -> str:
         """The layers of the model, with their sizes and options."""
         return repr(self.make_model())
+
+    @property
+    def loss(self) -> Loss:
+        """What is descended and counted."""
+        return Loss(self.procedure.loss, self.procedure.label_smoothing)
+
+    def augment(self) -> Augment | None:
+        """What changes a batch's inputs in training; None where nothing does."""
+        spec = self.procedure.augment
+        return None if spec is None else AUGMENTATIONS.build(spec)
 
     @property
     def model_key(self) -> tuple[Hashable, ...]:
@@ -66,10 +83,16 @@ class Setup:
         return n if self.plan.full_batch else min(n, self.procedure.batch_size)
 
     def budget(self, n: int) -> int:
-        """Steps after which a probe of n samples ends."""
-        if self.plan.solve is not None:
-            return 1
+        """Steps after which a probe of n samples ends; a training that emc cannot look into is one."""
+        return 1 if self.plan.solve is not None or self.training is not None else self.allowance(n)
+
+    def allowance(self, n: int) -> int:
+        """Steps that the procedure allows at n samples."""
         return self.procedure.budget(n, self.batch_size(n))
+
+    def step_size(self, n: int) -> int:
+        """Samples that one of the `budget` steps sees."""
+        return n if self.training is not None else self.batch_size(n)
 
     def check_every(self, n: int) -> int:
         """Steps between exact counts: `check_steps` times the power of two that covers `check_epochs`.

@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
+from emc.reparams.modules.wrapped import Kept, Wrapped
 from emc.results import ProbeResult, RunningProbe
 from emc.seeds import dropout_seed
 from emc.specs import Probe
@@ -24,7 +26,7 @@ from emc.training.setup import Setup, Setups, setup_of
 from emc.training.waiting import Waiting
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class SingleTrainer:
@@ -119,16 +121,21 @@ class _Training:
     """One model in training."""
 
     def __init__(
-        self, setup: Setup, probe: Probe, memory_format: torch.memory_format, checkpoints: Checkpoints | None
+        self,
+        setup: Setup,
+        probe: Probe,
+        memory_format: torch.memory_format,
+        checkpoints: Checkpoints | None,
+        module: nn.Module | None = None,
     ) -> None:
         self._setup = setup
         self._format = memory_format
         self.run = ProbeRun(setup, probe)
         samples = setup.samples(probe)
-        self._store, self._index = samples.store(probe.n)
-        self._y = samples.y[: probe.n]
-        self._loss = setup.procedure.loss
-        self._module = setup.fresh_model(probe).train()
+        self._store, self._index = samples.store(probe.n) if setup.plan.closure else samples.inputs(probe.n)
+        self._y = samples.labels(probe.n)
+        self._loss, self._clip_norm, self._augment = setup.loss, setup.procedure.clip_norm, setup.augment()
+        self._module = (setup.fresh_model(probe) if module is None else module).train()
         self._optimizer = self._make_optimizer()
         self._generators: list[Tensor] | None = None
         self._at_rest = True
@@ -191,8 +198,30 @@ class _Training:
     def _advance(self) -> ProbeResult | None:
         started = time.perf_counter()
         run = self.run
+        if run.steps == 0 and isinstance(self._module, Wrapped) and self._module.steps_before:
+            self._module.prepare(self._train_before)
+        self._steps_and_count(min(run.check_every, run.budget - run.steps))
+        run.seconds += time.perf_counter() - started
+        return None if run.stop is None else self._conclude()
+
+    def _train_before(self, module: nn.Module, steps: int, step: int) -> Kept:
+        """Train a module as this probe is trained, whatever its counts say; what it held after a step."""
+        training = _Training(self._setup, self.run.probe, self._format, None, module)
+        kept: Kept = {}
+        while True:
+            if training.run.steps == step:
+                kept = {name: tensor.detach().clone() for name, tensor in training._tensors()}
+            ends = [end for end in (step, steps) if end > training.run.steps]
+            if not ends:
+                break
+            training._steps_and_count(min(training.run.check_every, min(ends) - training.run.steps))
+        self.run.sample_steps += training.run.sample_steps
+        return kept
+
+    def _steps_and_count(self, steps: int) -> None:
+        """Optimizer steps, then the exact count, which sets the next learning rate."""
+        run = self.run
         before = run.loss
-        steps = min(run.check_every, run.budget - run.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = self._setup.plan.lr * run.multiplier
         with self._own_randomness():
@@ -204,8 +233,6 @@ class _Training:
         run.count(correct, loss)
         if self._setup.plan.closure and not loss < before:
             self._optimizer = self._make_optimizer()  # a curvature memory that no longer descends is started over
-        run.seconds += time.perf_counter() - started
-        return None if run.stop is None else self._conclude()
 
     def _conclude(self) -> ProbeResult | None:
         result = conclude(self._setup, self.run, self._module)
@@ -215,14 +242,32 @@ class _Training:
 
     def _steps(self, steps: int) -> None:
         positions = self.run.batches.take(steps).to(self._index.device)
+        passes = self._setup.plan.passes
         for batch in positions:
-            X = self._store.index_select(0, self._index[batch])
-            if self._format is not torch.contiguous_format:
-                X = X.clone(memory_format=self._format)
-            self._optimizer.zero_grad()
-            loss_of(self._loss, self._module(X), self._y[batch]).backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+            gradient = partial(self._gradient, self._inputs(batch), self._y[batch])
+            gradient()
+            if passes > 1:
+                self._optimizer.step(gradient)
+            else:
+                self._optimizer.step()
         self.run.did(steps)
+        self.run.sample_steps += (passes - 1) * steps * self.run.batch_size
+
+    def _inputs(self, batch: Tensor) -> Tensor:
+        X = self._store.index_select(0, self._index[batch])
+        if self._augment is not None:
+            X = self._augment(X)
+        if self._format is not torch.contiguous_format:
+            X = X.clone(memory_format=self._format)
+        return X
+
+    def _gradient(self, X: Tensor, y: Tensor) -> float:
+        """The batch's gradient, clipped, into the parameters; what it returns is not read."""
+        self._optimizer.zero_grad()
+        loss_of(self._loss, self._module(X), y).backward()  # type: ignore[no-untyped-call]
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._module.parameters(), self._clip_norm)
+        return 0.0
 
     def _closure_steps(self, steps: int) -> None:
         X, y = self._store.index_select(0, self._index), self._y

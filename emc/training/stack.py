@@ -20,6 +20,7 @@ from emc.training.evidence import conclude
 from emc.training.failing import Outcome, raised
 from emc.training.losses import loss_of
 from emc.training.memory import is_out_of_memory
+from emc.training.recorded import LEAST, WARM, Recorded, own_stream, try_recording
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
 from emc.training.stacking import Named, StackedModel, join
@@ -59,6 +60,14 @@ def padded_size(setup: Setup, n: int) -> int:
     return power if setup.plan.full_batch else min(power, setup.procedure.batch_size)
 
 
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Store rows and labels of one step, each (S, b), where a recorded step reads them."""
+
+    rows: Tensor
+    labels: Tensor
+
+
 @dataclass
 class _Tick:
     """Optimizer steps drawn for all members, and how many of them are done."""
@@ -92,6 +101,9 @@ class Stack:
             over.
     """
 
+    #: Whether steps on a GPU are recorded as a CUDA graph and replayed.
+    records = True
+
     def __init__(self, setup: Setup, batch_size: int) -> None:
         if setup.plan.rule is None:
             raise RuntimeError("the optimizer has no stacked rule")
@@ -99,7 +111,7 @@ class Stack:
         self.torn = self._under_way = False
         self._rule: StackedRule = setup.plan.rule
         self._setup, self._kind, self._batch_size = setup, _kind(setup), batch_size
-        self._check_steps, self._loss = setup.procedure.check_steps, setup.procedure.loss
+        self._check_steps, self._loss = setup.procedure.check_steps, setup.loss
         device, dtype = setup.pool.device, setup.pool.dtype
         template, shape = setup.make_model().to(device, dtype), setup.pool.dataset.facts.shape
         self._model = StackedModel(template, shape)
@@ -109,6 +121,7 @@ class Stack:
         self._tick: _Tick | None = None
         self._failures: dict[ProbeRun, ProbeFailure] = {}
         self._gradients: Named = {}
+        self._recorded: Recorded | None = None
         self._arrange()
 
     def suits(self, run: ProbeRun) -> bool:
@@ -164,6 +177,7 @@ class Stack:
         """Two stacks that go on where this one is; their tensors are parts of its own, so that they take no memory."""
         middle = (len(self.runs) + 1) // 2
         self._gradient, self._gradients, self._X = self._flat[:0], {}, self._flat[:0]
+        self._recorded, self._recordable = None, False
         return self._part(slice(0, middle)), self._part(slice(middle, None))
 
     def _part(self, members: slice) -> Stack:
@@ -198,9 +212,13 @@ class Stack:
         X = self._flat.new_empty(*shape, *self._setup.pool.dataset.facts.shape)
         gradient, lr = torch.empty_like(self._flat), self._flat.new_empty(len(self.runs), 1)
         self._inputs, self._weights, self._X, self._gradient, self._lr = inputs, weights, X, gradient, lr
-        self._labels = [run.setup.samples(run.probe).y[: run.n] for run in self.runs]
+        self._labels = [run.setup.samples(run.probe).labels(run.n) for run in self.runs]
         self._leaves, self._gradients = self._model.leaves(self._flat), self._model.views(gradient)
         self._rates: list[float] = []
+        self._recorded = None
+        self._recordable = self.records and self._flat.device.type == "cuda"
+        self._steps_as_they_are = 0
+        self._batch = _Batch(*(torch.zeros(shape, dtype=torch.int64, device=self._flat.device) for _ in range(2)))
 
     def advance(self) -> list[Outcome]:
         """Train all members for one tick and count those that are due; the verdicts of those that ended.
@@ -293,13 +311,40 @@ class Stack:
         if rates != self._rates:
             self._lr.copy_(torch.tensor(rates, dtype=self._lr.dtype).unsqueeze(1))
             self._rates = rates
-        while tick.done < tick.steps:
-            X, y = self._gather(tick.rows[tick.done]), tick.labels[tick.done]
-            self._model.gradient(self._leaves, self._fixed, X, y, self._weights, self._loss, self._gradients)
-            self.torn = True
-            self._rule.step(self._flat, self._gradient, self._state, self._lr)
-            self.torn = False
-            tick.done += 1
+        with own_stream(self._flat.device):
+            while tick.done < tick.steps:
+                rows, labels = tick.rows[tick.done], tick.labels[tick.done]
+                recorded = self._recorded or self._record(tick.steps - tick.done)
+                if recorded is not None:
+                    self._replay(recorded, rows, labels)
+                else:
+                    self._step(rows, labels)
+                    self._steps_as_they_are += 1
+                tick.done += 1
+
+    def _step(self, rows: Tensor, labels: Tensor) -> None:
+        X = self._gather(rows)
+        self._model.gradient(self._leaves, self._fixed, X, labels, self._weights, self._loss, self._gradients)
+        if self._setup.procedure.clip_norm is not None:
+            clip_rows(self._gradient, self._setup.procedure.clip_norm)
+        self.torn = True
+        self._rule.step(self._flat, self._gradient, self._state, self._lr)
+        self.torn = False
+
+    def _record(self, steps_to_come: int) -> Recorded | None:
+        """What replays a step; None before it pays, and where it cannot be done."""
+        if self._recordable and self._steps_as_they_are >= WARM and steps_to_come >= LEAST:
+            self._recorded = try_recording(lambda: self._step(self._batch.rows, self._batch.labels))
+            self._recordable = self.torn = False  # recording changes nothing, wherever it ended
+            self.records = self._recorded is not None
+        return self._recorded
+
+    def _replay(self, recorded: Recorded, rows: Tensor, labels: Tensor) -> None:
+        self._batch.rows.copy_(rows)
+        self._batch.labels.copy_(labels)
+        self.torn = True
+        recorded.replay()
+        self.torn = False
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Inputs (S, b, *shape) at store rows: (S, b), in the stack's own buffer."""
@@ -338,6 +383,12 @@ class Stack:
         right[places] += (is_right(logits, labels) & counted).sum(1)
         losses = loss_of(self._loss, logits.flatten(0, 1), labels.flatten(), "none").view_as(labels)
         loss[places] += torch.where(counted, losses, 0).sum(1, dtype=torch.float64)
+
+
+def clip_rows(gradient: Tensor, most: float) -> None:
+    """Scale down each row of gradient: (S, P) whose Euclidean norm exceeds `most`, as `clip_grad_norm_` does."""
+    norms = torch.stack(torch._foreach_norm(list(gradient.unbind()))).unsqueeze(1)  # each of its own row alone
+    gradient.mul_((most / (norms + 1e-6)).clamp_(max=1))
 
 
 def _at(positions: Tensor, values: list[Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from emc.training.chain import is_altered
-from emc.training.losses import loss_gradient
+from emc.training.losses import Loss, loss_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ class StackedModel:
         return self._form.logits(parameters, fixed, X)
 
     def gradient(
-        self, leaves: Named, fixed: Named, X: Tensor, y: Tensor, weights: Tensor, loss_name: str, out: Named
+        self, leaves: Named, fixed: Named, X: Tensor, y: Tensor, weights: Tensor, loss: Loss, out: Named
     ) -> None:
         """The gradient of each member's loss, the weighted sum over its batch.
 
@@ -97,10 +97,10 @@ class StackedModel:
             X: (S, b, *shape).
             y: (S, b) int64.
             weights: (S, b), 1 / b for a mean.
-            loss_name: of the loss.
+            loss: which one.
             out: where it is written, one tensor for each leaf.
         """
-        self._form.gradient(leaves, fixed, X, y, weights, loss_name, out)
+        self._form.gradient(leaves, fixed, X, y, weights, loss, out)
 
 
 def join(parts: list[Named]) -> Named:
@@ -123,7 +123,7 @@ class _Form(Protocol):
     def logits(self, parameters: Named, fixed: Named, X: Tensor) -> Tensor: ...
 
     def gradient(
-        self, leaves: Named, fixed: Named, X: Tensor, y: Tensor, weights: Tensor, loss_name: str, out: Named
+        self, leaves: Named, fixed: Named, X: Tensor, y: Tensor, weights: Tensor, loss: Loss, out: Named
     ) -> None: ...
 
 
@@ -148,10 +148,10 @@ class _Called:
         return self._call(parameters, fixed, X)
 
     def gradient(
-        self, leaves: Named, fixed: Named, X: Tensor, y: Tensor, weights: Tensor, loss_name: str, out: Named
+        self, leaves: Named, fixed: Named, X: Tensor, y: Tensor, weights: Tensor, loss: Loss, out: Named
     ) -> None:
         logits = self._call(leaves, fixed, X)
-        ahead = loss_gradient(loss_name, logits.detach().transpose(1, 2), y, weights).transpose(1, 2)
+        ahead = loss_gradient(loss, logits.detach().transpose(1, 2), y, weights).transpose(1, 2)
         gradients = torch.autograd.grad(logits, tuple(leaves.values()), ahead)
         for place, gradient in zip(out.values(), gradients, strict=True):
             place.copy_(gradient)
@@ -185,11 +185,11 @@ class _Chain:
         X: Tensor,
         y: Tensor,
         weights: Tensor,
-        loss_name: str,
+        loss: Loss,
         out: Named,
     ) -> None:
         values = self._values(leaves, X)
-        ahead = loss_gradient(loss_name, values[-1], y, weights)
+        ahead = loss_gradient(loss, values[-1], y, weights)
         for i in range(len(self._layers) - 1, self._first, -1):
             ahead = self._layers[i].backward(leaves, values[i], values[i + 1], ahead, out)
         first = self._layers[self._first]

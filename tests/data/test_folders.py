@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emc.data import DATA, folders, load
+from emc.data import DATA, decoding, folders, load
 from emc.errors import DataError, SpecError
 
 
@@ -47,7 +47,7 @@ def test_the_second_load_decodes_nothing(pets: Path, tmp_path: Path, monkeypatch
     first = DATA.build(f"folder:path={pets},size=8")
     assert len(cached_files(tmp_path)) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "_decode", None)
+        patch.setattr(folders, "decode", None)
         np.testing.assert_array_equal(DATA.build(f"folder:path={pets},size=8").X, first.X)
 
 
@@ -106,7 +106,7 @@ def test_other_sizes_are_scaled_by_the_shorter_side_and_cut_to_the_centre(tmp_pa
 
 
 def test_large_jpegs_are_decoded_by_threads_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "_THREADED_BYTES", 0)
+    monkeypatch.setattr(decoding, "_THREADED_BYTES", 0)
     for index in range(20):
         paint(tmp_path / "set" / "ab"[index % 2] / f"{index:02}.jpg", (12 * index,) * 3, (64, 48))
     images = folders._load_or_decode(folders.list_images(tmp_path / "set", "x"), 8, "RGB")

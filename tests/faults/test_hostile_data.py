@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from emc.cli.main import main
-from emc.data import cache, folders, load
+from emc.data import cache, decoding, load
 from emc.errors import DataError, printable, sentence, shown
 from emc.files import read_text
 from emc.results import EmcResult
@@ -248,8 +248,8 @@ def test_names_of_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = images(tmp_path, large=png(64, 64, 64))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(folders, "_LARGE_PIXELS", 100)
-    monkeypatch.setattr(folders, "_THREADED_BYTES", 0)
+    monkeypatch.setattr(decoding, "_LARGE_PIXELS", 100)
+    monkeypatch.setattr(decoding, "_THREADED_BYTES", 0)
     assert load(spec, duplicates="keep").facts.rows == 7
 
 

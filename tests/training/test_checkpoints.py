@@ -89,6 +89,7 @@ def with_interruptions(
         {"optimizer": "adamw:weight_decay=0.01", "precision": "float64"},
         {"optimizer": "sgd:lr=0.1", "inputs": "gaussian"},
         {"optimizer": "gd:lr=0.2", "schedule": "cosine"},
+        {"optimizer": "lion:weight_decay=0.1", "schedule": "warmup:steps=60", "clip_norm": 0.5, "label_smoothing": 0.1},
         {"own_model": group_norm},
         {"own_model": normed_cnn, "data": "digits", "optimizer": "adam:lr=0.0003"},
     ],
@@ -104,7 +105,17 @@ def test_resumed_trainings_end_as_undisturbed_ones(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"own_model": with_dropout_and_norm}, {"optimizer": "lbfgs", "model": "mlp:width=8"}],
+    [
+        {"own_model": with_dropout_and_norm},
+        {"optimizer": "lbfgs", "model": "mlp:width=8"},
+        {"optimizer": "shampoo"},
+        {"optimizer": "lion", "label_smoothing": 0.1, "clip_norm": 0.5},
+        {"optimizer": "muon", "model": "mlp:width=8,depth=2"},
+        {"optimizer": "muon:ends=true", "model": "cnn:width=2", "data": "digits", "augment": "flip_crop:padding=1"},
+        {"optimizer": "sam", "own_model": with_dropout_and_norm},
+        {"optimizer": "sam:base=shampoo", "schedule": "warmup:steps=60,then=reactive|patience=2"},
+        {"optimizer": "sam:base=muon", "model": "mlp:width=8,depth=2", "schedule": "inverse_sqrt:every=30"},
+    ],
 )
 def test_generators_statistics_and_curvature_are_kept(
     make_prepared: MakePrepared, train: Train, tmp_path: Path, settings: dict[str, Any]

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from emc.training import curvature
 from emc.training.curvature import smallest_eigenvalue
-from emc.training.losses import loss_of
+from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 
 
-def dense_hessian(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cross_entropy") -> Tensor:
+def dense_hessian(module: nn.Module, X: Tensor, y: Tensor, asked: Loss = CROSS_ENTROPY) -> Tensor:
     """(parameters, parameters) Hessian of the mean loss in float64, entry by entry."""
     module = copy.deepcopy(module).double().eval()
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -26,7 +26,7 @@ def dense_hessian(module: nn.Module, X: Tensor, y: Tensor, loss_name: str = "cro
     def loss(flat: Tensor) -> Tensor:
         parts = flat.split(sizes)
         values = {name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)}
-        return loss_of(loss_name, functional_call(module, values, (X.double(),)), y)
+        return loss_of(asked, functional_call(module, values, (X.double(),)), y)
 
     return torch.as_tensor(hessian(loss, torch.cat([p.detach().flatten() for p in named.values()])))
 
@@ -51,10 +51,11 @@ def test_agrees_with_the_dense_hessian(activation: type[nn.Module], seed: int, w
     assert found.relative == found.value / found.largest
 
 
-def test_agrees_with_the_dense_hessian_of_the_squared_loss() -> None:
+@pytest.mark.parametrize("loss", [Loss("squared"), Loss(smoothing=0.3)], ids=str)
+def test_agrees_with_the_dense_hessian_of_other_losses(loss: Loss) -> None:
     module, X, y = problem(nn.Tanh, 0)
-    values = torch.linalg.eigvalsh(dense_hessian(module, X, y, "squared"))
-    found = smallest_eigenvalue(module, X, y, "squared")
+    values = torch.linalg.eigvalsh(dense_hessian(module, X, y, loss))
+    found = smallest_eigenvalue(module, X, y, loss)
     assert values[0] < -1e-2
     assert found.value == pytest.approx(float(values[0]), abs=1e-5 * found.largest)
     assert found.largest == pytest.approx(float(values.abs().max()), rel=1e-2)

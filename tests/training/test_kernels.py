@@ -19,7 +19,7 @@ from emc.registry import PluginSpec
 from emc.training import counting, kernels
 from emc.training.chain import Activation, Layer, chain_of
 from emc.training.compiled import LOSSES
-from emc.training.losses import loss_of
+from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)),
@@ -117,7 +117,7 @@ def expected(module: nn.Module, optimizer: str, loss: str, batches: Tensor) -> n
     descent = OPTIMIZERS.build(PluginSpec.parse(optimizer)).build(module.parameters())
     for batch in batches:
         descent.zero_grad()
-        loss_of(loss, module(store[index[batch]]), y[batch]).backward()
+        loss_of(Loss(loss), module(store[index[batch]]), y[batch]).backward()
         descent.step()
     return nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
 
@@ -183,7 +183,7 @@ def test_counts(name: str, chunk: int, loss: str) -> None:
     flat = nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
     samples = store.flatten(1).numpy(), index.numpy(), y.numpy()
     right, total = kernels.count(*samples, chunk, flat, chain.form, LOSSES.index(loss))
-    same_right, mean = counting.count(module, store, index, y, loss)
+    same_right, mean = counting.count(module, store, index, y, Loss(loss))
     assert 0 < right < 25
     assert (right, total / 25) == (same_right, pytest.approx(mean, rel=1e-12))
 
@@ -208,7 +208,7 @@ def test_ties_and_numbers_that_are_none_are_wrong(logits: list[float]) -> None:
     samples = np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1, np.int64)
     right, total = kernels.count(*samples, 256, np.array([0.0, 0.0, 0.0, *logits]), chain.form, 0)
     assert right == int(counting.is_right(torch.tensor([logits]), torch.tensor([0])).sum())
-    own = loss_of("cross_entropy", torch.tensor([logits], dtype=torch.float64), torch.tensor([0]))
+    own = loss_of(CROSS_ENTROPY, torch.tensor([logits], dtype=torch.float64), torch.tensor([0]))
     assert np.isfinite(total) == bool(own.isfinite())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from toys import GENERAL
 
 from emc.api import Prepared
@@ -69,7 +69,9 @@ def test_agrees_with_single_on_at_least_98_percent_of_200_probes(make_prepared: 
     assert verdicts == {Verdict.FITTED, Verdict.NOT_FITTED}
 
 
-@pytest.mark.parametrize("optimizer", ["adam:lr=0.02", "adamw:weight_decay=0.01", "gd:lr=0.2", "sgd:momentum=0"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam:lr=0.02", "adamw:weight_decay=0.01", "gd:lr=0.2", "sgd:momentum=0", "lion"]
+)
 @pytest.mark.parametrize(("model", "sizes"), [("linear", (9, 15)), ("mlp:width=4,depth=2", (12, 30))])
 def test_agrees_with_single_on_all_in_float64_and_full_batches(
     make_prepared: MakePrepared, train: Train, model: str, sizes: tuple[int, ...], optimizer: str
@@ -83,6 +85,25 @@ def test_agrees_with_single_on_all_in_float64_and_full_batches(
         assert replace(single, loss=0, gradient_norm=None, detail={}) == replace(
             lockstep, loss=0, gradient_norm=None, detail={}
         )
+
+
+def normed(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(shape[0], 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, classes))
+
+
+@pytest.mark.parametrize("settings", [{"clip_norm": 0.05}, {"label_smoothing": 0.2}, {"schedule": "warmup:steps=120"}])
+@pytest.mark.parametrize("own", [False, True])  # of torch.func too
+def test_agrees_with_single_with_what_is_off_by_default(
+    make_prepared: MakePrepared, train: Train, settings: dict[str, Any], own: bool
+) -> None:
+    shared: dict[str, Any] = {"precision": "float64", "optimizer": "gd:lr=0.2", "own_model": normed if own else None}
+    setup, plain = make_prepared(**shared, **settings).setup, make_prepared(**shared).setup
+    probes = grid_probes((12, 30), replicates=3)
+    stacked = train(LockstepTrainer(setup, 32), probes)
+    for single, lockstep in zip(train(SingleTrainer(setup), probes), stacked, strict=True):
+        assert single.loss == pytest.approx(lockstep.loss, rel=1e-9)
+        assert (single.verdict, single.correct, single.steps) == (lockstep.verdict, lockstep.correct, lockstep.steps)
+    assert all(a.loss != b.loss for a, b in zip(stacked, train(LockstepTrainer(plain, 32), probes), strict=True))
 
 
 #: Seven probes of one batch size, and three of batches of their own.
@@ -592,6 +613,9 @@ APART = [
     {"optimizer": "sgd"},
     {"precision": "float64"},
     {"check_steps": 30},
+    {"clip_norm": 0.5},
+    {"label_smoothing": 0.1},
+    {"optimizer": "lion:lr=0.001"},
     {"batch_size": 10},
     {"data": "gaussian:dim=7,size=80"},
     {"classes": 3, "data": "gaussian:dim=6,size=80,classes=4"},

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from emc.reparams import REPARAMS
 from emc.training.counting import CHUNK
-from emc.training.memory import TEMPORARIES, free_memory, is_out_of_memory, member_bytes, sample_bytes
+from emc.training.memory import TEMPORARIES, free_memory, is_out_of_memory, kept_bytes, member_bytes
 
 
 def test_a_sample_keeps_its_inputs_and_what_each_layer_needs() -> None:
     """6 inputs, 5 hidden values before and after tanh where both are kept (only the output is), 3 logits: float32."""
     module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
-    assert sample_bytes(module, (6,)) == 4 * (6 + 5 + 3)
-    assert sample_bytes(module.double(), (6,)) == 8 * (6 + 5 + 3)
+    assert kept_bytes(module, (6,)) == (4 * (6 + 5 + 3), 0)
+    assert kept_bytes(module.double(), (6,)) == (8 * (6 + 5 + 3), 0)
 
 
 def test_a_member_takes_its_rows_what_is_frozen_and_the_larger_of_batch_and_chunk() -> None:
@@ -30,7 +32,7 @@ def test_a_member_takes_its_rows_what_is_frozen_and_the_larger_of_batch_and_chun
 
 def test_measuring_leaves_the_module_as_it_was() -> None:
     module = nn.Sequential(nn.Linear(6, 3))
-    sample_bytes(module, (6,))
+    kept_bytes(module, (6,))
     assert module.training
     assert module[0].weight.grad is None
 
@@ -71,3 +73,12 @@ def test_what_the_allocator_says_is_known() -> None:
     with pytest.raises(RuntimeError, match="memory") as caught:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
+
+
+def test_parameters_that_are_computed_from_others_are_counted_once_a_pass() -> None:
+    """36 effective weights and what makes them, however many samples there are."""
+    plain = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    wrapped = REPARAMS.build("prune:0")(copy.deepcopy(plain))
+    sample, computed = kept_bytes(wrapped, (6,))
+    assert sample == kept_bytes(plain, (6,))[0]
+    assert computed >= 4 * 5 * 3  # the first layer's are not needed to go back

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emc.errors import SpecError
+from emc.errors import EmcError, SpecError
 from emc.training.schedules import SCHEDULES, Schedule, own_state
 
 
@@ -23,7 +23,8 @@ def follow(schedule: Schedule, losses: list[float], *, full_batch: bool = False)
 def test_starts_at_the_base_rate_and_stays_in_range(name: str) -> None:
     losses = [1 / (1 + i % 7) for i in range(200)]
     multipliers = follow(SCHEDULES.build(name), losses)
-    assert multipliers[0] == 1
+    assert multipliers[0] == 1 or name == "warmup"
+    assert multipliers[0] > 0
     assert all(0 <= multiplier <= 32 for multiplier in multipliers)
     assert multipliers == follow(SCHEDULES.build(name), losses)
 
@@ -36,6 +37,56 @@ def test_cosine_falls_to_zero_at_the_budget_and_stays() -> None:
     schedule = SCHEDULES.build("cosine")
     found = [schedule.next(step, 400, 1.0, full_batch=False) for step in (0, 100, 200, 400, 500)]
     assert found == pytest.approx([1, 0.5 + math.sqrt(0.125), 0.5, 0, 0], abs=1e-15)
+
+
+def test_inverse_sqrt_is_nakkirans() -> None:
+    schedule = SCHEDULES.build("inverse_sqrt")
+    found = [schedule.next(step, 4000, 1.0, full_batch=False) for step in (0, 511, 512, 1536)]
+    assert found == pytest.approx([1, 1, math.sqrt(0.5), 0.5])
+    assert SCHEDULES.build("inverse_sqrt:every=1").next(3, 10, 1.0, full_batch=False) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "rise"), [("warmup:steps=400,then=constant", 400), ("warmup:share=0.25,then=constant", 500)]
+)
+def test_warmup_rises_in_a_line_and_then_stays(name: str, rise: int) -> None:
+    schedule = SCHEDULES.build(name)
+    found = [schedule.next(step, 2000, 1.0, full_batch=False) for step in range(0, 2000, 100)]
+    expected = [min(1.0, (step + 1) / rise) if step < rise else 1.0 for step in range(0, 2000, 100)]
+    assert found == pytest.approx(expected)
+
+
+def test_what_follows_a_warmup_begins_where_that_ends() -> None:
+    schedule = SCHEDULES.build("warmup:steps=200,then=cosine")
+    found = [schedule.next(step, 600, 1.0, full_batch=False) for step in (0, 200, 400, 600)]
+    assert found == pytest.approx([1 / 200, 1, 0.5, 0], abs=1e-15)
+    schedule = SCHEDULES.build("warmup:steps=100,then=reactive|patience=3|floor=0.2")
+    multipliers = follow(schedule, [1.0] * 16)
+    alone = SCHEDULES.build("reactive:patience=3,floor=0.2")
+    assert multipliers == [0.01, *(alone.next(100 * i, 1500, 1.0, full_batch=False) for i in range(16))]
+    assert set(multipliers) == {0.01, 1, 0.5, 0.25}
+
+
+def test_a_warmup_of_the_whole_budget_and_more() -> None:
+    schedule = SCHEDULES.build("warmup:steps=1000,then=cosine")
+    assert [schedule.next(step, 200, 1.0, full_batch=False) for step in (0, 100, 200)] == [0.001, 0.101, 0.201]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("inverse_sqrt:every=0", "schedule inverse_sqrt takes every of at least 1, got 0"),
+        ("warmup:steps=0", "takes steps of at least 1 or share between 0 and 1, got steps=0"),
+        ("warmup:share=1", "takes steps of at least 1 or share between 0 and 1, got .* share=1"),
+        ("warmup:steps=5,share=0.1", "takes steps or share, got steps=5 and share=0.1; leave one out"),
+        ("warmup:then=warmup", "is followed by another schedule, got then=warmup; use then=reactive"),
+        ("warmup:then=cosin", 'there is no schedule "cosin"; did you mean "cosine"?'),
+        ("warmup:then=reactive|patienc=3", 'schedule reactive has no option "patienc"; did you mean "patience"?'),
+    ],
+)
+def test_mistakes_are_told(name: str, message: str) -> None:
+    with pytest.raises(EmcError, match=message.replace("?", r"\?")):
+        SCHEDULES.build(name)
 
 
 def test_reactive_keeps_the_rate_while_the_loss_falls() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,13 +17,17 @@ from emc.optimizers import OPTIMIZERS
 from emc.results import ProbeResult, Verdict
 from emc.specs import Probe
 from emc.training.run import ProbeRun
+from emc.training.schedules import Constant
 from emc.training.single import SingleTrainer
 
 MakePrepared = Callable[..., Prepared]
 Train = Callable[[Executor, Sequence[Probe]], list[ProbeResult]]
 
 
-STEPPED = [name for name in OPTIMIZERS.names() if OPTIMIZERS.build(name).solve is None]
+#: By optimizer, what it needs to train a model of one hidden layer.
+TAUGHT = {"muon": "muon:ends=true"}
+
+STEPPED = [TAUGHT.get(name, name) for name in OPTIMIZERS.names() if OPTIMIZERS.build(name).solve is None]
 
 
 @pytest.mark.parametrize("optimizer", STEPPED)
@@ -33,6 +39,113 @@ def test_same_key_same_verdict(make_prepared: MakePrepared, train: Train, optimi
     ]
     assert found[0] == found[1]
     assert len({result.loss for result in found[0]}) >= len(probes) - 1  # two may reach 0
+
+
+@pytest.mark.parametrize("optimizer", [*STEPPED, "muon", "sam:base=sgd", "sam:base=muon"])
+def test_every_optimizer_fits_eight_random_labels(make_prepared: MakePrepared, train: Train, optimizer: str) -> None:
+    model = "mlp:width=16,depth=2"
+    settings = {"optimizer": optimizer, "model": model, "data": "digits", "min_steps": 1000, "check_steps": 20}
+    (found,) = train(SingleTrainer(make_prepared(**settings).setup), [Probe("base", 8, 0)])
+    assert found.verdict is Verdict.FITTED
+
+
+@pytest.mark.parametrize("optimizer", STEPPED)
+def test_the_schedule_multiplies_every_groups_rate(make_prepared: MakePrepared, optimizer: str) -> None:
+    setup = make_prepared(optimizer=optimizer, schedule="inverse_sqrt:every=10", check_steps=20, batch_size=8).setup
+    trainer = SingleTrainer(setup)
+    trainer.add(Probe("base", 100, 0))
+    for done in (0, 20):
+        trainer.advance()
+        assert trainer._current is not None
+        rates = [group["lr"] for group in trainer._current._optimizer.param_groups]
+        assert rates == [pytest.approx(setup.plan.lr / math.sqrt(1 + done // 10))] * len(rates)
+
+
+class Still(Constant):
+    """No rate at all."""
+
+    def next(self, *_: object, **__: object) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("optimizer", ["sam", "sam:base=sgd", "muon:ends=true"])
+def test_a_rate_of_nothing_moves_nothing(make_prepared: MakePrepared, optimizer: str) -> None:
+    """SAM's perturbation is taken back."""
+    setup = replace(make_prepared(optimizer=optimizer, check_steps=20, batch_size=8).setup, make_schedule=Still)
+    probe = Probe("base", 100, 0)
+    trainer = SingleTrainer(setup)
+    trainer.add(probe)
+    trainer.advance()
+    assert trainer._current is not None
+    for own, fresh in zip(trainer._current._module.parameters(), setup.fresh_model(probe).parameters(), strict=True):
+        assert torch.equal(own, fresh)
+
+
+def test_two_passes_a_step_are_counted(make_prepared: MakePrepared, train: Train) -> None:
+    settings = {"schedule": "constant", "batch_size": 8, "stall_share": 1, "min_steps": 100}
+    plain, sharp = (
+        train(SingleTrainer(make_prepared(optimizer=name, **settings).setup), [Probe("base", 100, 0)])[0]
+        for name in ("sgd", "sam:base=sgd")
+    )
+    assert plain.steps == sharp.steps == 100
+    assert (plain.sample_steps, sharp.sample_steps) == (800, 1600)
+    assert plain.loss != sharp.loss
+
+
+def test_sam_is_the_training_loop_one_would_write(make_prepared: MakePrepared, train: Train) -> None:
+    setup = make_prepared(
+        optimizer="sam:rho=0.1,base=sgd|momentum=0,lr=0.05", schedule="constant", batch_size=8, stall_share=1
+    ).setup
+    probe = Probe("base", 40, 2)
+    (found,) = train(SingleTrainer(setup), [probe])
+    module, (X, y) = setup.fresh_model(probe), setup.samples(probe).first(40)
+    parameters = list(module.parameters())
+    for batch in ProbeRun(setup, probe).batches.take(found.steps):
+        before = [p.detach().clone() for p in parameters]
+        uphill = torch.autograd.grad(functional.cross_entropy(module(X[batch]), y[batch]), parameters)
+        norm = torch.cat([part.flatten() for part in uphill]).norm()
+        for parameter, part in zip(parameters, uphill, strict=True):
+            parameter.data += 0.1 * part / norm
+        there = torch.autograd.grad(functional.cross_entropy(module(X[batch]), y[batch]), parameters)
+        for parameter, start, part in zip(parameters, before, there, strict=True):
+            parameter.data = start - 0.05 * part
+    assert found.loss == pytest.approx(float(functional.cross_entropy(module(X), y).detach()), rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0", "sam:base=sgd|momentum=0"])
+def test_gradients_are_clipped(make_prepared: MakePrepared, optimizer: str) -> None:
+    """No step of plain descent is longer than the rate times the norm, and one that is shorter stays as it is."""
+    moved = []
+    for most in (None, 1e6, 1e-3):
+        setup = make_prepared(optimizer=optimizer, clip_norm=most, check_steps=1, check_epochs=0).setup
+        probe = Probe("base", 100, 0)
+        trainer = SingleTrainer(setup)
+        trainer.add(probe)
+        trainer.advance()
+        assert trainer._current is not None
+        flat = [
+            torch.nn.utils.parameters_to_vector(module.parameters())
+            for module in (setup.fresh_model(probe), trainer._current._module)
+        ]
+        moved.append(flat[1] - flat[0])
+    assert torch.equal(moved[0], moved[1])
+    assert float(moved[2].norm()) == pytest.approx(setup.plan.lr * 1e-3, rel=1e-2)
+    assert float(moved[0].norm()) > 10 * float(moved[2].norm())
+
+
+def test_smoothed_labels_are_trained_and_counted(make_prepared: MakePrepared, train: Train) -> None:
+    settings = {"schedule": "constant", "batch_size": 8, "stall_share": 1, "optimizer": "sgd:momentum=0"}
+    setup = make_prepared(label_smoothing=0.2, **settings).setup
+    probe = Probe("base", 40, 2)
+    (found,) = train(SingleTrainer(setup), [probe])
+    module, (X, y) = setup.fresh_model(probe), setup.samples(probe).first(40)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for batch in ProbeRun(setup, probe).batches.take(found.steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(module(X[batch]), y[batch], label_smoothing=0.2).backward()
+        optimizer.step()
+    expected = functional.cross_entropy(module(X), y, label_smoothing=0.2).detach() - setup.loss.least(2)
+    assert found.loss == pytest.approx(float(expected), rel=1e-5)
 
 
 def with_dropout_and_norm(shape: tuple[int, ...], num_classes: int) -> nn.Module:

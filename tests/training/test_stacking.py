@@ -12,7 +12,7 @@ from toys import GENERAL, K, Toy
 
 from emc.models import MODELS
 from emc.models.activations import ACTIVATIONS
-from emc.training.losses import loss_of
+from emc.training.losses import CROSS_ENTROPY, Loss, loss_of
 from emc.training.stacking import StackedModel, is_dense, join
 
 
@@ -45,9 +45,9 @@ REGISTERED: dict[str, Toy] = {
 STACKABLE = DENSE | REGISTERED | GENERAL
 
 
-@pytest.mark.parametrize("loss_name", ["cross_entropy", "squared"])
+@pytest.mark.parametrize("asked", [CROSS_ENTROPY, Loss("squared"), Loss(smoothing=0.2)], ids=str)
 @pytest.mark.parametrize("name", STACKABLE)
-def test_logits_and_gradients_are_each_members_own(name: str, loss_name: str) -> None:
+def test_logits_and_gradients_are_each_members_own(name: str, asked: Loss) -> None:
     """In float64, with a batch of seven of which one member's last two count nothing."""
     shape, make = STACKABLE[name]
     torch.manual_seed(0)
@@ -62,14 +62,14 @@ def test_logits_and_gradients_are_each_members_own(name: str, loss_name: str) ->
     weights[1] = torch.tensor([0.2] * 5 + [0.0] * 2, dtype=torch.float64)
     gradient = torch.full_like(flat, torch.nan)
     before = X.clone()
-    stacked.gradient(stacked.leaves(flat), fixed, X, y, weights, loss_name, stacked.views(gradient))
+    stacked.gradient(stacked.leaves(flat), fixed, X, y, weights, asked, stacked.views(gradient))
     logits = stacked.logits(stacked.views(flat), fixed, X)
     assert logits.shape == (3, 7, K)
     assert torch.equal(X, before)
     for i, (member, size) in enumerate(zip(members, (7, 5, 7), strict=True)):
         expected = member(X[i].clone())
         torch.testing.assert_close(logits[i], expected.detach(), rtol=1e-11, atol=1e-12)
-        loss = loss_of(loss_name, expected[:size], y[i, :size])
+        loss = loss_of(asked, expected[:size], y[i, :size])
         parts = torch.autograd.grad(loss, [p for p in member.parameters() if p.requires_grad])
         own = torch.cat([part.flatten() for part in parts])
         torch.testing.assert_close(gradient[i], own, rtol=1e-10, atol=1e-12)

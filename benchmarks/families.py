@@ -1,0 +1,123 @@
+"""EMC of every family, optimizer and reparameterisation at about equal size, with random and with semantic labels.
+
+python benchmarks/families.py --journal families.jsonl                     # digits; continues where it was cut off
+python benchmarks/families.py --journal cifar.jsonl --data cifar10         # five families, images from EMC_DATA
+python benchmarks/families.py --quick                                      # three names, a tiny budget
+
+One budget for all, far below the default, so many failures read `budget` and their EMC is a lower bound (>=): the table
+says what each procedure reaches in so many steps, and how its failures end. It is no ranking of what they could reach.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from common import Report, json_option, quick_option
+
+import emc
+from emc.results import EmcResult
+from emc.sweeping import SweepResult
+
+#: What varies, by group; all else is `BASE`. Sizes lie between 2,000 and 5,000 parameters where an option allows it.
+DIGITS: dict[str, dict[str, dict[str, str]]] = {
+    "family": {},
+    "optimizer": {},
+    "reparameterisation": {},
+}
+CIFAR: dict[str, dict[str, dict[str, str]]] = {"family": {}}
+
+LABELS = ("random", "semantic")
+BASE: dict[str, Any] = {
+    "optimizer": "adam",
+    "min_steps": 1500,
+    "max_epochs": 60,
+    "batch_size": 64,
+    "replicates": 3,
+    "tolerance": 0.1,
+    "polish_steps": 50,
+}
+QUICK: dict[str, Any] = {"min_steps": 100, "max_epochs": 2, "replicates": 2, "n_max": 64, "certify": "none"}
+
+
+@click.command()
+@click.option("--data", type=click.Choice(["digits", "cifar10"]), default="digits")
+@click.option("--journal", type=click.Path(path_type=Path), help="file that keeps every verdict")
+@click.option("--device", default="auto")
+@click.option("--workers", type=int, help="processes and threads that train at once")
+@click.option("--steps", type=int, help="budget of a probe, at least this many steps")
+@click.option("--only", multiple=True, help="names to measure; default: all")
+@quick_option
+@json_option
+def main(
+    data: str,
+    journal: Path | None,
+    device: str,
+    workers: int | None,
+    steps: int | None,
+    only: tuple[str, ...],
+    quick: bool,
+    json_path: Path | None,
+) -> None:
+    """Measure all cells in one sweep, then print one table a group."""
+    groups = DIGITS if data == "digits" else CIFAR
+    base = BASE | {"data": data} | (QUICK if quick else {}) | ({} if steps is None else {"min_steps": steps})
+    named = [(group, name, own) for group, members in groups.items() for name, own in members.items()]
+    named = [(group, name, own) for group, name, own in named if not only or name in only][: 3 if quick else None]
+    cells = [base | own | {"labels": labels} for _, _, own in named for labels in LABELS]
+    report = Report(f"families_{data}", json_path, quick, bool(only))
+    print("# " + ", ".join(f"{key} {value}" for key, value in base.items()), flush=True)
+    started = time.perf_counter()
+    found = emc.sweep(as_sweep(cells), journal=journal, device=device, workers=workers)
+    for group in groups:
+        rows = [
+            row(name, own, [found_of(found, 2 * place + number) for number in range(len(LABELS))])
+            for place, (of, name, own) in enumerate(named)
+            if of == group
+        ]
+        report.table(f"{data}, by {group}", rows)
+    print(f"{len(cells)} cells, {time.perf_counter() - started:,.0f} s", flush=True)
+    if found.interrupted:
+        raise SystemExit(130)
+
+
+def as_sweep(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Cells that share no axes: every setting that varies moves with all others."""
+    names = sorted({name for cell in cells for name in cell})
+    fixed = {name: cells[0][name] for name in names if all(cell.get(name) == cells[0].get(name) for cell in cells)}
+    varying = {name: [cell.get(name, "none") for cell in cells] for name in names if name not in fixed}
+    return {"name": "families", "base": fixed, "zip": [varying] if varying else []}
+
+
+def found_of(found: SweepResult, number: int) -> EmcResult | str:
+    """A cell's result, or why there is none."""
+    cell = found.cells[number].number
+    if cell in found.results:
+        return found.results[cell]
+    return str(found.failures[cell]) if cell in found.failures else "interrupted"
+
+
+def row(name: str, own: Mapping[str, str], results: Sequence[EmcResult | str]) -> dict[str, Any]:
+    """One procedure: its size, then what was found with each kind of labels."""
+    sizes = next((result for result in results if isinstance(result, EmcResult)), None)
+    told: dict[str, Any] = {
+        "procedure": name,
+        "settings": " ".join(value for value in own.values() if value),
+        "parameters": None if sizes is None else sizes.parameters,
+    }
+    for labels, result in zip(LABELS, results, strict=True):
+        if isinstance(result, str):
+            told |= {f"{labels}: EMC": result, f"{labels}: replicates": "", f"{labels}: probes, s": ""}
+            continue
+        told[f"{labels}: EMC"] = f"{'>= ' if result.censored else ''}{result.emc:,}"
+        each = " ".join(f"{'>=' if one.status.right_censored else ''}{one.emc}" for one in result.replicates)
+        told[f"{labels}: replicates"] = f"{each} ({result.status.key})"
+        told[f"{labels}: probes, s"] = f"{result.cost['probes']:,.0f}, {result.cost['seconds']:,.0f}"
+    return told
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Reparameterised models, and what trains them, on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from emc.api import Prepared, prepare
+from emc.executors.base import Executor
+from emc.models import MODELS
+from emc.reparams import REPARAMS
+from emc.results import ProbeFailure, ProbeResult
+from emc.specs import Measurement, Probe
+
+Make = Callable[..., nn.Module]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _make(spec: str, model: str = "mlp:width=5", seed: int = 0) -> nn.Module:
+    """A reparameterised model for (1, 8, 8) inputs and 3 classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        handed: list[Any] = [(1, 8, 8), 3]
+        if MODELS.get(model.partition(":")[0]).facts.get("activation"):
+            handed.append(nn.Tanh)
+        module = MODELS.build(model, *handed)
+        return REPARAMS.build(spec)(module)
+
+
+@pytest.fixture
+def make() -> Make:
+    """`make(spec, model, seed)`."""
+    return _make
+
+
+def _prepare(own_model: Any = None, **settings: Any) -> Prepared:
+    small = {
+        "labels": "random",
+        "min_steps": 400,
+        "max_epochs": 1,
+        "check_steps": 20,
+        "polish_steps": 5,
+        "certify": "none",
+    }
+    return prepare(Measurement.from_flat(small | settings), model=own_model)
+
+
+@pytest.fixture
+def make_prepared() -> Callable[..., Prepared]:
+    """`make_prepared(reparam="prune:0.5", ...)`: a small measurement on digits."""
+    return _prepare
+
+
+def _train(executor: Executor, probes: Sequence[Probe]) -> list[ProbeResult]:
+    for probe in probes:
+        executor.add(probe)
+    found: dict[str, ProbeResult] = {}
+    while len(found) < len(probes):
+        for outcome in executor.advance():
+            if isinstance(outcome, ProbeFailure):
+                raise outcome.error
+            found[outcome.key] = outcome
+    return [replace(found[probe.key], seconds=0.0) for probe in probes]
+
+
+@pytest.fixture
+def train() -> Callable[..., list[ProbeResult]]:
+    """`train(trainer, probes)`: their verdicts in the order of the probes, wall time left out."""
+    return _train
