@@ -13,6 +13,7 @@ from emc.cli.completion import one_of
 from emc.cli.kinds import KINDS, Kind
 from emc.errors import UnknownNameError, did_you_mean
 from emc.registry import Option, Plugin, format_value
+from emc.specs import option_name
 
 
 @click.command("list")
@@ -64,7 +65,9 @@ def _record(kind: Kind, plugin: Plugin[Any]) -> dict[str, Any]:
 def _kind_text(kind: Kind, width: int) -> str:
     plugins = kind.plugins()
     indent = max((len(plugin.name) for plugin in plugins), default=0) + 4
-    title = f"{kind.name} (--{kind.setting} NAME or NAME:key=value,key=value)" + (f"; {kind.note}" if kind.note else "")
+    title = f"{kind.name} ({option_name(kind.setting)} NAME or NAME:key=value,key=value)" + (
+        f"; {kind.note}" if kind.note else ""
+    )
     return "\n".join([click.style(title, bold=True)] + [_plugin_text(plugin, indent, width) for plugin in plugins])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from emc.errors import SpecError
 from emc.registry import Registry
 
 #: Makes the exponents of a recipe by the role of a dimension (`emc.models.axes.Axis`): it grows as scale ** exponent.
@@ -29,10 +30,15 @@ def compound(*, alpha: float = 1.2, beta: float = 1.1) -> Mapping[str, float]:
 
     The paper's third dimension, resolution as 1.15^phi, is no part of a model here: inputs are never resized.
 
+    Raises:
+        SpecError: a base below 1, or both of 1, by which nothing grows.
+
     References:
         Tan and Le 2019, "EfficientNet: Rethinking model scaling for convolutional neural networks", equation 3 and
         section 4.
     """
+    if not (min(alpha, beta) >= 1 and 1 < max(alpha, beta) < math.inf):
+        raise SpecError(f"recipe compound needs alpha and beta of at least 1, one above, got {alpha} and {beta}")
     return {"depth": math.log(alpha), "width": math.log(beta)}
 
 

@@ -8,6 +8,7 @@ from click.testing import Result
 
 from emc.cli.kinds import KINDS, Kind, kind_of_setting
 from emc.registry import format_value
+from emc.specs import option_name
 
 Run = Callable[..., Result]
 Mistake = Callable[..., str]
@@ -17,7 +18,7 @@ Mistake = Callable[..., str]
 def test_every_plugin_and_option_is_listed(run: Run, kind: Kind) -> None:
     text = run("list", kind.name).stdout
     flowed = " ".join(text.split())
-    assert text.startswith(f"{kind.name} (--{kind.setting} NAME")
+    assert text.startswith(f"{kind.name} ({option_name(kind.setting)} NAME")
     assert kind.plugins()
     for plugin in kind.plugins():
         assert f"\n  {plugin.name} " in text

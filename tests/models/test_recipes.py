@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from emc.errors import SpecError
 from emc.models.axes import Axis, member
 from emc.models.recipes import RECIPES
 from emc.registry import PluginSpec
@@ -33,3 +34,9 @@ def test_sovit_leads_from_its_start_to_its_published_shapes(published: tuple[int
 
 def test_svit_keeps_every_ratio() -> None:
     assert len(set(RECIPES.build("svit").values())) == 1
+
+
+@pytest.mark.parametrize("text", ["compound:alpha=1,beta=1", "compound:alpha=0.9", "compound:beta=inf"])
+def test_compound_grows(text: str) -> None:
+    with pytest.raises(SpecError, match="recipe compound needs alpha and beta of at least 1, one above, got"):
+        RECIPES.build(text)
