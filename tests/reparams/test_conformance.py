@@ -99,11 +99,11 @@ def test_torch_func_stacks_them(make: Make, spec: str, model: str) -> None:
 
 @pytest.mark.parametrize("spec", ["subspace:60", "precision:int8", "prune:0.5,rule=magnitude"])
 def test_lockstep_agrees_with_single(make_prepared: MakePrepared, train: Train, spec: str) -> None:
-    """In float64, where both round alike; each of two sizes and two replicates."""
+    """In float64, where both round alike; each of two sizes and three replicates."""
     prepared = make_prepared(
         model="mlp:width=8", reparam=spec, optimizer="gd:lr=0.3", precision="float64", min_steps=200
     )
-    probes = [Probe("base", n, replicate) for n in (8, 60) for replicate in range(2)]
+    probes = [Probe("base", n, replicate) for n in (8, 60) for replicate in range(3)]
     stacked = train(LockstepTrainer(prepared.setup, 8), probes)
     alone = train(SingleTrainer(prepared.setup), probes)
     facts = [[(r.verdict, r.evidence, r.correct, r.steps) for r in found] for found in (stacked, alone)]
