@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from emc.cli.main import main
+from emc.reparams.modules.wrapped import Sizes
 from emc.results import EmcResult, Progress, RunningProbe, Status
 from emc.specs import Execution, Measurement
 
@@ -56,6 +57,7 @@ class FakeApi:
             measurement=measurement,
             dataset=SimpleNamespace(facts=SimpleNamespace(to_dict=lambda: dict(self.result.dataset))),
             parameters=self.result.parameters,
+            sizes=Sizes(self.result.parameters, self.result.parameters, 32 * self.result.parameters),
             fingerprint=self.result.fingerprint,
             rough_cost=lambda: {"probes": 60.0, "steps": 1.2e6, "sample_steps": 1.5e8, "flops": 3e12},
             run=self.run,

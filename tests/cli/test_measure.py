@@ -61,7 +61,7 @@ def test_verbose_says_what_was_picked(run: Run, fake_api: Any) -> None:
 def test_dry_run_trains_and_writes_nothing(run: Run, fake_api: Any, tmp_path: Path) -> None:
     outcome = run("measure", "--dry-run", "--json", "r.json", "--plot", "r.png")
     assert outcome.exit_code == 0
-    assert "parameters   1,210" in outcome.stdout
+    assert "parameters   1,210 trained, 1,210 stored, 38,720 bits" in outcome.stdout
     assert "[procedure]" in outcome.stdout
     assert not fake_api.observers
     assert os.listdir(tmp_path) == []
