@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
@@ -208,6 +209,7 @@ def give(setup: Setup, probe: Probe, care: Care) -> Given:
     samples = setup.samples(probe)
     X, y = samples.first(probe.n)
     test = samples.test
+    held = None if test is None else (test[0].index_select(0, torch.arange(len(test[1]))), test[1])
     return Given(
         probe,
         _floats(X),
