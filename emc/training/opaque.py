@@ -209,7 +209,9 @@ def give(setup: Setup, probe: Probe, care: Care) -> Given:
     samples = setup.samples(probe)
     X, y = samples.first(probe.n)
     test = samples.test
-    held = None if test is None else (test[0].index_select(0, torch.arange(len(test[1]))), test[1])
+    held = (
+        None if test is None else (test[0].index_select(0, torch.arange(len(test[1]), device=test[1].device)), test[1])
+    )
     return Given(
         probe,
         _floats(X),
@@ -217,9 +219,7 @@ def give(setup: Setup, probe: Probe, care: Care) -> Given:
         samples.num_classes,
         training_seed(setup.seed, probe.n, probe.replicate, probe.attempt),
         setup.allowance(probe.n),
-        None
-        if test is None
-        else (_floats(test[0].index_select(0, torch.arange(len(test[1])))), test[1].cpu().numpy().copy()),
+        None if held is None else (_floats(held[0]), held[1].cpu().numpy().copy()),
         care,
     )
 
