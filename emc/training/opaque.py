@@ -16,8 +16,10 @@ from torch import Tensor
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
 from emc.seeds import training_seed
 from emc.specs import Probe
+from emc.training.counting import CHUNK
 from emc.training.evidence import conflict
 from emc.training.failing import Outcome, raised
+from emc.training.inputs import Gathered
 from emc.training.setup import Setup, Setups, all_setups, setup_of
 from emc.training.waiting import Waiting
 
@@ -219,9 +221,13 @@ def give(setup: Setup, probe: Probe, care: Care) -> Given:
         samples.num_classes,
         training_seed(setup.seed, probe.n, probe.replicate, probe.attempt),
         setup.allowance(probe.n),
-        None if held is None else (_floats(held[0]), held[1].cpu().numpy().copy()),
+        held,
         care,
     )
+
+
+def _all(X: Tensor | Gathered) -> Tensor:
+    return torch.cat(list(X.split(CHUNK)))
 
 
 def _floats(X: Tensor) -> npt.NDArray[np.float32]:
