@@ -536,9 +536,11 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
     """Digest of what all probes of a measurement share, seed included.
 
     The criterion is part of it only where it changes a probe: one of a loss does, for it ends the training; one of the
-    error does where there are samples that cannot all be fitted, which are then trained on all the same.
+    error does where there are samples that cannot all be fitted, which are then trained on all the same. A linear model
+    with weight decay says that its failures are examined like any other's, since earlier ones were called `budget`
+    where the samples were separable.
     """
-    task, goal = measurement.task, measurement.search.goal
+    task, goal, procedure = measurement.task, measurement.search.goal, measurement.procedure
     changes = goal.kind == "loss" or (goal.kind == "error" and bool(dataset.facts.repeats))
     return digest(
         {
@@ -546,12 +548,19 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
             "results_version": RESULTS_VERSION,
             "content": dataset.facts.content_hash,
             "task": {"labels": str(task.labels), "inputs": str(task.inputs), "classes": num_classes},
-            "procedure": measurement.procedure.identity(),
+            **({"decayed": "examined"} if _is_decayed_linear(procedure) else {}),
+            "procedure": procedure.identity(),
             "plugins": _plugin_versions(measurement),
             "seed": measurement.seed,
             "device": device.type,
         }
     )
+
+
+def _is_decayed_linear(procedure: Procedure) -> bool:
+    if procedure.opaque or procedure.model.name == CALLABLE or is_own(procedure.model):
+        return False
+    return _is_linear(procedure) and bool(OPTIMIZERS.build(procedure.optimizer).weight_decay)
 
 
 def _plugin_versions(measurement: Measurement) -> dict[str, int]:

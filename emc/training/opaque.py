@@ -211,9 +211,7 @@ def give(setup: Setup, probe: Probe, care: Care) -> Given:
     samples = setup.samples(probe)
     X, y = samples.first(probe.n)
     test = samples.test
-    held = (
-        None if test is None else (test[0].index_select(0, torch.arange(len(test[1]), device=test[1].device)), test[1])
-    )
+    held = None if test is None else (_floats(_all(test[0])), test[1].cpu().numpy().copy())
     return Given(
         probe,
         _floats(X),
