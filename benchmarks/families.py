@@ -22,19 +22,60 @@ import emc
 from emc.results import EmcResult
 from emc.sweeping import SweepResult
 
-#: What varies, by group; all else is `BASE`. Sizes lie between 2,000 and 5,000 parameters where an option allows it.
+#: The net that optimizers and reparameterisations are compared on.
+NET = "mlp:width=40"
+
+#: What varies, by group; all else is `BASE`. Sizes lie between 2,000 and 5,000 parameters where a family has one there.
 DIGITS: dict[str, dict[str, dict[str, str]]] = {
-    "family": {},
-    "optimizer": {},
-    "reparameterisation": {},
+    "family": {
+        "linear": {"model": "linear"},
+        "mlp": {"model": NET},
+        "mlp_standard": {"model": "mlp_standard:width=32"},
+        "mlp_bottleneck": {"model": "mlp_bottleneck:width=16"},
+        "cnn": {"model": "cnn:width=8"},
+        "cnn5": {"model": "cnn5:width=3"},
+        "resnet": {"model": "resnet:width=4,blocks=2|2"},
+        "resnet18k": {"model": "resnet18k:width=1"},
+        "resnet_rs": {"model": "resnet_rs:width=4,blocks=1|1"},
+        "efficientnet": {"model": "efficientnet:width=0.1,stages=3,divisor=1"},
+        "vit": {"model": "vit:patch=4,dim=16,depth=1"},
+        "mixer": {"model": "mixer:patch=4,dim=16,depth=1"},
+    },
+    "optimizer": {
+        name: {"model": NET, "optimizer": optimizer}
+        for name, optimizer in {
+            "sgd": "sgd:lr=0.1",
+            "gd": "gd:lr=0.1",
+            "adamw": "adamw:weight_decay=0.01",
+            "lbfgs": "lbfgs",
+            "lion": "lion",
+            "shampoo": "shampoo",
+            "muon": "muon:ends=true",
+            "sam": "sam:base=sgd|lr=0.1",
+        }.items()
+    },
+    "reparameterisation": {
+        "subspace": {"model": NET, "reparam": "subspace:dim=300"},
+        "bf16": {"model": NET, "reparam": "precision:bf16"},
+        "int4": {"model": NET, "reparam": "precision:int4"},
+        "prune": {"model": NET, "reparam": "prune:fraction=0.5,rule=random"},
+    },
 }
-CIFAR: dict[str, dict[str, dict[str, str]]] = {"family": {}}
+CIFAR: dict[str, dict[str, dict[str, str]]] = {
+    "family": {
+        "cnn": {"model": "cnn:width=8"},
+        "resnet": {"model": "resnet:width=4,blocks=2|2,norm=group"},
+        "resnet18k": {"model": "resnet18k:width=1,norm=group"},
+        "vit": {"model": "vit:patch=8,dim=12,depth=1"},
+        "mixer": {"model": "mixer:patch=8,dim=8,depth=2"},
+    }
+}
 
 LABELS = ("random", "semantic")
 BASE: dict[str, Any] = {
     "optimizer": "adam",
-    "min_steps": 1500,
-    "max_epochs": 60,
+    "min_steps": 1000,
+    "max_epochs": 40,
     "batch_size": 64,
     "replicates": 3,
     "tolerance": 0.1,
