@@ -146,7 +146,9 @@ def test_a_plan_says_parameters_and_cost() -> None:
 
 def test_a_plan_says_how_its_model_was_found() -> None:
     matched = {"asked": 2000, "parameters": 2047, "ratio": 1.0235, "recipe": "width", "family": "mlp:depth=2"}
-    plan = report.plan_record(Measurement(), {"rows": 9}, 2047, "abc", {"steps": 1.0}, matched)
+    plan = report.plan_record(
+        Measurement(), {"rows": 9}, {"trained": 2047, "stored": 2047, "bits": 65504}, "abc", {"steps": 1.0}, matched
+    )
     text = " ".join(report.plan_text(plan).replace("#", "").split())
     assert plan["matched"] == matched
     assert "matched 2,047 of 2,000 parameters asked for (ratio 1.024), by recipe width from mlp:depth=2" in text
