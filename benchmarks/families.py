@@ -51,7 +51,7 @@ DIGITS: dict[str, dict[str, dict[str, str]]] = {
             "lion": "lion",
             "shampoo": "shampoo",
             "muon": "muon:ends=true",
-            "sam": "sam:base=sgd|lr=0.1",
+            "sam": "sam:base=sgd,lr=0.1",
         }.items()
     },
     "reparameterisation": {
