@@ -88,7 +88,29 @@ def test_every_model_fits_what_chance_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", [plugin.name for plugin in OPTIMIZERS if plugin.name != "lstsq"])
 def test_every_optimizer_fits_what_chance_does_not(name: str) -> None:
-    setup = ready(model="mlp:width=16", optimizer=name, min_steps=3_000).setup
+    setup = ready(model="mlp:width=16,depth=2", optimizer=name, min_steps=3_000).setup
+    executor = InlineExecutor({"base": setup}, Execution(device="cuda"))
+    assert [result.verdict for result in trained(executor, around([8], 2))] == [Verdict.FITTED] * 2
+
+
+@pytest.mark.parametrize(
+    "reparam",
+    [
+        *(f"subspace:dim=100,projection={kind}" for kind in ("dense", "sparse", "fastfood", "kronecker")),
+        *("precision:bf16", "precision:fp16", "precision:int8", "precision:int4"),
+        *("prune:0.5,rule=random", "prune:0.5,rule=magnitude", "prune:0.5,rule=lottery"),
+    ],
+)
+def test_every_reparameterisation_fits_what_chance_does_not(reparam: str) -> None:
+    setup = ready(model="mlp:width=16", reparam=reparam, optimizer="adam:lr=0.01", min_steps=3_000).setup
+    executor = InlineExecutor({"base": setup}, Execution(device="cuda"))
+    assert [result.verdict for result in trained(executor, around([8], 2))] == [Verdict.FITTED] * 2
+
+
+@pytest.mark.parametrize("augment", ["flip", "crop", "flip_crop"])
+def test_augmented_batches_train_there(augment: str) -> None:
+    settings: dict[str, Any] = {"model": "cnn:width=8", "augment": augment, "clip_norm": 1.0, "label_smoothing": 0.1}
+    setup = ready(**settings, min_steps=3_000).setup
     executor = InlineExecutor({"base": setup}, Execution(device="cuda"))
     assert [result.verdict for result in trained(executor, around([8], 2))] == [Verdict.FITTED] * 2
 
