@@ -64,8 +64,8 @@ DIGITS: dict[str, dict[str, dict[str, str]]] = {
 CIFAR: dict[str, dict[str, dict[str, str]]] = {
     "family": {
         "cnn": {"model": "cnn:width=8"},
+        "cnn5": {"model": "cnn5:width=3"},
         "resnet": {"model": "resnet:width=4,blocks=2|2,norm=group"},
-        "resnet18k": {"model": "resnet18k:width=1,norm=group"},
         "vit": {"model": "vit:patch=8,dim=12,depth=1"},
         "mixer": {"model": "mixer:patch=8,dim=8,depth=2"},
     }
@@ -74,11 +74,11 @@ CIFAR: dict[str, dict[str, dict[str, str]]] = {
 LABELS = ("random", "semantic")
 BASE: dict[str, Any] = {
     "optimizer": "adam",
-    "min_steps": 1000,
-    "max_epochs": 40,
+    "min_steps": 500,
+    "max_epochs": 20,
     "batch_size": 64,
     "replicates": 3,
-    "tolerance": 0.1,
+    "tolerance": 0.2,
     "polish_steps": 50,
 }
 QUICK: dict[str, Any] = {"min_steps": 100, "max_epochs": 2, "replicates": 2, "n_max": 64, "certify": "none"}
