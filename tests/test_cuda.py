@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import emc
 from emc.api import Prepared, prepare
@@ -22,7 +21,6 @@ from emc.results import EmcResult, Evidence, ProbeFailure, ProbeResult, Verdict
 from emc.specs import Execution, Measurement, Probe
 from emc.training.lockstep import LockstepTrainer
 from emc.training.single import SingleTrainer
-from emc.training.stack import Stack
 
 pytestmark = [
     pytest.mark.cuda,
@@ -136,36 +134,6 @@ def test_one_stack_layout_gives_one_result(model: str) -> None:
     assert trained(LockstepTrainer(setup, 8), around((20, 30, 40))) == trained(
         LockstepTrainer(setup, 8), around((20, 30, 40))
     )
-
-
-@pytest.mark.parametrize("model", ["linear", "mlp:width=6,depth=2", "cnn:width=3"])
-@pytest.mark.parametrize("optimizer", ["adam:lr=0.01", "adamw:weight_decay=0.01", "sgd:lr=0.05,momentum=0.9", "gd"])
-def test_recorded_steps_are_the_steps_to_the_bit(model: str, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Members enter and leave meanwhile: fifteen probes of three sizes in a stack of six."""
-    setup = ready(model=model, optimizer=optimizer, batch_size=16).setup
-    recorded = trained(LockstepTrainer(setup, 6), around((12, 20, 40)))
-    monkeypatch.setattr(Stack, "records", False)
-    assert trained(LockstepTrainer(setup, 6), around((12, 20, 40))) == recorded
-
-
-def test_steps_that_cannot_be_recorded_are_done_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
-    class Waits(nn.Sequential):
-        def forward(self, X: torch.Tensor) -> torch.Tensor:
-            torch.cuda.synchronize()
-            logits: torch.Tensor = super().forward(X)
-            return logits
-
-    def model(shape: tuple[int, ...], classes: int) -> nn.Module:
-        return Waits(nn.Flatten(), nn.Linear(shape[-1] * shape[-2], classes))
-
-    values = SMALL | {"data": "digits", "labels": "random"}
-    setup = prepare(Measurement.from_flat(values), model=model, execution=Execution(device="cuda")).setup
-    with caplog.at_level("INFO", logger="emc"):
-        found = trained(LockstepTrainer(setup, 8), around((40, 90), 3))
-    assert "steps are not recorded as a CUDA graph" in caplog.text
-    plain = trained(LockstepTrainer(ready(model="linear").setup, 8), around((40, 90), 3))
-    assert [result.verdict for result in found] == [result.verdict for result in plain]
-    assert trained(LockstepTrainer(ready(model="linear").setup, 8), around((40, 90), 3)) == plain
 
 
 def test_too_little_memory_splits_the_stack_and_changes_no_verdict() -> None:

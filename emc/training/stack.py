@@ -20,7 +20,6 @@ from emc.training.evidence import conclude
 from emc.training.failing import Outcome, raised
 from emc.training.losses import loss_of
 from emc.training.memory import is_out_of_memory
-from emc.training.recorded import LEAST, WARM, Recorded, own_stream, try_recording
 from emc.training.run import ProbeRun
 from emc.training.setup import Setup
 from emc.training.stacking import Named, StackedModel, join
@@ -60,14 +59,6 @@ def padded_size(setup: Setup, n: int) -> int:
     return power if setup.plan.full_batch else min(power, setup.procedure.batch_size)
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Store rows and labels of one step, each (S, b), where a recorded step reads them."""
-
-    rows: Tensor
-    labels: Tensor
-
-
 @dataclass
 class _Tick:
     """Optimizer steps drawn for all members, and how many of them are done."""
@@ -101,9 +92,6 @@ class Stack:
             over.
     """
 
-    #: Whether steps on a GPU are recorded as a CUDA graph and replayed.
-    records = True
-
     def __init__(self, setup: Setup, batch_size: int) -> None:
         if setup.plan.rule is None:
             raise RuntimeError("the optimizer has no stacked rule")
@@ -121,7 +109,6 @@ class Stack:
         self._tick: _Tick | None = None
         self._failures: dict[ProbeRun, ProbeFailure] = {}
         self._gradients: Named = {}
-        self._recorded: Recorded | None = None
         self._arrange()
 
     def suits(self, run: ProbeRun) -> bool:
@@ -177,7 +164,6 @@ class Stack:
         """Two stacks that go on where this one is; their tensors are parts of its own, so that they take no memory."""
         middle = (len(self.runs) + 1) // 2
         self._gradient, self._gradients, self._X = self._flat[:0], {}, self._flat[:0]
-        self._recorded, self._recordable = None, False
         return self._part(slice(0, middle)), self._part(slice(middle, None))
 
     def _part(self, members: slice) -> Stack:
@@ -215,10 +201,6 @@ class Stack:
         self._labels = [run.setup.samples(run.probe).labels(run.n) for run in self.runs]
         self._leaves, self._gradients = self._model.leaves(self._flat), self._model.views(gradient)
         self._rates: list[float] = []
-        self._recorded = None
-        self._recordable = self.records and self._flat.device.type == "cuda"
-        self._steps_as_they_are = 0
-        self._batch = _Batch(*(torch.zeros(shape, dtype=torch.int64, device=self._flat.device) for _ in range(2)))
 
     def advance(self) -> list[Outcome]:
         """Train all members for one tick and count those that are due; the verdicts of those that ended.
@@ -311,40 +293,15 @@ class Stack:
         if rates != self._rates:
             self._lr.copy_(torch.tensor(rates, dtype=self._lr.dtype).unsqueeze(1))
             self._rates = rates
-        with own_stream(self._flat.device):
-            while tick.done < tick.steps:
-                rows, labels = tick.rows[tick.done], tick.labels[tick.done]
-                recorded = self._recorded or self._record(tick.steps - tick.done)
-                if recorded is not None:
-                    self._replay(recorded, rows, labels)
-                else:
-                    self._step(rows, labels)
-                    self._steps_as_they_are += 1
-                tick.done += 1
-
-    def _step(self, rows: Tensor, labels: Tensor) -> None:
-        X = self._gather(rows)
-        self._model.gradient(self._leaves, self._fixed, X, labels, self._weights, self._loss, self._gradients)
-        if self._setup.procedure.clip_norm is not None:
-            clip_rows(self._gradient, self._setup.procedure.clip_norm)
-        self.torn = True
-        self._rule.step(self._flat, self._gradient, self._state, self._lr)
-        self.torn = False
-
-    def _record(self, steps_to_come: int) -> Recorded | None:
-        """What replays a step; None before it pays, and where it cannot be done."""
-        if self._recordable and self._steps_as_they_are >= WARM and steps_to_come >= LEAST:
-            self._recorded = try_recording(lambda: self._step(self._batch.rows, self._batch.labels))
-            self._recordable = self.torn = False  # recording changes nothing, wherever it ended
-            self.records = self._recorded is not None
-        return self._recorded
-
-    def _replay(self, recorded: Recorded, rows: Tensor, labels: Tensor) -> None:
-        self._batch.rows.copy_(rows)
-        self._batch.labels.copy_(labels)
-        self.torn = True
-        recorded.replay()
-        self.torn = False
+        while tick.done < tick.steps:
+            X, y = self._gather(tick.rows[tick.done]), tick.labels[tick.done]
+            self._model.gradient(self._leaves, self._fixed, X, y, self._weights, self._loss, self._gradients)
+            if self._setup.procedure.clip_norm is not None:
+                clip_rows(self._gradient, self._setup.procedure.clip_norm)
+            self.torn = True
+            self._rule.step(self._flat, self._gradient, self._state, self._lr)
+            self.torn = False
+            tick.done += 1
 
     def _gather(self, rows: Tensor) -> Tensor:
         """Inputs (S, b, *shape) at store rows: (S, b), in the stack's own buffer."""
