@@ -28,7 +28,7 @@ def test_a_record_without_one_of_its_fields_is_none(record: dict[str, Any]) -> N
     [
         ("emc", 1.5), ("emc", True), ("emc", 2**63), ("upper", "9"), ("interval", [1.0]), ("estimand", "\ud800"),
         ("confidence", float("inf")), ("test_accuracy", ["1"]), ("cost", {"probes": 3}), ("versions", {"torch": 2}),
-        ("procedure", {"model": "mlp:width"}), ("procedure", {"model": ["mlp"]}), ("tuning", {"tuner": None}),
+        ("procedure", {"model": "mlp:width=1,width=2"}), ("procedure", {"model": ["mlp"]}), ("tuning", {"tuner": None}),
         ("untuned", []),
     ],
 )  # fmt: skip
