@@ -65,7 +65,11 @@ class Encoded(ABC):
 
     @abstractmethod
     def listing(self) -> bytes:
-        """What all images are known by without being read: a hash of names and sizes."""
+        """What all images are known by without being read: a hash of names, sizes and times of change."""
+
+    @abstractmethod
+    def whereabouts(self) -> bytes:
+        """Where the images lie, links resolved: equal listings of two places need not hold equal pixels."""
 
 
 def digest(content: bytes) -> bytes:
@@ -194,8 +198,9 @@ def lazy_images(name: str, encoded: Encoded, y: Ints, classes: tuple[str, ...], 
     """A dataset of encoded images that are read when they are needed.
 
     By `content` images are known by their encoded bytes and their classes, whatever they are called and wherever they
-    lie; rows are ordered by that, and images of equal bytes are repeats. By `listing` they are known by names, sizes
-    and classes, in the order found, and no repeats are looked for.
+    lie; rows are ordered by that, and images of equal bytes are repeats. By `listing` they are known by names, sizes,
+    times of change (ns) and classes, in the order found, and no repeats are looked for: a file that is written anew is
+    another image, and so is a copy, unless it keeps its time. Decoded pixels are kept for each place apart.
 
     Args:
         name: the dataset's name in results.
@@ -217,7 +222,10 @@ def lazy_images(name: str, encoded: Encoded, y: Ints, classes: tuple[str, ...], 
     known.update(encoded.listing() if encoded.digests is None else encoded.digests[order].data)
     known.update(np.ascontiguousarray(y[order]).data)
     content = known.hexdigest()[:32]
-    cache = PixelCache(cache_root() / "images" / f"{content}.pixels", len(y), shape[0] * shape[1] * shape[2])
+    if encoded.digests is None:
+        known.update(encoded.whereabouts())
+    path = cache_root() / "images" / f"{known.hexdigest()[:32]}.pixels"
+    cache = PixelCache(path, len(y), shape[0] * shape[1] * shape[2])
     rows = ImageRows(Images(encoded, order, shape, size > 0, cache), None, content)
     return Raw(name, rows, y[order], classes, notes=_notes(len(y), identity), standardised=(True,) * 3, group=group)
 
@@ -252,7 +260,7 @@ def _by_content(encoded: Encoded, y: Ints) -> tuple[Ints, Ints]:
 def _notes(rows: int, identity: str) -> tuple[str, ...]:
     found = ["repeats were told by the images' encoded bytes"]
     if identity == "listing":
-        found = ["repeats were not looked for: images are known by names, sizes and classes (identity=listing)"]
+        found = ["repeats were not looked for: images are known by names, sizes, times and classes (listing)"]
     if rows > SAMPLED:
         found.append(f"images were standardised by a fixed sample of {SAMPLED:,} of them")
     return tuple(found)

@@ -97,16 +97,19 @@ class FolderFiles(Encoded):
     def listing(self) -> bytes:
         """See `Encoded.listing`."""
         known = hashlib.sha256()
-        for array in (self._names, self._ends, self.sizes):
+        for array in (self._names, self._ends, self.sizes, self._modified_ns):
             known.update(array.data)
         return known.digest()
+
+    def whereabouts(self) -> bytes:
+        """See `Encoded.whereabouts`."""
+        return os.fsencode(self._root.resolve())
 
     def _hashed(self) -> Bytes:
         """(rows, DIGEST_BYTES) of every file, from the cache where it holds them."""
         import numpy as np
 
-        known = hashlib.sha256(repr((str(self._root), DIGEST_BYTES)).encode() + self.listing())
-        known.update(self._modified_ns.data)
+        known = hashlib.sha256(repr((self.whereabouts(), DIGEST_BYTES)).encode() + self.listing())
         path = cache_root() / "indexes" / f"{known.hexdigest()[:32]}.npy"
         try:
             kept: Bytes = np.load(path, allow_pickle=False)

@@ -116,7 +116,11 @@ class Shards(Encoded):
 
     def listing(self) -> bytes:
         """See `Encoded.listing`."""
-        return self._names
+        return hashlib.sha256(self._names + repr(self._states).encode()).digest()
+
+    def whereabouts(self) -> bytes:
+        """See `Encoded.whereabouts`."""
+        return b"\0".join(os.fsencode(path.resolve()) for path in self._paths)
 
 
 def read_shards(paths: list[Path], owner: str, hashed: bool) -> tuple[Shards, Ints, tuple[str, ...]]:
@@ -175,7 +179,7 @@ def _state(facts: os.stat_result) -> tuple[int, int]:
 
 
 def _indexed(path: Path, state: tuple[int, int], hashed: bool) -> _Index:
-    key = hashlib.sha256(repr((_INDEX_VERSION, str(path), state, hashed)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((_INDEX_VERSION, str(path.resolve()), state, hashed)).encode()).hexdigest()[:32]
     kept = cache_root() / "indexes" / f"{key}.npz"
     found = _load(kept)
     if found is None:

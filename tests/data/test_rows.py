@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from shard_files import images, samples, write_tar
 
 from emc.data import load
@@ -101,3 +104,67 @@ def test_rows_in_memory_are_sampled_whole() -> None:
     pool = load("gaussian:dim=3,size=5000")
     assert isinstance(pool.rows, TensorRows)
     assert len(pool.rows.sample()) == 5000
+
+
+def painted(root: Path, seed: int, modified_ns: int | None = None) -> Path:
+    """A folder of uncompressed images, whose names and sizes are the same whatever their pixels."""
+    rng = np.random.default_rng(seed)
+    for number in range(6):
+        path = root / str(number % 2) / f"{number}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+        if modified_ns is not None:
+            os.utime(path, ns=(modified_ns, modified_ns))
+    return root
+
+
+def in_memory(folder: Path) -> np.ndarray:
+    return load(f"folder:path={folder},size=8").X.numpy()
+
+
+def test_listings_that_are_equal_share_no_pixels(tmp_path: Path) -> None:
+    """Two folders of equal names, sizes and times, and a link that comes to lead to the other."""
+    one, two = (painted(tmp_path / name, seed, modified_ns=10**18) for seed, name in enumerate(("one", "two")))
+    link = tmp_path / "link"
+    for folder in (one, two):
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+        for path in (folder, link):
+            assert np.array_equal(load(f"folder:path={path},size=8,identity=listing").X, in_memory(folder))
+
+
+def test_a_folder_that_is_rewritten_in_place_is_another_listing(tmp_path: Path) -> None:
+    spec = f"folder:path={tmp_path / 'set'},size=8,identity=listing"
+    painted(tmp_path / "set", 0, modified_ns=10**18)
+    before = load(spec)
+    assert np.array_equal(before.X, in_memory(tmp_path / "set"))
+    assert load(spec).facts.content_hash == before.facts.content_hash
+    painted(tmp_path / "set", 1, modified_ns=10**18 + 1)
+    after = load(spec)
+    assert np.array_equal(after.X, in_memory(tmp_path / "set"))
+    assert after.facts.content_hash != before.facts.content_hash
+
+
+def test_shards_that_differ_in_pixels_alone_share_none(tmp_path: Path) -> None:
+    """In two places of equal times; and in one place at another time."""
+
+    def written(path: Path, seed: int, modified_ns: int) -> str:
+        rng = np.random.default_rng(seed)
+        encoded = [bmp(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(6)]
+        members = [(name.replace("png", "bmp"), held) for name, held in samples(encoded, LABELS[:6])]
+        os.utime(write_tar(path, members), ns=(modified_ns, modified_ns))
+        return f"webdataset:path={path},identity=listing"
+
+    pools = [
+        load(written(tmp_path / place / "a.tar", seed, 10**18 + time))
+        for seed, (place, time) in enumerate((("one", 0), ("two", 0), ("one", 1)))
+    ]
+    assert len({pool.X.numpy().tobytes() for pool in pools}) == 3
+    assert pools[0].facts.content_hash == pools[1].facts.content_hash  # as documented
+    assert pools[0].facts.content_hash != pools[2].facts.content_hash
+
+
+def bmp(pixels: np.ndarray) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "bmp")
+    return held.getvalue()

@@ -15,8 +15,8 @@ def webdataset(*, path: str, size: int = 0, identity: str = "content") -> Raw:
     """Your images in WebDataset shards, `path=shards/{000..999}.tar`: members key.jpg (or .png, ...) and key.cls.
 
     Only the images that are needed are read, and decoded once, to RGB. `size` scales and cuts them; 0 takes them as
-    they are. `identity=content` reads every byte once to know the images by; `listing` takes names, sizes and classes,
-    and looks for no repeats.
+    they are. `identity=content` reads every byte once to know the images by; `listing` takes names, sizes, classes and
+    the shards' times of change, and looks for no repeats.
 
     Raises:
         SpecError: an option out of range.
