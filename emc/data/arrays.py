@@ -81,7 +81,7 @@ def _read_array(archive: np.lib.npyio.NpzFile, name: str, path: Path, owner: str
             f'{owner} needs an array "{name}", got none in {path}; {did_you_mean(name, archive.files)} '
             "(inputs= and target= name the arrays)"
         )
-    _check_size(archive, name, owner)
+    _check_size(archive, name, path, owner)
     try:
         array: npt.NDArray[Any] = archive[name]
     except Exception as error:
@@ -92,11 +92,13 @@ def _read_array(archive: np.lib.npyio.NpzFile, name: str, path: Path, owner: str
     return array
 
 
-def _check_size(archive: np.lib.npyio.NpzFile, name: str, owner: str) -> None:
+def _check_size(archive: np.lib.npyio.NpzFile, name: str, path: Path, owner: str) -> None:
     """Refuse an array that would not fit once unpacked; zipfile unpacks no more than its entry says."""
-    members = [] if archive.zip is None else archive.zip.infolist()
-    sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in members}
-    check_memory(sizes.get(name, 0), f'the array "{name}" of {owner}')
+    entries = [] if archive.zip is None else archive.zip.infolist()
+    sizes = [entry.file_size for entry in entries if entry.filename in (name, f"{name}.npy")]
+    if len(sizes) > 1:
+        raise DataError(f'{owner} needs one array "{name}", got {len(sizes)} in {path}; write the file anew')
+    check_memory(sum(sizes), f'the array "{name}" of {owner}')
 
 
 def check_inputs(X: npt.NDArray[Any], name: str, path: Path, owner: str, most_dims: int = 4) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
     pd.DataFrame({"a": list("abcd"), "y": Y}).to_parquet(tmp_path / "text.parquet")
     with pytest.raises(DataError, match=message):
         DATA.build(text.replace("{}", str(tmp_path)))
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_equal_values_are_counted_as_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists: bool
+) -> None:
+    zeros = np.zeros((10_000, 10))
+    frame = pd.DataFrame(
+        {"X": list(zeros)} if lists else {str(number): column for number, column in enumerate(zeros.T)}
+    )
+    path = tmp_path / "f.parquet"
+    frame.assign(y=0).to_parquet(path)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(os, "sysconf", lambda _name: 894)  # 894 ** 2 bytes, less than 10,000 * 10 * 8
+    with pytest.raises(DataError, match=r"f\.parquet must fit into memory, got"):
+        DATA.build(f"features:path={path}")
 
 
 def test_a_linear_probe_fits_what_it_must(tmp_path: Path) -> None:

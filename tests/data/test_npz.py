@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,16 @@ def test_files_that_are_no_archive(tmp_path: Path) -> None:
     for name in ("text.npz", "empty.npz", "one.npy", "torn.npz"):
         with pytest.raises(DataError, match=r"data npz needs an \.npz file.*numpy\.savez"):
             load(f"npz:path={tmp_path / name}")
+
+
+@pytest.mark.parametrize("other", ["X", "X.npy"])
+def test_an_array_that_is_there_twice(tmp_path: Path, other: str) -> None:
+    """Of two entries of a name numpy loads one, and another one's size might be checked."""
+    spec = save(tmp_path, X=X, y=Y)
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(tmp_path / "arrays.npz", "a") as archive:
+        archive.writestr(other, archive.read("X.npy"))
+    with pytest.raises(DataError, match=r'^data npz needs one array "X", got 2 in .*; write the file anew'):
+        load(spec)
 
 
 def test_damaged_member(tmp_path: Path) -> None:

@@ -84,9 +84,11 @@ def _read_parquet(path: Path, inputs: str, target: str) -> tuple[npt.NDArray[Any
     import numpy as np
     import pandas as pd
 
-    check_memory(4 * path.stat().st_size, str(path))
     try:
+        check_memory(_unpacked_bytes(path), str(path))
         frame = pd.read_parquet(path)
+    except DataError:
+        raise
     except Exception as error:  # pyarrow's own errors, and OSError
         raise DataError(f"{OWNER} needs a Parquet file, got {path} ({one_line(error)}); use pandas") from error
     if target not in frame:
@@ -104,3 +106,13 @@ def _read_parquet(path: Path, inputs: str, target: str) -> tuple[npt.NDArray[Any
             f'{OWNER} needs number columns, or one "{inputs}" of equally long lists, got other ones in {path} '
             f"({one_line(error)}); mend the file"
         ) from error
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """Bytes of a Parquet file's pages, and of its values as numbers: a page may hold one value for millions of rows."""
+    import pyarrow.parquet as parquet
+
+    facts = parquet.read_metadata(path)
+    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(chunk.total_uncompressed_size + 8 * chunk.num_values for chunk in chunks)
