@@ -12,7 +12,7 @@ import torch
 from emc.data.cache import check_memory
 from emc.data.dataset import Raw
 from emc.data.images import standardise_images
-from emc.errors import DataError, EmcError
+from emc.errors import DataError, EmcError, shown
 
 #: Columns of a Hugging Face dataset that are taken for the classes where none is a `ClassLabel`.
 TARGETS = ("label", "labels", "target", "class", "y")
@@ -20,6 +20,9 @@ TARGETS = ("label", "labels", "target", "class", "y")
 
 def raw_of(own: Any) -> Raw:
     """Inputs and classes of a user's data; images are standardised by channel, numbers taken as they are.
+
+    Images are what a dataset gives as PIL images, or as bytes (uint8) of shape ([channels,] height, width) each. A
+    pair's arrays are numbers, whatever their type.
 
     Args:
         own: a pair (X, y); a map-style torch `Dataset` of pairs (tensor, array or PIL image, class); a Hugging Face
@@ -40,7 +43,8 @@ def raw_of(own: Any) -> Raw:
 def _raw_of_arrays(X: Any, y: Any) -> Raw:
     """Inputs are not standardised, labels are numbered in sorted order."""
     try:
-        inputs = np.asarray(X).astype(np.float32)  # a copy: the pool stays what was hashed
+        given = np.asarray(X)
+        inputs = given.astype(np.float32)  # a copy: the pool stays what was hashed
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -49,7 +53,8 @@ def _raw_of_arrays(X: Any, y: Any) -> Raw:
     if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
         fraction = classes[classes != np.round(classes)][0]
         raise DataError(f"y must be classes, got fractions such as {fraction:g}; number or name the classes")
-    return Raw("arrays", inputs, labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes))
+    y, names = labels.reshape(-1).astype(np.int64), tuple(str(c) for c in classes)
+    return Raw("arrays", inputs, y, names, notes=_bytes_told(given))
 
 
 def _raw_of_items(own: Any) -> Raw:
@@ -61,19 +66,30 @@ def _raw_of_items(own: Any) -> Raw:
     for place in range(len(own)):
         X, y = _pair(own, place, owner)
         if place == 0:
-            again, _ = _pair(own, 0, owner)
-            if X.shape != again.shape or not np.array_equal(X, again):
+            again, label = _pair(own, 0, owner)
+            if X.shape != again.shape or not np.array_equal(X, again) or y != label:
                 raise DataError(f"{owner} must give the same item again, got another; leave out random transforms")
-            check_memory(len(own) * X.nbytes, owner)
-        if inputs and X.shape != inputs[0].shape:
-            raise DataError(
-                f"{owner} must give inputs of one shape, got {inputs[0].shape} and {X.shape}; resize them first"
-            )
+            check_memory(4 * len(own) * X.size, owner)
+        else:
+            _check_alike((inputs[0], labels[0]), (X, y), owner)
         inputs.append(X)
         labels.append(y)
     if not inputs:
         raise DataError(f"{owner} must have rows, got none")
     return _raw_of_inputs(np.stack(inputs), np.array(labels), type(own).__name__)
+
+
+def _check_alike(first: tuple[npt.NDArray[Any], Any], other: tuple[npt.NDArray[Any], Any], owner: str) -> None:
+    """Refuse inputs of two shapes or scales, and classes of two types, which would be told apart by how they print."""
+    (X, y), (X_other, y_other) = first, other
+    if X.shape != X_other.shape:
+        raise DataError(f"{owner} must give inputs of one shape, got {X.shape} and {X_other.shape}; resize them first")
+    if X.dtype != X_other.dtype:
+        raise DataError(f"{owner} must give inputs of one scale, got bytes and other numbers; convert them to one type")
+    if type(y) is not type(y_other):
+        raise DataError(
+            f"{owner} must give classes of one type, got {shown(y)} and {shown(y_other)}; number or name them all"
+        )
 
 
 def _pair(own: Any, place: int, owner: str) -> tuple[npt.NDArray[Any], Any]:
@@ -106,7 +122,8 @@ def _input(value: Any, owner: str) -> npt.NDArray[Any]:
         array = np.array(None)
     if array.dtype.kind not in "biuf":
         raise DataError(f"{owner} must give tensors, arrays or PIL images, got {type(value).__name__}; add a transform")
-    return array.reshape(1) if array.ndim == 0 else array.astype(np.float32)
+    array = array.reshape(1) if array.ndim == 0 else array
+    return array if array.dtype == np.uint8 else array.astype(np.float32)
 
 
 def _image(value: Any) -> npt.NDArray[np.uint8]:
@@ -122,10 +139,16 @@ def _raw_of_inputs(X: npt.NDArray[Any], labels: npt.NDArray[Any], name: str) -> 
 
 
 def _standardised(name: str, X: npt.NDArray[Any], y: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Raw:
-    """Images are bytes, which no network takes as they are."""
-    if X.dtype == np.uint8 and X.ndim == 4:
+    """Images are bytes, which no network takes as they are; without channels they have one."""
+    if X.dtype == np.uint8 and X.ndim in (3, 4) and X.size:
+        X = X[:, None] if X.ndim == 3 else X
         return Raw(name, standardise_images(X), y, classes, standardised=(True,) * X.shape[1])
-    return Raw(name, X.astype(np.float32), y, classes)
+    return Raw(name, X.astype(np.float32), y, classes, notes=_bytes_told(X))
+
+
+def _bytes_told(X: npt.NDArray[Any]) -> tuple[str, ...]:
+    """A note where inputs on the scale of bytes are trained on."""
+    return ("numbers of type uint8 were taken as they are, 0 to 255",) if X.dtype == np.uint8 else ()
 
 
 def _raw_of_table(own: Any) -> Raw:
@@ -148,7 +171,7 @@ def _raw_of_table(own: Any) -> Raw:
     rows, classes = own.with_format("numpy")[target][:], getattr(own.features[target], "names", None)
     columns = {
         "image": lambda: np.stack(list(_images(own, next(iter(kinds))))),
-        "array": lambda: np.asarray(own.with_format("numpy")[next(iter(kinds))][:]),
+        "array": lambda: _arrays(own, next(iter(kinds))),
         "number": lambda: np.stack([np.asarray(own.with_format("numpy")[name][:], np.float32) for name in kinds], 1),
     }
     X = _equal_shapes(columns[found.pop()], kinds)
@@ -175,6 +198,14 @@ def _kind(feature: Any) -> str:
         return "number" if str(feature.dtype).startswith(("int", "uint", "float", "bool")) else str(feature.dtype)
     arrays = ("List", "LargeList", "Sequence", "Array2D", "Array3D", "Array4D", "Array5D")
     return {"Image": "image"}.get(name, "array" if name in arrays or isinstance(feature, list) else name)
+
+
+def _arrays(own: Any, column: str) -> npt.NDArray[Any]:
+    """The column in its own type where that is bytes, all of which the library gives as int64."""
+    found, feature = np.asarray(own.with_format("numpy")[column][:]), own.features[column]
+    while isinstance(feature, list) or hasattr(feature, "feature"):
+        feature = feature[0] if isinstance(feature, list) else feature.feature
+    return found.astype(np.uint8) if getattr(feature, "dtype", "") == "uint8" and found.dtype.kind in "iu" else found
 
 
 def _images(own: Any, column: str) -> Iterator[npt.NDArray[np.uint8]]:

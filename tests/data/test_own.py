@@ -50,6 +50,14 @@ class Jittered(Items):
         return torch.randn(3), 0
 
 
+class Relabelled(Items):
+    """The same input with another class at every call."""
+
+    def __getitem__(self, place: int) -> Any:
+        self.items.append(0)
+        return X[0], len(self.items)
+
+
 class Broken(Items):
     """Raises."""
 
@@ -80,11 +88,60 @@ def test_images_are_standardised_by_channel() -> None:
     assert grey.X.shape == (4, 1, 2, 2)
 
 
+BYTES = (X * 5).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "kind", ["tensors", "arrays", "tensor dataset", "Array3D", "lists", "grey arrays", "grey Array2D"]
+)
+def test_images_have_one_scale_by_every_route(kind: str) -> None:
+    made = {
+        "tensors": lambda: Items([(torch.from_numpy(x), y) for x, y in zip(BYTES, Y, strict=True)]),
+        "arrays": lambda: Items(list(zip(BYTES, Y, strict=True))),
+        "tensor dataset": lambda: TensorDataset(torch.from_numpy(BYTES), torch.tensor(Y)),
+        "Array3D": lambda: table(
+            {"image": BYTES.tolist(), "label": Y}, image=datasets.Array3D(shape=(3, 2, 2), dtype="uint8")
+        ),
+        "lists": lambda: datasets.Dataset.from_dict({"image": BYTES, "label": Y}),
+        "grey arrays": lambda: Items(list(zip(BYTES[:, 0], Y, strict=True))),
+        "grey Array2D": lambda: table(
+            {"image": BYTES[:, 0].tolist(), "label": Y}, image=datasets.Array2D(shape=(2, 2), dtype="uint8")
+        ),
+    }
+    raw, images = raw_of(made[kind]()), IMAGES
+    if "grey" in kind:
+        images = [Image.fromarray(row[0]) for row in BYTES]
+    expected = raw_of(Items(list(zip(images, Y, strict=True))))
+    np.testing.assert_array_equal(raw.X, expected.X)
+    assert (raw.standardised, raw.notes) == (expected.standardised, ())
+
+
+def test_bytes_that_are_taken_for_numbers_are_told() -> None:
+    note = ("numbers of type uint8 were taken as they are, 0 to 255",)
+    pair = raw_of((BYTES, Y))
+    np.testing.assert_array_equal(pair.X, BYTES)
+    assert (pair.notes, pair.standardised) == (note, ())
+    features = raw_of(Items(list(zip(BYTES.reshape(4, 12), Y, strict=True))))
+    np.testing.assert_array_equal(features.X, BYTES.reshape(4, 12))
+    assert features.notes == note
+    assert raw_of((X, Y)).notes == ()
+
+
+def test_numbers_of_numpy_and_python_are_one_type() -> None:
+    labels = [1, np.int64(0), torch.tensor(1), np.uint8(2)]
+    assert raw_of(Items(list(zip(X, labels, strict=True)))).classes == ("0", "1", "2")
+
+
 @pytest.mark.parametrize(
     ("own", "message"),
     [
         (Endless(), r"^the torch dataset Endless must have a length and items by number, got an iterable one"),
         (Jittered([0, 1]), r"must give the same item again, got another; leave out random transforms"),
+        (Relabelled([0, 1]), r"must give the same item again, got another; leave out random transforms"),
+        (Items([(X[0], y) for y in (1, "a")]), r"must give classes of one type, got 1 and 'a'; number or name them"),
+        (Items([(X[0], y) for y in (2, np.int64(3), 2.0)]), r"must give classes of one type, got 2 and 2.0; number"),
+        (Items([(X[0], y) for y in (True, 1)]), r"must give classes of one type, got True and 1; number or name"),
+        (Items([(X[0].astype(np.uint8), 1), (X[0], 0)]), r"must give inputs of one scale, got bytes and other numbers"),
         (Broken([0]), r"must give item 0 without errors, got OSError: no such image; mend it"),
         (Items([]), r"must have rows, got none"),
         (Items([1, 2]), r"must give pairs \(input, class\), got int at item 0"),
