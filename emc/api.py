@@ -17,6 +17,7 @@ from emc.engine import Observer
 from emc.errors import EmcError, SpecError, UnknownNameError, did_you_mean
 from emc.estimators import make_estimator
 from emc.estimators.base import Estimator
+from emc.models.inits import INITS
 from emc.opaque import spec_of_function
 from emc.registry import PluginSpec
 from emc.reparams.modules.wrapped import Sizes, sizes_of, steps_before
@@ -212,7 +213,8 @@ class Prepared:
         """How large the model is: numbers trained and stored, and bits; None of a training emc cannot look into."""
         if self.setup.training is not None:
             return None
-        return sizes_of(self.setup.make_model(), torch.finfo(self.setup.pool.dtype).bits)
+        drawn = "identify" not in INITS.get(self.measurement.procedure.init.name).facts
+        return sizes_of(self.setup.make_model(), torch.finfo(self.setup.pool.dtype).bits, drawn)
 
     @property
     def parameters(self) -> int | None:
@@ -312,6 +314,7 @@ class Prepared:
     def conclude(self, estimator: Estimator, versions: Mapping[str, Any]) -> EmcResult:
         """What the searches of its estimator know by now; `versions` say what that was made with."""
         found, sizes = estimator.conclude(), self.sizes
+        bits = None if sizes is None else sizes.bits
         uniform = LABELS.get(self.measurement.task.labels.name).facts.get("uniform")
         known = uniform and self.measurement.search.goal.kind == "fit"  # else labels are missed
         label_bits = found.emc * float(np.log2(self.num_classes)) if known else None
@@ -328,9 +331,9 @@ class Prepared:
             replicates=found.replicates,
             parameters=self.parameters,
             stored=None if sizes is None else sizes.stored,
-            bits=None if sizes is None else sizes.bits,
+            bits=bits,
             bits_per_parameter=None if label_bits is None or sizes is None else label_bits / sizes.trained,
-            bits_per_bit=None if label_bits is None or sizes is None else label_bits / sizes.bits,
+            bits_per_bit=None if label_bits is None or bits is None else label_bits / bits,
             task=self.measurement.task.to_dict(),
             procedure=self.measurement.procedure.to_dict(),
             search=self.measurement.search.to_dict(),

@@ -39,7 +39,7 @@ MEASUREMENT_COLUMNS = {
     "estimand": "what the number estimates; only equal ones may be compared",
     "parameters": "numbers that the optimizer changes; missing for a training that emc cannot look into",
     "stored": "numbers of the network that is evaluated, but those that are always zero; missing in earlier records",
-    "bits": "bits that store what was trained, what is drawn from the seed being free; missing in earlier records",
+    "bits": "bits that store what was trained, what is drawn from the seed being free; missing where not known",
     "emc_per_parameter": "samples a parameter",
     "bits_per_parameter": "bits a parameter: emc * log2(classes) / parameters; random labels only",
     "bits_per_bit": "label bits a stored bit: emc * log2(classes) / bits; random labels only",

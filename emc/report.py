@@ -217,7 +217,7 @@ def _indented(rows: Sequence[Row], columns: int) -> str:
 def plan_record(
     measurement: Measurement,
     dataset: Mapping[str, Any],
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, int | None],
     fingerprint: str,
     rough_cost: Mapping[str, float],
     matched: Mapping[str, Any] | None = None,
@@ -227,7 +227,7 @@ def plan_record(
     Args:
         measurement: with every plug-in resolved.
         dataset: facts of what was loaded.
-        sizes: of the model: trained, stored, bits; empty where they are not known.
+        sizes: of the model: trained, stored, bits (or None); empty where they are not known.
         fingerprint: identity of the measurement.
         rough_cost: upper estimate of probes, steps, sample_steps, flops.
         matched: how the model was found by its size, where it was.

@@ -238,8 +238,9 @@ class EmcResult(Tabular):
             recipe starts); None where it was named.
         stored: numbers of the network that is evaluated, without those that are zero whatever is trained; None in
             earlier records.
-        bits: that store what was trained, everything that is drawn from the seed being free; None in earlier records.
-        bits_per_bit: emc * log2(K) / bits, where there is bits_per_parameter; None in earlier records.
+        bits: that store what was trained, everything that is drawn from the seed being free; None in earlier records,
+            and where numbers that stay as they are come from a file.
+        bits_per_bit: emc * log2(K) / bits, where there is bits_per_parameter; None where there is no bits.
     """
 
     emc: int
@@ -417,9 +418,10 @@ def sizes_text(trained: int | None, stored: int | None, bits: int | None) -> str
     >>> sizes_text(1210, 1210, 38720)
     '1,210 trained, 1,210 stored, 38,720 bits'
     """
-    if trained is None or stored is None or bits is None:
+    if trained is None or stored is None:
         return parameters_text(trained)
-    return f"{trained:,} trained, {stored:,} stored, {bits:,} bits"
+    told = "bits not known with weights from a file" if bits is None else f"{bits:,} bits"
+    return f"{trained:,} trained, {stored:,} stored, {told}"
 
 
 #: What a journal's record of a measurement, or of one that could not be made, says it is.

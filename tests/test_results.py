@@ -96,6 +96,9 @@ def test_sizes_are_shown_where_they_are_known(make_result: MakeResult) -> None:
     assert row(before, "parameters") == "1,210"
     assert row(now, "parameters") == "1,210 trained, 1,300 stored, 9,680 bits"
     assert row(now, "label bits per bit") == "0.0343"
+    unknown = replace(now, bits=None, bits_per_bit=None)
+    assert row(unknown, "parameters") == "1,210 trained, 1,300 stored, bits not known with weights from a file"
+    assert EmcResult.from_dict(json.loads(unknown.to_json())) == unknown
     record = json.loads(before.to_json())
     for name in ("stored", "bits", "bits_per_bit"):
         del record[name]

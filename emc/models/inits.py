@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Init = Callable[[nn.Module], None]
 
 #: A fact that an initialisation may state: `identify`, which writes into its options what else it depends on, such as
-#: a file's content.
+#: a file's content. The parameters are then not drawn from the seed.
 INITS: Registry[Init] = Registry("initialisation", None, "emc.inits")
 
 #: Digits of a content's hash.

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
+import emc
 from emc.api import Prepared, prepare
 from emc.errors import SpecError
 from emc.models.inits import INITS
@@ -162,6 +163,25 @@ def test_buffers_are_loaded_too(tmp_path: Path) -> None:
     other = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     INITS.build(f"file:{tmp_path / 'w.safetensors'}")(other)
     assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in other.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("reparam", "bits"),
+    [(None, 32 * 385), ("precision:bf16", 16 * 385), ("subspace:9", None), ("prune:rule=magnitude,fraction=0.5", None)],
+)
+def test_frozen_weights_of_a_file_are_not_free(path: Path, reparam: str | None, bits: int | None) -> None:
+    """What is drawn from the seed costs no bits; of a file it would, and what is trained from there is all stored."""
+    made = prepared(f"file:{path}", reparam=reparam)
+    assert made.sizes is not None
+    assert made.sizes.bits == bits
+    assert prepared("kaiming", reparam=reparam).sizes.bits is not None
+
+
+def test_a_measurement_without_known_bits(path: Path) -> None:
+    settings = {"labels": "random", "replicates": 1, "n_max": 8, "min_steps": 1, "max_epochs": 2, "certify": "none"}
+    found = emc.measure(**MODEL, **settings, init=f"file:{path}", reparam="subspace:9")
+    assert (found.parameters, found.stored, found.bits, found.bits_per_bit) == (9, 385, None, None)
+    assert found.bits_per_parameter is not None
 
 
 def test_half_precision_is_read(path: Path) -> None:

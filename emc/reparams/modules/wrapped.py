@@ -71,27 +71,32 @@ class Sizes:
         trained: numbers that the optimizer changes.
         stored: numbers of the network that is evaluated, frozen ones and running statistics included, without those
             that are zero whatever is trained.
-        bits: that store what was trained, everything that is drawn from the seed being free.
+        bits: that store what was trained, everything that is drawn from the seed being free; None where the model
+            rests on frozen numbers that are not drawn from it.
     """
 
     trained: int
     stored: int
-    bits: int
+    bits: int | None
 
 
-def sizes_of(module: nn.Module, width: int) -> Sizes:
+def sizes_of(module: nn.Module, width: int, drawn: bool = True) -> Sizes:
     """The sizes of a model.
 
     Args:
         module: the model, reparameterised or not.
         width: bits of a number in training.
+        drawn: whether its fresh parameters are drawn from the seed.
 
     >>> sizes_of(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), 32)
     Sizes(trained=12, stored=16, bits=384)
     """
-    network, zeros, bits = module, 0, width * num_trained(module)
+    network, zeros = module, 0
+    bits: int | None = width * num_trained(module)
     if isinstance(module, Wrapped):
         network, zeros, bits = module.inner, module.num_zeros(), module.bits(width)
+    if not drawn and not all(parameter.requires_grad for parameter in network.parameters()):
+        bits = None
     running = sum(buffer.numel() for buffer in network.buffers() if buffer.is_floating_point())
     stored = sum(parameter.numel() for parameter in network.parameters()) + running - zeros
     return Sizes(num_trained(module), stored, bits)
