@@ -217,7 +217,8 @@ class Path:
 
     def at(self, scale: float) -> PluginSpec:
         """The member of a scale: its fastest dimension is so many times that of scale 1."""
-        return member(self.spec, self.axes, self.exponents, scale ** (1 / max(self.exponents.values())))
+        fastest = max(self.exponents.values())
+        return member(self.spec, self.axes, {role: each / fastest for role, each in self.exponents.items()}, scale)
 
     def nearest(self, asked: int, shape: tuple[int, ...], classes: int) -> Member:
         """The member nearest to a number of parameters, by ratio; of equally near ones the smaller.
@@ -238,13 +239,17 @@ class Path:
         return Member(asked, model, parameters)
 
     def _bracket(self, asked: int, count: Callable[[float], int]) -> tuple[float, float]:
-        """Scales whose members have at most, and more than, so many parameters, where there are such members."""
+        """Scales whose members have at most, and more than, so many parameters; the path's end where there are none."""
         low = high = 1.0
         if count(1.0) <= asked:
-            while count(high) <= asked and self.at(high) != self.at(high * FAR):
+            while count(high) <= asked:
+                if self.at(high) == self.at(high * FAR):
+                    return high, high
                 low, high = high, 2 * high
         else:
-            while count(low) > asked and self.at(low) != self.at(low / FAR):
+            while count(low) > asked:
+                if self.at(low) == self.at(low / FAR):
+                    return low, low
                 low, high = low / 2, low
         return low, high
 
