@@ -585,4 +585,5 @@ def _plugin_versions(measurement: Measurement) -> dict[str, int]:
 
 
 def _versions(used: Iterable[tuple[Registry[Any], PluginSpec]]) -> dict[str, int]:
-    return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in used}
+    every = [(registry, each) for registry, spec in used for each in (spec, *registry.nested(spec))]
+    return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in every}
