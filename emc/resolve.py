@@ -549,12 +549,18 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
             "content": dataset.facts.content_hash,
             "task": {"labels": str(task.labels), "inputs": str(task.inputs), "classes": num_classes},
             **({"decayed": "examined"} if _is_decayed_linear(procedure) else {}),
-            "procedure": procedure.identity(),
+            "procedure": replace(procedure, init=_without_place(procedure.init)).identity(),
             "plugins": _plugin_versions(measurement),
             "seed": measurement.seed,
             "device": device.type,
         }
     )
+
+
+def _without_place(init: PluginSpec) -> PluginSpec:
+    """An initialisation as probes know it: by what a file holds, not by where it lies."""
+    located = INITS.get(init.name).facts.get("located", ())
+    return replace(init, options=tuple(pair for pair in init.options if pair[0] not in located))
 
 
 def _is_decayed_linear(procedure: Procedure) -> bool:
