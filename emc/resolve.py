@@ -506,7 +506,15 @@ def _try_augmentation(spec: PluginSpec, shape: tuple[int, ...]) -> None:
         SpecError: it refuses the inputs, or changes their shape.
     """
     with torch.random.fork_rng(devices=[]):
-        given = tuple(AUGMENTATIONS.build(spec)(torch.zeros(2, *shape)).shape)
+        try:
+            given = tuple(AUGMENTATIONS.build(spec)(torch.zeros(2, *shape)).shape)
+        except EmcError:
+            raise
+        except Exception as error:  # whatever a user's own augmentation may raise
+            message = str(error).split("\n")[0]
+            raise SpecError(
+                f"augmentation {spec.name} must take inputs of shape {shape}, got {type(error).__name__}: {message}"
+            ) from error
     if given != (2, *shape):
         raise SpecError(f"augmentation {spec.name} must keep the shape of a batch {(2, *shape)}, got {given}")
 
