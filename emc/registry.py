@@ -237,7 +237,9 @@ class Registry(Generic[T]):
             facts: what others may need to know before the factory runs; `bare` names the option that a user may write
                 without its key; `spelled` is a pattern of other names for it, whose groups are options; `added` names
                 options that came after results were published, which a resolved spec leaves out at their defaults, so
-                that it reads as it did.
+                that it reads as it did; `nests` names options that hold a plug-in of the same kind, written as
+                `PluginSpec.of_parts` reads it, which a resolved spec holds with all its options; `shares` names options
+                of that plug-in which are this one's own, and its defaults this one's where they are none.
 
         Raises:
             DuplicateNameError: another factory holds the name.
@@ -335,7 +337,25 @@ class Registry(Generic[T]):
         for key in others:
             value = given[key]
             resolved.append((key, read_value(value) if isinstance(value, str) else value))
-        return PluginSpec(plugin.name, tuple(resolved))
+        return self._with_nested(plugin, PluginSpec(plugin.name, tuple(resolved)))
+
+    def nested(self, spec: PluginSpec) -> list[PluginSpec]:
+        """The plug-ins of this kind that the options of a resolved one hold."""
+        held = (spec.get(name) for name in self.get(spec.name).facts.get("nests", ()))
+        return [PluginSpec.of_parts(value) for value in held if isinstance(value, tuple)]
+
+    def _with_nested(self, plugin: Plugin[T], spec: PluginSpec) -> PluginSpec:
+        """The spec with the options of the plug-ins that it holds; what its factory will refuse stays as given."""
+        options, shares = dict(spec.options), plugin.facts.get("shares", ())
+        for name, given in zip(plugin.facts.get("nests", ()), self.nested(spec), strict=True):
+            if self.get(given.name).facts.get("nests") or any(key in shares for key, _ in given.options):
+                continue
+            found = dict(self.resolve(given).options)
+            for key in shares:
+                default = found.pop(key, None)
+                options[key] = default if options[key] is None else options[key]
+            options[name] = given.name, *(f"{key}={format_value(value)}" for key, value in found.items())
+        return PluginSpec(spec.name, tuple(options.items()))
 
     def build(self, spec: PluginSpec | str, *args: Any) -> T:
         """Resolve the spec and call its factory with `args` and the options."""

@@ -506,7 +506,15 @@ def _try_augmentation(spec: PluginSpec, shape: tuple[int, ...]) -> None:
         SpecError: it refuses the inputs, or changes their shape.
     """
     with torch.random.fork_rng(devices=[]):
-        given = tuple(AUGMENTATIONS.build(spec)(torch.zeros(2, *shape)).shape)
+        try:
+            given = tuple(AUGMENTATIONS.build(spec)(torch.zeros(2, *shape)).shape)
+        except EmcError:
+            raise
+        except Exception as error:  # whatever a user's own augmentation may raise
+            message = str(error).split("\n")[0]
+            raise SpecError(
+                f"augmentation {spec.name} must take inputs of shape {shape}, got {type(error).__name__}: {message}"
+            ) from error
     if given != (2, *shape):
         raise SpecError(f"augmentation {spec.name} must keep the shape of a batch {(2, *shape)}, got {given}")
 
@@ -549,12 +557,18 @@ def shared_key(measurement: Measurement, dataset: Dataset, num_classes: int, dev
             "content": dataset.facts.content_hash,
             "task": {"labels": str(task.labels), "inputs": str(task.inputs), "classes": num_classes},
             **({"decayed": "examined"} if _is_decayed_linear(procedure) else {}),
-            "procedure": procedure.identity(),
+            "procedure": replace(procedure, init=_without_place(procedure.init)).identity(),
             "plugins": _plugin_versions(measurement),
             "seed": measurement.seed,
             "device": device.type,
         }
     )
+
+
+def _without_place(init: PluginSpec) -> PluginSpec:
+    """An initialisation as probes know it: by what a file holds, not by where it lies."""
+    located = INITS.get(init.name).facts.get("located", ())
+    return replace(init, options=tuple(pair for pair in init.options if pair[0] not in located))
 
 
 def _is_decayed_linear(procedure: Procedure) -> bool:
@@ -585,4 +599,5 @@ def _plugin_versions(measurement: Measurement) -> dict[str, int]:
 
 
 def _versions(used: Iterable[tuple[Registry[Any], PluginSpec]]) -> dict[str, int]:
-    return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in used}
+    every = [(registry, each) for registry, spec in used for each in (spec, *registry.nested(spec))]
+    return {f"{registry.kind} {spec.name}": registry.get(spec.name).version for registry, spec in every}

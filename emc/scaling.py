@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from emc.data import load
 from emc.errors import EmcError, SpecError
@@ -217,7 +218,8 @@ class Path:
 
     def at(self, scale: float) -> PluginSpec:
         """The member of a scale: its fastest dimension is so many times that of scale 1."""
-        return member(self.spec, self.axes, self.exponents, scale ** (1 / max(self.exponents.values())))
+        fastest = max(self.exponents.values())
+        return member(self.spec, self.axes, {role: each / fastest for role, each in self.exponents.items()}, scale)
 
     def nearest(self, asked: int, shape: tuple[int, ...], classes: int) -> Member:
         """The member nearest to a number of parameters, by ratio; of equally near ones the smaller.
@@ -238,13 +240,17 @@ class Path:
         return Member(asked, model, parameters)
 
     def _bracket(self, asked: int, count: Callable[[float], int]) -> tuple[float, float]:
-        """Scales whose members have at most, and more than, so many parameters, where there are such members."""
+        """Scales whose members have at most, and more than, so many parameters; the path's end where there are none."""
         low = high = 1.0
         if count(1.0) <= asked:
-            while count(high) <= asked and self.at(high) != self.at(high * FAR):
+            while count(high) <= asked:
+                if self.at(high) == self.at(high * FAR):
+                    return high, high
                 low, high = high, 2 * high
         else:
-            while count(low) > asked and self.at(low) != self.at(low / FAR):
+            while count(low) > asked:
+                if self.at(low) == self.at(low / FAR):
+                    return low, low
                 low, high = low / 2, low
         return low, high
 
@@ -269,6 +275,23 @@ def count_parameters(spec: PluginSpec, activation: PluginSpec | None, shape: tup
     return _count(MODELS.get(spec.name).factory, str(spec), activation, shape, classes)
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what fills tensors without numbers, which takes most of the time of making a deep model there."""
+
+    FILLS = frozenset(
+        {torch.Tensor.uniform_, torch.Tensor.normal_, torch.Tensor.fill_, torch.Tensor.zero_, torch.Tensor.erfinv_}
+        | {torch.Tensor.mul_, torch.Tensor.add_, torch.Tensor.clamp_}
+    )
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The tensor itself in place of a fill of one on the meta device."""
+        if func in self.FILLS and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 @lru_cache(maxsize=100_000)
 def _count(
     factory: Callable[..., nn.Module],  # noqa: ARG001 - what a name stands for, for the cache
@@ -281,7 +304,7 @@ def _count(
     if activation is not None:
         handed.append(lambda: ACTIVATIONS.build(activation))
     try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        with torch.device("meta"), _Unfilled(), torch.random.fork_rng(devices=[]):
             module = MODELS.build(model, *handed)
     except EmcError:
         raise

@@ -423,6 +423,12 @@ def test_every_search_has_its_own_rough_cost(search: dict[str, Any]) -> None:
     assert longest - 2 <= prepared.rough_cost()["probes"] <= longest + 2
 
 
+def test_the_rough_cost_counts_each_pass_of_a_step() -> None:
+    one, two = (ready(optimizer=name).rough_cost() for name in ("adam", "sam"))
+    assert two["steps"] == one["steps"]
+    assert (two["sample_steps"], two["flops"]) == (2 * one["sample_steps"], 2 * one["flops"])
+
+
 def test_the_rough_cost_grows_with_what_is_asked() -> None:
     less = ready().rough_cost()
     for more in (ready(replicates=4), ready(min_steps=600), ready(n_max=1000), ready(tolerance=0.01)):

@@ -186,6 +186,34 @@ def test_the_option_a_plugin_names_may_be_written_without_its_key() -> None:
         SHAPES.resolve("circle:3")
 
 
+def test_a_nested_plugin_is_resolved_with_its_owner() -> None:
+    boxes: Registry[float] = Registry("box")
+
+    @boxes.register("plain")
+    def plain(*, size: float = 2.0, lid: str = "oak") -> float:  # noqa: ARG001
+        return size
+
+    @boxes.register("bare")
+    def bare() -> float:
+        return 1.0
+
+    @boxes.register("outer", nests=("holds",), shares=("size",))
+    def outer(*, holds: tuple[str, ...] = ("plain",), size: float | None = None) -> float:
+        inner = PluginSpec.of_parts(holds)
+        return boxes.build(inner if size is None else PluginSpec(inner.name, (*inner.options, ("size", size))))
+
+    found = boxes.resolve("outer")
+    assert str(found) == "outer:holds=plain|lid=oak,size=2.0"
+    assert boxes.resolve(str(found)) == boxes.resolve("outer:holds=plain|lid=oak") == boxes.resolve(found) == found
+    assert boxes.nested(found) == [PluginSpec("plain", (("lid", "oak"),))]
+    assert str(boxes.resolve("outer:size=3")) == "outer:holds=plain|lid=oak,size=3.0"
+    assert str(boxes.resolve("outer:holds=bare")) == "outer:holds=bare,size=none"
+    assert str(boxes.resolve("outer:holds=plain|size=4")) == "outer:holds=plain|size=4,size=none"
+    assert (boxes.build("outer:size=3"), boxes.build("outer:holds=bare")) == (3.0, 1.0)
+    with pytest.raises(UnknownNameError, match='box plain has no option "lit"; did you mean "lid"'):
+        boxes.resolve("outer:holds=plain|lit=1")
+
+
 def test_an_optional_value_may_be_none_or_its_type() -> None:
     assert SHAPES.resolve("circle:seed=None").get("seed") is None
     assert SHAPES.resolve("circle:seed=7").get("seed") == 7

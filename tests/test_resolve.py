@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from emc.api import Prepared, prepare
 from emc.errors import DataError, SpecError, UnknownNameError
+from emc.optimizers import OPTIMIZERS
 from emc.resolve import load_data, pick_device, resolve_sizes
 from emc.specs import Measurement, Search, Task
+from emc.training.schedules import SCHEDULES
 
 RNG = np.random.default_rng(0)
 ARRAYS = (RNG.standard_normal((30, 5)), RNG.integers(0, 3, 30))
@@ -22,6 +25,24 @@ ARRAYS = (RNG.standard_normal((30, 5)), RNG.integers(0, 3, 30))
 
 def resolved(own_model: Any = None, dataset: Any = None, **settings: Any) -> Prepared:
     return prepare(Measurement.from_flat(settings), model=own_model, dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    ("setting", "texts", "inner"),
+    [
+        ("optimizer", ("sam", "sam:base=adam|beta1=0.9", "sam:lr=0.003"), "adam"),
+        ("schedule", ("warmup", "warmup:then=reactive|patience=5"), "reactive"),
+    ],
+)
+def test_plugins_within_others_are_known_by_all_their_options_and_versions(
+    setting: str, texts: tuple[str, ...], inner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases = {resolved(**{setting: text}).base for text in texts}
+    assert len(bases) == 1
+    registry = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[setting]
+    newer = replace(registry.get(inner), version=2)
+    monkeypatch.setattr(registry, "_plugins", registry._plugins | {inner: newer})
+    assert resolved(**{setting: texts[0]}).base not in bases
 
 
 def linear_model(shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -93,6 +93,18 @@ def test_sizes_out_of_reach_give_the_end_of_the_path(monkeypatch: pytest.MonkeyP
     assert path("short").nearest(40, DIGITS, 10).parameters == 40
 
 
+@pytest.mark.parametrize("recipe", ["width", "depth", "compound", "compound:alpha=1.0001,beta=1"])
+def test_multipliers_have_ends_too(recipe: str) -> None:
+    """Below the smallest member and above the largest: that one, with its ratio."""
+    members = path("efficientnet:stages=2", recipe)
+    small = members.nearest(1, DIGITS, 10)
+    assert small.parameters == count_parameters(members.at(1e-9), None, DIGITS, 10)
+    assert small.ratio == small.parameters
+    assert small.parameters < count_parameters(members.at(1.0), None, DIGITS, 10)
+    assert members.at(1e-9) == members.at(1e-12)
+    assert members.at(1e9) == members.at(1e12)
+
+
 def test_large_members_are_counted_without_being_made() -> None:
     """ViT-B/16 at 224 pixels, found from ViT-S/16 by its size: 330 MB if they were numbers."""
     before = torch.get_rng_state()

@@ -257,10 +257,10 @@ def test_what_cannot_be_tuned_is_refused(settings: dict[str, str], message: str)
 
 def test_the_rate_tuned_of_sam_is_its_bases() -> None:
     named = ready(optimizer="sam:lr=auto,base=sgd", tune="halving:rates=3")
-    assert named.measurement.procedure.optimizer.get("lr") is None
+    assert named.measurement.procedure.optimizer.get("lr") == 0.1
     assert tuning._rate(named.measurement.procedure, named.setup) == 0.1
     chosen = choose(named.measurement.procedure, Candidate(0.02, 8))
-    assert str(chosen.optimizer) == "sam:rho=0.05,base=sgd,lr=0.02"
+    assert str(chosen.optimizer) == "sam:rho=0.05,base=sgd|momentum=0.9|weight_decay=0.0,lr=0.02"
     assert OPTIMIZERS.build(chosen.optimizer).lr == 0.02
 
 

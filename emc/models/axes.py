@@ -14,6 +14,9 @@ DEEPEST = 1000
 #: Significant digits of options that are no whole numbers.
 DIGITS = 5
 
+#: Bounds of multipliers that a recipe makes: below the one nothing gets smaller, above the other no machine holds it.
+LEAST, MOST = 1e-3, 1e3
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -22,7 +25,7 @@ class Axis:
     Attributes:
         option: its name.
         role: what recipes call it: "width", "depth", "mlp" or "stages".
-        least, most: bounds of a whole number, and of the blocks of all stages.
+        least, most: bounds of a whole number, and of the blocks of all stages; a multiplier has only `most`.
         step: number of which the value is a multiple, or the option that holds it, as the heads that share a width.
         times: option that the value multiplies to give the dimension, where the option is a ratio to it; its axis comes
             first.
@@ -65,7 +68,7 @@ def member(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float
             units = max(round(_number(value) * _number(base[axis.times]) * factor), 1)
             options[axis.option] = _digits(units / _number(options[axis.times]))
         elif isinstance(value, float):
-            options[axis.option] = _digits(value * factor)
+            options[axis.option] = _digits(min(max(value * factor, LEAST), axis.most, MOST))
         else:
             step = _number(base[axis.step]) if isinstance(axis.step, str) else axis.step or 1
             options[axis.option] = _whole(_number(value) * factor, axis, int(step))

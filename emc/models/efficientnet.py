@@ -32,7 +32,8 @@ HEAD = 4
 ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15
 
 
-AXES = (Axis("width", "width"), Axis("depth", "depth"))
+#: The most depth makes about 1000 blocks, as deep as other families go.
+AXES = (Axis("width", "width"), Axis("depth", "depth", most=60))
 
 
 @MODELS.register("efficientnet", axes=AXES)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     #: Changes a fresh model's parameters in place, drawing from PyTorch's global generator.
     Init = Callable[[nn.Module], None]
 
-#: A fact that an initialisation may state: `identify`, which writes into its options what else it depends on, such as
-#: a file's content. The parameters are then not drawn from the seed.
+#: Facts that an initialisation may state: `identify`, which writes into its options what else it depends on, such as a
+#: file's content (its parameters are then not drawn from the seed); `located`, the options that only say where that is,
+#: by which no probe is known.
 INITS: Registry[Init] = Registry("initialisation", None, "emc.inits")
 
 #: Digits of a content's hash.
@@ -109,7 +110,7 @@ def _identify(spec: PluginSpec) -> PluginSpec:
     return PluginSpec(spec.name, tuple(options.items()))
 
 
-@INITS.register("file", bare="path", identify=_identify)
+@INITS.register("file", bare="path", identify=_identify, located=("path",))
 def file(*, path: str, sha256: str = "") -> Init:
     """Parameters and buffers of a safetensors file: the same for every probe, whose samples and batches still differ.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn, optim
 
 
-@OPTIMIZERS.register("sam")
+@OPTIMIZERS.register("sam", nests=("base",), shares=("lr",))
 def sam(*, rho: float = 0.05, base: tuple[str, ...] = ("adam",), lr: float | None = None) -> OptimizerPlan:
     """SAM, Foret et al. 2021, over a base such as base=adamw|weight_decay=0.1; two passes a step; lr is the base's.
 
@@ -25,9 +25,10 @@ def sam(*, rho: float = 0.05, base: tuple[str, ...] = ("adam",), lr: float | Non
     check_options("sam", above_zero={"rho": rho})
     spec = PluginSpec.of_parts(base)
     if any(key == "lr" for key, _ in spec.options):
+        rest = "|".join(part for part in base if part.partition("=")[0].strip() != "lr")
         raise SpecError(
             f"optimizer sam takes the learning rate of its base as lr, got base={'|'.join(base)}; "
-            f"write sam:lr={spec.get('lr')},base={spec.name}"
+            f"write sam:lr={spec.get('lr')},base={rest}"
         )
     if lr is not None:
         check_options("sam", above_zero={"lr": lr})

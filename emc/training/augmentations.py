@@ -61,6 +61,11 @@ def _crop(name: str, padding: int, X: Tensor) -> Tensor:
     from torch.nn import functional
 
     _check_images(name, X)
+    if padding > max(X.shape[2:]):
+        raise SpecError(
+            f"augmentation {name} takes padding of at most the longer side of an image, got {padding} for images of "
+            f"{X.shape[2]}x{X.shape[3]}; lower it"
+        )
     padded = functional.pad(X, (padding,) * 4)
     places = padded.unfold(2, X.shape[2], 1).unfold(3, X.shape[3], 1)  # (b, channels, down, right, height, width)
     down, right = torch.randint(2 * padding + 1, (2, len(X)), device=X.device)

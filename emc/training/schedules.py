@@ -179,7 +179,7 @@ class Warmup:
         return multiplier
 
 
-@SCHEDULES.register("warmup")
+@SCHEDULES.register("warmup", nests=("then",))
 def warmup(*, steps: int | None = None, share: float | None = None, then: tuple[str, ...] = ("reactive",)) -> Schedule:
     """A linear rise over steps, or over a share of the budget (0.05), then a schedule such as then=cosine.
 

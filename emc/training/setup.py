@@ -91,8 +91,8 @@ class Setup:
         return self.procedure.budget(n, self.batch_size(n))
 
     def step_size(self, n: int) -> int:
-        """Samples that one of the `budget` steps sees."""
-        return n if self.training is not None else self.batch_size(n)
+        """Samples that one of the `budget` steps sees, each pass over its batch counted."""
+        return n if self.training is not None else self.plan.passes * self.batch_size(n)
 
     def check_every(self, n: int) -> int:
         """Steps between exact counts: `check_steps` times the power of two that covers `check_epochs`.

@@ -156,6 +156,17 @@ def test_a_file_is_every_probes_init_and_their_samples_still_differ(path: Path) 
     assert not torch.equal(X, other)
 
 
+def test_a_file_is_known_by_its_content_wherever_it_lies(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    copy = path.with_name("copy.safetensors")
+    copy.write_bytes(path.read_bytes())
+    found = [prepared(f"file:{place}") for place in (path, path.name, copy)]
+    assert len({made.base for made in found}) == len({made.fingerprint for made in found}) == 1
+    assert [made.measurement.procedure.init.get("path") for made in found] == [str(path), path.name, str(copy)]
+    save_file({name: tensor + 1 for name, tensor in weights().items()}, copy)
+    assert prepared(f"file:{copy}").base != found[0].base
+
+
 def test_buffers_are_loaded_too(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     module[1].running_mean += 5

@@ -119,6 +119,30 @@ def test_data_that_are_no_images_are_told_before_any_training(make_prepared: Mak
         make_prepared(augment="flip")
 
 
+@pytest.mark.parametrize("name", ["crop", "flip_crop"])
+def test_padding_beyond_an_image_is_refused(name: str) -> None:
+    augment = AUGMENTATIONS.build(f"{name}:padding=6")
+    message = (
+        f"augmentation {name} takes padding of at most the longer side of an image, got 6 for images of 2x5; lower it"
+    )
+    with pytest.raises(SpecError, match=message):
+        augment(torch.zeros(1, 1, 2, 5))
+    assert augment(torch.zeros(1, 1, 2, 6)).shape == (1, 1, 2, 6)
+
+
+def test_what_an_augmentation_raises_is_one_sentence(
+    make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AUGMENTATIONS, "_plugins", dict(AUGMENTATIONS._plugins))
+
+    @AUGMENTATIONS.register("broken")
+    def broken() -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda X: X @ torch.zeros(77)
+
+    with pytest.raises(SpecError, match=r"augmentation broken must take inputs of shape \(6,\), got RuntimeError: "):
+        make_prepared(augment="broken")
+
+
 def test_the_shape_must_stay(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AUGMENTATIONS, "_plugins", dict(AUGMENTATIONS._plugins))
 
