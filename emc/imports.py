@@ -1,13 +1,19 @@
-"""Imports of a user's files: which modules of theirs a text reaches, found without running it."""
+"""Imports of a user's files: which modules a text reaches, found without running it, and each folder's own modules.
+
+Two folders may each hold a `helper.py`, while Python knows modules by their names alone.
+"""
 
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from emc.files import read_text
 
@@ -104,3 +110,79 @@ def _files(name: str, roots: list[Path]) -> Iterator[tuple[Path, str]]:
                 yield as_package, ".".join(parts[:depth])
             elif as_file.is_file():
                 yield as_file, inside
+
+
+#: What was imported on behalf of users' files and still is in `sys.modules`, by name.
+_left: dict[str, ModuleType] = {}
+
+#: Names by which two files mean different modules; `sys.modules` keeps neither, so that nobody gets the other's.
+_contested: set[str] = set()
+
+_lock = threading.RLock()
+
+
+class Folder:
+    """A user's folder, which a `with` block can import from; names that it holds mean its own modules there.
+
+    What is imported from it is kept for later blocks. A copy in another process imports anew.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.modules: dict[str, ModuleType] = {}
+        self._aside: dict[str, ModuleType] = {}
+        self._before: set[str] = set()
+        self._depth = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Folder, (self.path,)
+
+    def __enter__(self) -> Folder:
+        _lock.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            self._take_over()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._give_back()
+        _lock.release()
+
+    def _take_over(self) -> None:
+        names = {name.partition(".")[0] for name in os.listdir(self.path)} if os.path.isdir(self.path) else set()
+        ours = [name for name in list(sys.modules) if name.partition(".")[0] in names]
+        self._aside = {name: sys.modules.pop(name) for name in ours if self._is_other(name)}
+        self._before = set(sys.modules)
+        sys.modules.update(self.modules)
+        sys.path.insert(0, self.path)
+
+    def _is_other(self, name: str) -> bool:
+        """Whether a module stands where this folder has one of its own."""
+        module = sys.modules[name]
+        left = _left.get(name) is module and self.modules.get(name) is not module
+        return not is_installed(module) and (left or not _lies_in(module, self.path))
+
+    def _give_back(self) -> None:
+        sys.path.remove(self.path)
+        new = set(sys.modules) - self._before
+        self.modules |= {name: sys.modules[name] for name in new if _lies_in(sys.modules[name], self.path)}
+        others = {name for name in self._aside if _left.get(name) is self._aside[name] and name in self.modules}
+        _contested.update(others)
+        for name in self.modules:
+            if name in _contested or name in self._aside:
+                sys.modules.pop(name, None)
+                _left.pop(name, None)
+            else:
+                _left[name] = self.modules[name]
+        sys.modules.update({name: module for name, module in self._aside.items() if name not in others})
+        self._aside = {}
+
+
+def _lies_in(module: ModuleType, folder: str) -> bool:
+    places = [getattr(module, "__file__", None), *list(getattr(module, "__path__", ()))[:1]]
+    return any(place is not None and Path(place).is_relative_to(folder) for place in places)

@@ -1,7 +1,8 @@
 """What a user brings in Python: files named as `file.py:name`, and what functions are known by.
 
-A file is run only because a user names it, as `python file.py` would be, but not as `__main__`. What it imports from
-its own folder is part of its identity.
+A file is run only because a user names it, as `python file.py` would be, but not as `__main__`. What it imports that is
+not installed is part of its identity, and from its own folder it imports that folder's modules, whatever other files
+did before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 
 from emc.errors import SpecError, UnknownNameError, did_you_mean
 from emc.files import read_text
-from emc.imports import LARGEST, SUFFIX, is_installed, reached, root_of
+from emc.imports import LARGEST, SUFFIX, Folder, is_installed, reached, root_of
 from emc.registry import Option, PluginSpec, Value, read_value
 
 
@@ -41,12 +42,30 @@ class OwnObject:
     Attributes:
         value: it, called with what is handed over, then with the options.
         options: as given, typed, and the defaults of the others.
-        source: the text of its file, and of those beside it that it imports.
+        source: the text of its file, and of those that it imports and that are not installed.
     """
 
-    value: Callable[..., Any]
+    value: InFolder
     options: Mapping[str, Value]
     source: str
+
+
+@dataclass(frozen=True, eq=False)
+class InFolder:
+    """A function that can import from a folder while it is called.
+
+    Attributes:
+        function: itself.
+        folder: of its file.
+    """
+
+    function: Callable[..., Any]
+    folder: Folder
+
+    def __call__(self, *values: Any, **options: Any) -> Any:
+        """Call it; its folder comes first among those that are imported from."""
+        with self.folder:
+            return self.function(*values, **options)
 
 
 def resolve_own(spec: PluginSpec, setting: str, handed: tuple[str, ...]) -> PluginSpec:
@@ -71,7 +90,7 @@ def load_own(spec: PluginSpec, setting: str, handed: tuple[str, ...]) -> OwnObje
         SpecError, UnknownNameError: the file cannot be loaded, or does not hold what was named.
     """
     name = _name_of(spec, setting)
-    module, source = _load(spec.name, setting)
+    module, source, folder = _load(spec.name, setting)
     known = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
     if not callable(getattr(module, name, None)):
         state = "something that cannot be called" if hasattr(module, name) else "none"
@@ -80,7 +99,8 @@ def load_own(spec: PluginSpec, setting: str, handed: tuple[str, ...]) -> OwnObje
         )
     value: Callable[..., Any] = getattr(module, name)
     given = {key: each for key, each in spec.options if key}
-    return OwnObject(value, _options(value, handed, given, f"{name} of {spec.name}"), source)
+    options = _options(value, handed, given, f"{name} of {spec.name}")
+    return OwnObject(InFolder(value, folder), options, source)
 
 
 def _name_of(spec: PluginSpec, setting: str) -> str:
@@ -138,7 +158,7 @@ def _read(value: Value) -> Value:
     return read_value(value) if isinstance(value, str) else value
 
 
-def _load(path: str, setting: str) -> tuple[ModuleType, str]:
+def _load(path: str, setting: str) -> tuple[ModuleType, str, Folder]:
     try:
         text = read_text(Path(path).expanduser(), LARGEST)
     except FileNotFoundError:
@@ -146,27 +166,37 @@ def _load(path: str, setting: str) -> tuple[ModuleType, str]:
     except (OSError, ValueError) as error:
         reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
         raise SpecError(f'{setting} needs a file of Python, got "{path}" ({reason}); name another') from None
-    return _run(str(Path(path).expanduser().absolute()), text)
+    place = Path(path).expanduser().absolute()
+    try:
+        beside = reached(text, "", str(place.parent))
+    except (OSError, ValueError) as error:
+        raise SpecError(f'what "{path}" imports must be readable, got {error}; mend it') from None
+    return _run(str(place), text, tuple(beside.items()))
 
 
 @lru_cache(maxsize=64)
-def _run(path: str, text: str) -> tuple[ModuleType, str]:
-    """Run a file as a module of its own; with its text and those of the modules beside it that this imported."""
-    folder = str(Path(path).parent)
+def _run(path: str, text: str, beside: tuple[tuple[str, str], ...]) -> tuple[ModuleType, str, Folder]:
+    """Run a file as a module of its own; with the text of all that it is made of, and the folder it imports from.
+
+    Args:
+        path: of the file.
+        text: of it.
+        beside: paths and texts of the modules that it names in its imports; changed ones make it run again.
+    """
     try:
         code = compile(text, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise SpecError(f'a file of yours must be Python, got "{path}" ({reason}{line}); mend it') from error
-    stem = re.sub(r"\W", "_", Path(path).stem)
-    module = ModuleType(f"{stem}_{hashlib.sha256((path + text).encode()).hexdigest()[:8]}")
+    stem, known = re.sub(r"\W", "_", Path(path).stem), repr((path, text, beside))
+    module = ModuleType(f"{stem}_{hashlib.sha256(known.encode()).hexdigest()[:8]}")
     module.__file__ = path
     sys.modules[module.__name__] = module
-    before = set(sys.modules)
-    sys.path.insert(0, folder)
+    folder = Folder(str(Path(path).parent))
     try:
-        exec(code, module.__dict__)
+        with folder:
+            exec(code, module.__dict__)
     except (Exception, SystemExit) as error:  # whatever a user's file may raise
         del sys.modules[module.__name__]
         message = " ".join(str(error).split())
@@ -174,17 +204,14 @@ def _run(path: str, text: str) -> tuple[ModuleType, str]:
             f'a file of yours must load without errors, got {type(error).__name__}: {message} in "{path}"; '
             "mend it (--debug shows where)"
         ) from error
-    finally:
-        sys.path.remove(folder)
-    return module, text + "".join(_texts(sorted(set(sys.modules) - before), folder))
+    texts = dict(sorted((dict(beside) | _texts_of(folder)).items()))
+    return module, text + "".join(f"\0{Path(each).name}\0{texts[each]}" for each in texts), folder
 
 
-def _texts(names: Iterable[str], folder: str) -> Iterable[str]:
-    """The texts of those modules that lie in a folder."""
-    for name in names:
-        path = getattr(sys.modules[name], "__file__", None)
-        if path is not None and path.endswith(SUFFIX) and Path(path).is_relative_to(folder):
-            yield read_text(path, LARGEST)
+def _texts_of(folder: Folder) -> dict[str, str]:
+    """Texts by path of what was imported from a folder, by whatever means."""
+    paths = [getattr(module, "__file__", None) for module in folder.modules.values()]
+    return {path: read_text(path, LARGEST) for path in paths if path is not None and path.endswith(SUFFIX)}
 
 
 def known_by(value: Any) -> str | None:

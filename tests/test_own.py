@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
 import emc
 from emc.api import prepare
 from emc.errors import EmcError, SpecError, UnknownNameError
+from emc.opaque import _with_options
 from emc.own import is_own, known_by, load_own, resolve_own
 from emc.registry import PluginSpec
 from emc.specs import Measurement
@@ -118,6 +120,73 @@ def test_a_file_is_no_main_script(tmp_path: Path) -> None:
     file = tmp_path / "script.py"
     file.write_text("def f(a, b): ...\nif __name__ == '__main__':\n    raise SystemExit(1)\n")
     assert spec(f"{file}:f").options == (("", "f"),)
+
+
+def train(path: Path) -> Any:
+    return load_own(PluginSpec.parse(f"{path}:fit"), "--train", ("X", "y", "seed", "budget"))
+
+
+IMPORTS = {
+    "at the top": "from hp import WHO\ndef fit(X, y, seed, budget): return WHO",
+    "in a function": "def fit(X, y, seed, budget):\n    from hp import WHO\n    return WHO",
+    "of a package": "def fit(X, y, seed, budget):\n    from hq.inner import WHO\n    return WHO",
+    "by a helper": "import hr\ndef fit(X, y, seed, budget): return hr.who()",
+    "computed": "import importlib\nWHO = importlib.import_module('h' + 'p').WHO\n"
+    "def fit(X, y, seed, budget): return WHO",
+}
+
+
+def fill(folder: Path, who: str, lines: str) -> Path:
+    (folder / "hq").mkdir(parents=True, exist_ok=True)
+    (folder / "hp.py").write_text(f"WHO = {who!r}")
+    (folder / "hq" / "__init__.py").write_text("")
+    (folder / "hq" / "inner.py").write_text("import hp\nWHO = hp.WHO")
+    (folder / "hr.py").write_text("def who():\n    import hp\n    return hp.WHO")
+    (folder / "train.py").write_text(lines)
+    return folder / "train.py"
+
+
+@pytest.mark.parametrize("lines", IMPORTS.values(), ids=IMPORTS)
+def test_files_of_two_folders_import_their_own_helpers(tmp_path: Path, lines: str) -> None:
+    paths = [fill(tmp_path / who, who, lines) for who in "ab"]
+    first, second = (train(path) for path in paths)
+    assert [found.value(0, 0, 0, 0) for found in (first, second, first)] == ["a", "b", "a"]
+    assert first.source != second.source
+    assert str(tmp_path) not in "".join(sys.path)
+
+
+@pytest.mark.parametrize("lines", [lines for kind, lines in IMPORTS.items() if kind != "computed"])
+def test_a_helper_that_changed_is_run_again_and_changes_what_a_file_is_known_by(tmp_path: Path, lines: str) -> None:
+    first, second = (train(fill(tmp_path, who, lines)) for who in ("a", "changed"))
+    assert first.source != second.source
+    assert second.value(0, 0, 0, 0) == "changed"
+
+
+def test_two_files_of_a_folder_both_have_its_helper_in_what_they_are_known_by(tmp_path: Path) -> None:
+    first = fill(tmp_path, "a", IMPORTS["at the top"])
+    other = first.with_name("other.py")
+    other.write_text(IMPORTS["at the top"] + "\n")
+    assert "WHO = 'a'" in train(first).source
+    assert "WHO = 'a'" in train(other).source
+
+
+def test_what_a_file_returns_may_import_too_also_in_another_process(tmp_path: Path) -> None:
+    predict = "    def predict(X):\n        import hp\n        return hp.WHO\n    return predict"
+    lines = f"def fit(X, y, seed, budget):\n{predict}"
+    found = train(fill(tmp_path, "a", lines))
+    copied = cloudpickle.loads(cloudpickle.dumps(found))
+    assert copied.value.folder.path == str(tmp_path)
+    fit = _with_options(copied)
+    assert fit(0, 0, 0, 0)(0) == "a"
+
+
+def test_a_user_s_own_modules_stay_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "mine", "mine", "")
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    monkeypatch.delitem(sys.modules, "hp", raising=False)
+    mine = importlib.import_module("hp")
+    assert train(fill(tmp_path / "a", "a", IMPORTS["at the top"])).value(0, 0, 0, 0) == "a"
+    assert importlib.import_module("hp") is mine
 
 
 @pytest.mark.parametrize(
