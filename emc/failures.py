@@ -149,6 +149,9 @@ NUMBERS: dict[str, Number] = {
     ),
     "certificate_tolerance": Number(PROGRAM, "residual allowed", _number, "a larger one proves nothing"),
     "counted_by": Number(TRAINING, "right answers counted by", str, "who held the answers against the classes"),
+    "not_finite": Number(
+        TRAINING, "scores not finite", _amount("rows"), "rows with NaN or infinite scores, which count as wrong"
+    ),
     "test_correct": Number(HELD_OUT, "right answers", _amount("rows"), "of the rows held out by --test-split"),
     "test_rows": Number(HELD_OUT, "rows", _amount("rows"), "held out"),
     "proof": Number(PROGRAM, "proof", str, "why no model can fit"),

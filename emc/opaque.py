@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from emc.errors import SpecError
 from emc.optimizers import OPTIMIZERS
-from emc.own import is_own, known_by, load_own, resolve_own
+from emc.own import OwnObject, is_own, known_by, load_own, resolve_own
 from emc.registry import PluginSpec
 from emc.specs import BUDGET, Measurement, Procedure, option_name
 from emc.training.commands import Command
@@ -115,13 +114,19 @@ def _find(procedure: Procedure, train: TrainFunction | None) -> tuple[Opaque, st
         return Function(str(spec.get("name")), train), known_by(train)
     if is_own(spec):
         found = load_own(spec, "--train", TRAIN_TAKES)
-        return Function(str(spec), _with_options(found.value, dict(found.options))), known_by(found.source)
+        return Function(str(spec), _with_options(found)), known_by(found.source)
     named = TRAININGS.build(spec)
     return Function(str(spec), named.fit), named.made_with or "named"
 
 
-def _with_options(value: Callable[..., Callable[..., object]], options: dict[str, object]) -> TrainFunction:
-    return lambda X, y, seed, budget: value(X, y, seed, budget, **options)
+def _with_options(found: OwnObject) -> TrainFunction:
+    """The training of a file; what it returns may import from the folder too."""
+
+    def fit(X: Any, y: Any, seed: int, budget: int) -> Any:
+        predict = found.value(X, y, seed, budget, **found.options)
+        return replace(found.value, function=predict) if callable(predict) else predict
+
+    return fit
 
 
 def _check_call(train: TrainFunction, name: str) -> None:

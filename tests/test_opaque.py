@@ -134,6 +134,28 @@ def test_functions_are_journaled_by_what_they_hold(tmp_path: Path) -> None:
     assert first.procedure["train"].startswith("callable:name=memorising")
 
 
+LIMIT = 20
+
+
+def as_it_is(x: Any) -> Any:
+    return x
+
+
+def limit() -> int:
+    return LIMIT
+
+
+def memorising_some(X: Any, y: Any, seed: int, budget: int) -> Any:
+    return memorising(as_it_is(limit()))(X, y, seed, budget)
+
+
+def test_what_a_helper_uses_tells_functions_apart_in_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {"labels": "random", "replicates": 1, "tolerance": 0.0, "journal": tmp_path / "j"}
+    assert emc.measure(train=memorising_some, **settings).emc == 20
+    monkeypatch.setattr(sys.modules[__name__], "LIMIT", 50)
+    assert emc.measure(train=memorising_some, **settings).emc == 50
+
+
 def test_a_function_that_nothing_is_known_by_is_not_journaled(tmp_path: Path) -> None:
     train = eval("lambda X, y, seed, budget: lambda Z: y[:len(Z)]")
     with pytest.warns(UserWarning, match=r"no source to be known by, so nothing is kept in"):

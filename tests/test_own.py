@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 
 import emc
 from emc.api import prepare
 from emc.errors import EmcError, SpecError, UnknownNameError
+from emc.opaque import _with_options
 from emc.own import is_own, known_by, load_own, resolve_own
 from emc.registry import PluginSpec
 from emc.specs import Measurement
@@ -118,6 +122,73 @@ def test_a_file_is_no_main_script(tmp_path: Path) -> None:
     assert spec(f"{file}:f").options == (("", "f"),)
 
 
+def train(path: Path) -> Any:
+    return load_own(PluginSpec.parse(f"{path}:fit"), "--train", ("X", "y", "seed", "budget"))
+
+
+IMPORTS = {
+    "at the top": "from hp import WHO\ndef fit(X, y, seed, budget): return WHO",
+    "in a function": "def fit(X, y, seed, budget):\n    from hp import WHO\n    return WHO",
+    "of a package": "def fit(X, y, seed, budget):\n    from hq.inner import WHO\n    return WHO",
+    "by a helper": "import hr\ndef fit(X, y, seed, budget): return hr.who()",
+    "computed": "import importlib\nWHO = importlib.import_module('h' + 'p').WHO\n"
+    "def fit(X, y, seed, budget): return WHO",
+}
+
+
+def fill(folder: Path, who: str, lines: str) -> Path:
+    (folder / "hq").mkdir(parents=True, exist_ok=True)
+    (folder / "hp.py").write_text(f"WHO = {who!r}")
+    (folder / "hq" / "__init__.py").write_text("")
+    (folder / "hq" / "inner.py").write_text("import hp\nWHO = hp.WHO")
+    (folder / "hr.py").write_text("def who():\n    import hp\n    return hp.WHO")
+    (folder / "train.py").write_text(lines)
+    return folder / "train.py"
+
+
+@pytest.mark.parametrize("lines", IMPORTS.values(), ids=IMPORTS)
+def test_files_of_two_folders_import_their_own_helpers(tmp_path: Path, lines: str) -> None:
+    paths = [fill(tmp_path / who, who, lines) for who in "ab"]
+    first, second = (train(path) for path in paths)
+    assert [found.value(0, 0, 0, 0) for found in (first, second, first)] == ["a", "b", "a"]
+    assert first.source != second.source
+    assert str(tmp_path) not in "".join(sys.path)
+
+
+@pytest.mark.parametrize("lines", [lines for kind, lines in IMPORTS.items() if kind != "computed"])
+def test_a_helper_that_changed_is_run_again_and_changes_what_a_file_is_known_by(tmp_path: Path, lines: str) -> None:
+    first, second = (train(fill(tmp_path, who, lines)) for who in ("a", "changed"))
+    assert first.source != second.source
+    assert second.value(0, 0, 0, 0) == "changed"
+
+
+def test_two_files_of_a_folder_both_have_its_helper_in_what_they_are_known_by(tmp_path: Path) -> None:
+    first = fill(tmp_path, "a", IMPORTS["at the top"])
+    other = first.with_name("other.py")
+    other.write_text(IMPORTS["at the top"] + "\n")
+    assert "WHO = 'a'" in train(first).source
+    assert "WHO = 'a'" in train(other).source
+
+
+def test_what_a_file_returns_may_import_too_also_in_another_process(tmp_path: Path) -> None:
+    predict = "    def predict(X):\n        import hp\n        return hp.WHO\n    return predict"
+    lines = f"def fit(X, y, seed, budget):\n{predict}"
+    found = train(fill(tmp_path, "a", lines))
+    copied = cloudpickle.loads(cloudpickle.dumps(found))
+    assert copied.value.folder.path == str(tmp_path)
+    fit = _with_options(copied)
+    assert fit(0, 0, 0, 0)(0) == "a"
+
+
+def test_a_user_s_own_modules_stay_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "mine", "mine", "")
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    monkeypatch.delitem(sys.modules, "hp", raising=False)
+    mine = importlib.import_module("hp")
+    assert train(fill(tmp_path / "a", "a", IMPORTS["at the top"])).value(0, 0, 0, 0) == "a"
+    assert importlib.import_module("hp") is mine
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
@@ -190,6 +261,109 @@ def test_globals_that_a_function_uses_are_part_of_it(monkeypatch: pytest.MonkeyP
     assert before is not None
     monkeypatch.setattr(sys.modules[__name__], "SCALE", 3)
     assert known_by(scaled) != before
+
+
+K = 1
+
+
+def holding(x: Any) -> Any:
+    return x + K
+
+
+def calling(x: Any) -> Any:
+    return scaled(x) + holding(x)
+
+
+class Scaled:
+    def __call__(self, x: Any) -> Any:
+        return holding(x) * self.factor
+
+    factor = 2
+
+
+@pytest.mark.parametrize("function", [calling, Scaled(), Scaled], ids=["second helper", "method", "class"])
+def test_what_helpers_use_is_part_of_it(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for value in (1, 2222, 333333):
+        monkeypatch.setattr(sys.modules[__name__], "K", value)
+        found.add(known_by(function))
+    assert len(found) == 3
+    assert None not in found
+
+
+def test_attributes_of_a_class_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = known_by(Scaled())
+    monkeypatch.setattr(Scaled, "factor", 3)
+    assert known_by(Scaled()) not in (before, None)
+
+
+def test_helpers_that_share_an_object_differ_from_helpers_with_equal_ones() -> None:
+    one, other = [1], [1]
+    assert known_by(adding([one, one])) != known_by(adding([one, other]))
+
+
+def test_lambdas_of_one_line_differ() -> None:
+    first, second = lambda x: x + 1, lambda x: x + 2
+    assert known_by(first) != known_by(second)
+
+
+@dataclass(frozen=True)
+class Factor:
+    factor: int = 3
+
+    def __call__(self, x: Any) -> Any:
+        return self.factor * x
+
+
+def test_a_dataclass_is_known_by_its_fields() -> None:
+    assert known_by(Factor(2)) == known_by(Factor(2)) != known_by(Factor(3))
+    assert known_by(Factor(2)) is not None
+
+
+def test_a_method_of_an_object_of_a_package_is_known_by_nothing() -> None:
+    assert known_by(adding(np.random.default_rng(0).random)) is None
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import hm\ndef fit(x): return hm.go(x)",
+        "def fit(x):\n    import hm\n    return hm.go(x)",
+        "import hm\nf = [hm]\ndef fit(x): return f[0].go(x)",
+    ],
+    ids=["module", "import inside", "in a list"],
+)
+def test_a_module_that_is_not_installed_is_known_by_its_text_and_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    found = set()
+    for which, rate in (("hm", 1), ("hm", 2222), ("hm_deeper", 1), ("hm_deeper", 2222)):
+        folder = tmp_path / f"{which}{rate}"
+        folder.mkdir()
+        (folder / "hm_user.py").write_text(use)
+        (folder / "hm_deeper.py").write_text(f"RATE = {rate if which == 'hm_deeper' else 7}")
+        (folder / "hm.py").write_text(
+            f"def go(x):\n    import hm_deeper\n    return x * {rate if which == 'hm' else 7}"
+        )
+        for name in ("hm", "hm_deeper", "hm_user"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            found.add(known_by(importlib.import_module("hm_user").fit))
+    assert len(found) == 4
+    assert None not in found
+
+
+def test_a_module_that_was_changed_where_it_runs_is_known_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hm_set.py").write_text("RATE = 1")
+    (tmp_path / "hm_use.py").write_text("import hm_set\ndef fit(x): return x * hm_set.RATE")
+    monkeypatch.syspath_prepend(tmp_path)
+    used = importlib.import_module("hm_use")
+    before = known_by(used.fit)
+    monkeypatch.setattr(used.hm_set, "RATE", 2)
+    assert known_by(used.fit) not in (before, None)
 
 
 def test_a_function_without_source_or_with_strange_parts_is_known_by_nothing() -> None:

@@ -168,7 +168,7 @@ class Program:
             return self._answer()
         except _SaidError as error:
             text = f"the program of --command must print {error.rule}, got {error.received} at {self._place()}"
-            raise self._failed(text, "mend it") from None
+            raise self._failed(text, error.remedy) from None
 
     def _place(self) -> str:
         return f"n={self._given.probe.n} of replicate {self._given.probe.replicate}"
@@ -180,10 +180,11 @@ class Program:
             raise _SaidError('{"correct": 123} or {"predictions": [...]}', shown(sorted(said)) + " in its last JSON")
         if "predictions" in said:
             try:
-                right = right_answers(said["predictions"], self._given.y, self._given.num_classes, "predictions")
+                found = right_answers(said["predictions"], self._given.y, self._given.num_classes, "predictions")
             except TrainingError as error:
-                raise _SaidError("one prediction a sample", str(error).partition("got ")[2].partition(";")[0]) from None
-            return Answer(right, {"counted_by": "emc, from the program's predictions"})
+                received, _, remedy = str(error).partition("got ")[2].partition("; ")
+                raise _SaidError("one finite prediction a sample", received, remedy) from None
+            return Answer(found.right, {"counted_by": "emc, from the program's predictions", **found.detail()})
         correct = said["correct"]
         if isinstance(correct, bool) or not isinstance(correct, int) or not 0 <= correct <= n:
             raise _SaidError(f"a whole number of right answers from 0 to {n}", shown(correct))
@@ -233,9 +234,9 @@ class Program:
 class _SaidError(Exception):
     """What a program printed is no answer."""
 
-    def __init__(self, rule: str, received: str) -> None:
+    def __init__(self, rule: str, received: str, remedy: str = "mend it") -> None:
         super().__init__(rule, received)
-        self.rule, self.received = rule, received
+        self.rule, self.received, self.remedy = rule, received, remedy
 
 
 def _filled(command: Command, given: Given, data: str) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emc.errors import EmcError, TrainingError
-from emc.training.answers import right_answers
+from emc.training.answers import Counted, right_answers
 from emc.training.opaque import Answer, Given
 from emc.trainings import Predict, TrainFunction
 
@@ -58,13 +58,14 @@ class FunctionRun:
             raise TrainingError(
                 f"training {name} must return a function predict(X), got {type(predict).__name__}; mend it"
             )
-        correct = self._count(predict, given.X, given.y)
+        found = self._count(predict, given.X, given.y)
         if given.test is None:
-            return Answer(correct)
+            return Answer(found.right, found.detail())
         X, y = given.test
-        return Answer(correct, {"test_correct": self._count(predict, X, y), "test_rows": len(y)})
+        held_out = {"test_correct": self._count(predict, X, y).right, "test_rows": len(y)}
+        return Answer(found.right, found.detail() | held_out)
 
-    def _count(self, predict: Predict, X: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> int:
+    def _count(self, predict: Predict, X: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> Counted:
         owner = f"predict of training {self.function.name}"
         try:
             answers: Any = predict(X.copy())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emc.errors import SpecError, UnknownNameError, did_you_mean
+from emc.errors import SpecError, TrainingError, UnknownNameError, did_you_mean
 from emc.registry import Value
 from emc.trainings import TRAININGS, NamedTraining, Predict
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 SEED = "random_state"
 
 
-@TRAININGS.register("sklearn")
+@TRAININGS.register("sklearn", bare="estimator")
 def sklearn(*, estimator: str, **parameters: Value) -> NamedTraining:
     """A classifier of scikit-learn's own list on flattened inputs; its parameters are options, random_state is set."""
     import sklearn
@@ -35,10 +37,32 @@ def sklearn(*, estimator: str, **parameters: Value) -> NamedTraining:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=_convergence_warning())  # its own stop is its outcome
             warnings.filterwarnings("ignore", message="The number of unique classes")  # they are classes
-            made.fit(X.reshape(len(X), -1), y)
-        return lambda inputs: made.predict(inputs.reshape(len(inputs), -1))
+            with _refusals(estimator, len(X)):
+                made.fit(X.reshape(len(X), -1), y)
+
+        def predict(inputs: npt.NDArray[np.float32]) -> Any:
+            with _refusals(estimator, len(X)):
+                return made.predict(inputs.reshape(len(inputs), -1))
+
+        return predict
 
     return NamedTraining(fit, f"scikit-learn {sklearn.__version__}")
+
+
+@contextmanager
+def _refusals(estimator: str, n: int) -> Iterator[None]:
+    """Tell what a classifier refuses, which often is too few samples.
+
+    Raises:
+        TrainingError: it refused.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise TrainingError(
+            f"{estimator} must take {n} samples, got ValueError: {' '.join(str(error).split())}; change its "
+            "parameters, or begin at more samples with --n-start"
+        ) from error
 
 
 def _find(name: str) -> type[Any]:

@@ -11,7 +11,7 @@ import sklearn
 
 import emc
 from emc.api import prepare
-from emc.errors import SpecError, UnknownNameError
+from emc.errors import SpecError, TrainingError, UnknownNameError
 from emc.results import EmcResult
 from emc.specs import Measurement, Probe
 
@@ -113,3 +113,18 @@ def test_mistakes(model: str, error: type[Exception], message: str) -> None:
 def test_settings_that_mean_nothing_to_it_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         measure(TREE, **settings)
+
+
+def test_its_name_may_stand_alone() -> None:
+    full, bare = (
+        prepare(Measurement.from_flat({"train": f"sklearn:{text}GaussianNB"})).fingerprint
+        for text in ("estimator=", "")
+    )
+    assert full == bare
+
+
+def test_a_classifier_that_needs_more_samples_names_the_remedy() -> None:
+    with pytest.raises(
+        TrainingError, match=r"^KNeighborsClassifier must take 16 samples, got ValueError: .* --n-start"
+    ):
+        measure("sklearn:KNeighborsClassifier,n_neighbors=40", n_max=64)
