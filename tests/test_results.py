@@ -111,7 +111,7 @@ def test_sizes_are_shown_where_they_are_known(make_result: MakeResult) -> None:
 def test_a_reparameterisation_is_part_of_the_procedure(make_result: MakeResult) -> None:
     result = make_result()
     dressed = replace(result, procedure={**result.procedure, "reparam": "subspace:dim=9"})
-    assert row(dressed, "procedure") == "mlp:width=16, adam, subspace:dim=9"
+    assert row(dressed, "procedure") == "mlp:width=16, adam, reparam subspace:dim=9"
 
 
 def test_each_censored_replicate_is_marked(make_result: MakeResult) -> None:
