@@ -1,6 +1,7 @@
 """A user's training as a program: samples go in as a file, the last line of JSON it prints says what came of it.
 
-The program is started without a shell, in a process group of its own, and is given
+The program is started without a shell, in a process group of its own, which ends with emc even where that is killed,
+and is given
 
 - `{data}`: path of an .npz file with `X` (n, *shape) float32 and `y` (n,) int64 class numbers from 0: exactly the n
   samples, in a folder that is removed afterwards;
@@ -32,6 +33,7 @@ import numpy as np
 from emc.errors import SpecError, TrainingError, UnknownNameError, did_you_mean, shown
 from emc.training.answers import right_answers
 from emc.training.failing import past_time
+from emc.training.guards import Guard
 from emc.training.opaque import Answer, Given
 
 PLACEHOLDERS = ("data", "n", "seed", "classes", "budget")
@@ -125,7 +127,10 @@ class Program:
             self._words = _filled(command, given, data)
             self._output: IO[bytes] = stack.enter_context(open(os.path.join(folder, "stdout"), "w+b"))
             self._errors: IO[bytes] = stack.enter_context(open(os.path.join(folder, "stderr"), "w+b"))
+            self._guard = Guard(folder)
+            stack.callback(self._guard.stop)
             self._process = self._start(command)
+            self._guard.watch(self._process.pid)
             self._stack = stack.pop_all()
 
     def _start(self, command: Command) -> subprocess.Popen[bytes]:
@@ -155,6 +160,7 @@ class Program:
         seconds, limit_s = time.monotonic() - self._started, self._given.care.timeout_s
         if _has_ended(self._process.pid):
             self._kill()  # what it left behind, while its number still is its own
+            self._guard.stop()
             code = self._process.wait()
         elif limit_s is not None and seconds > limit_s:
             self._kill()
@@ -227,6 +233,7 @@ class Program:
         """End it and all that it started, and remove its samples."""
         if self._process.returncode is None:
             self._kill()
+            self._guard.stop()
             self._process.wait()
         self._stack.close()
 
