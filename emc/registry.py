@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -85,8 +85,11 @@ class PluginSpec:
         return dict(self.options)[key]
 
 
-def _keyless(name: str, pair: str, text: str) -> SpecError:
-    return SpecError(f'an option is written key=value, got "{pair}" in "{text}"; write {name}:key=value')
+def _keyless(name: str, pair: str, text: str, options: Sequence[str] | None = None) -> SpecError:
+    """The error of an option without a key; `options` are those there are, where they are known."""
+    remedy = f"write {name}:key=value" if options != [] else f"{name} takes none"
+    known = f", its options are {', '.join(options)}" if options else ""
+    return SpecError(f'an option is written key=value, got "{pair}" in "{text}"; {remedy}{known}')
 
 
 def format_value(value: Value) -> str:
@@ -313,12 +316,12 @@ class Registry(Generic[T]):
         for key in spelled.keys() & dict(spec.options):
             raise SpecError(f'{spec.name} says its {key} already, got {key} again in "{spec}"; write {plugin.name}:...')
         given = spelled | dict(spec.options)
+        names = [option.name for option in plugin.options]
         if "" in given:
             bare = plugin.facts.get("bare")
             if bare is None or bare in given:
-                raise _keyless(spec.name, format_value(given[""]), str(spec))
+                raise _keyless(spec.name, format_value(given[""]), str(spec), names)
             given[bare] = given.pop("")
-        names = [option.name for option in plugin.options]
         others = sorted(key for key in given if key not in names)
         if not plugin.open:
             for key in others:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Sizes asked for at once, at most.
 MOST = 10_000
 
+#: The largest size asked for: no machine holds such a model, and counting far larger ones takes for ever.
+LARGEST = 1e12
+
 #: Relative distance of two scales that make neighbouring members.
 NEIGHBOURS = 1e-9
 
@@ -140,11 +143,11 @@ def read_sizes(text: str | float | Sequence[float]) -> list[int]:
             sizes = [ends[0] * (ends[-1] / ends[0]) ** (i / max(count - 1, 1)) for i in range(count)]
         else:
             sizes = [float(each) for each in ([text] if isinstance(text, int | float) else text)]
-        if not sizes or len(sizes) > MOST or not all(1 <= each < math.inf for each in sizes):
+        if not sizes or len(sizes) > MOST or not all(1 <= each <= LARGEST for each in sizes):
             raise ValueError
     except (ValueError, TypeError, ArithmeticError, IndexError):
         raise SpecError(
-            f'parameters are numbers of at least 1, or first:last:count of at most {MOST:,}, got "{text}"; '
+            f'parameters are numbers from 1 to {LARGEST:g}, or first:last:count of at most {MOST:,}, got "{text}"; '
             "write 1e4 or 1e4:1e6:9"
         ) from None
     return [round(each) for each in sizes]

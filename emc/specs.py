@@ -488,7 +488,7 @@ class Measurement(Spec):
         alone="halving",
     )
     match_parameters: int | None = setting(
-        None, "measure the member of the model's family that is nearest to so many parameters", low=1
+        None, "measure the member of the model's family that is nearest to so many parameters", low=1, high=10**12
     )
     match_recipe: PluginSpec | None = setting(
         None,

@@ -182,8 +182,15 @@ def test_the_option_a_plugin_names_may_be_written_without_its_key() -> None:
     assert str(files.resolve("file:a/b.txt,mode=2")) == "file:path=a/b.txt,mode=2"
     with pytest.raises(SpecError, match=r'^an option is written key=value, got "a" in "file:a,path=b"; write'):
         files.build("file:a,path=b")
-    with pytest.raises(SpecError, match=r'^an option is written key=value, got "3" in "circle:3"; write'):
+    with pytest.raises(SpecError, match=r'got "3" in "circle:3"; write circle:key=value, its options are points, ra'):
         SHAPES.resolve("circle:3")
+
+    @files.register("none")
+    def none() -> tuple[str, int]:
+        return "", 0
+
+    with pytest.raises(SpecError, match=r'^an option is written key=value, got "1" in "none:1"; none takes none$'):
+        files.resolve("none:1")
 
 
 def test_a_nested_plugin_is_resolved_with_its_owner() -> None:

@@ -125,7 +125,8 @@ def test_a_model_matched_by_its_size_is_that_model() -> None:
             {"reparam": "some"},
             "--match-parameters counts the parameters of a family, got 2000 with --reparam some, which trains others",
         ),
-        ({"match_parameters": 0}, "--match-parameters must be at least 1, got 0"),
+        ({"match_parameters": 0}, "--match-parameters must be between 1 and 1000000000000, got 0"),
+        ({"match_parameters": 2 * 10**12}, "must be between 1 and 1000000000000, got 2000000000000"),
         ({"match_parameters": None, "match_recipe": "width"}, "--match-recipe says along what --match-parameters see"),
     ],
 )

@@ -141,10 +141,12 @@ def test_sizes_are_read(given: Any, sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "x", "1:2", "1:2:1", "0:1:2", "1:inf:2", "1:2:3:4", "1e3:1e4:1e9", [], [0.5], None]
+    "given", ["", "x", "1:2", "1:2:1", "0:1:2", "1:inf:2", "1:2:3:4", "1e3:1e4:1e9", [], [0.5], 1.1e12, None]
 )
 def test_what_is_no_size_is_one_sentence(given: Any) -> None:
-    with pytest.raises(SpecError, match=r"parameters are numbers of at least 1, or first:last:count of at most 10,000"):
+    with pytest.raises(
+        SpecError, match=r"parameters are numbers from 1 to 1e\+12, or first:last:count of at most 10,000"
+    ):
         read_sizes(given)
 
 

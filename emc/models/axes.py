@@ -45,6 +45,9 @@ class Axis:
 def member(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float], scale: float) -> PluginSpec:
     """The family's member whose dimensions are those of `spec` times scale ** exponent, rounded to what it can be.
 
+    Where they are rounded as at scale 1, it is `spec` itself, whether a recipe would make it or not. Of blocks that
+    follow published layouts only their sum counts: a `spec` that is none of them is left for the layouts at once.
+
     Args:
         spec: resolved, the member of scale 1.
         axes: of its family.
@@ -55,6 +58,11 @@ def member(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float
     >>> str(member(PluginSpec("net", (("width", 16), ("depth", 2))), axes, {"width": 2, "depth": 1}, 1.5))
     'net:width=36,depth=3'
     """
+    grown = _grown(spec, axes, exponents, scale)
+    return spec if grown == _grown(spec, axes, exponents, 1.0) else grown
+
+
+def _grown(spec: PluginSpec, axes: Sequence[Axis], exponents: Mapping[str, float], scale: float) -> PluginSpec:
     base, options = dict(spec.options), dict(spec.options)
     scaled = [axis for axis in axes if axis.role in exponents]
     grows = {axis.option: exponents[axis.role] for axis in scaled}

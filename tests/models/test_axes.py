@@ -61,6 +61,22 @@ def test_stages_follow_published_layouts_and_are_interpolated_between_them() -> 
     assert blocks(30 / 13, base=("3", "4", "6")) == ("3", "4", "23")
 
 
+@pytest.mark.parametrize(
+    ("axis", "value", "scale"),
+    [
+        (Axis("size", "x", layouts=LAYOUTS), ("2", "2", "2", "2"), 1.0),
+        (Axis("size", "x", layouts=LAYOUTS), ("2", "2", "2", "2"), 1.01),
+        (Axis("size", "x", most=9), 20, 1.0),
+        (Axis("size", "x", most=9), 20, 3.0),
+        (Axis("size", "x"), 1.2345678, 1.0),
+        (Axis("size", "x"), 1e-5, 1.0),
+    ],
+)
+def test_a_member_of_the_size_of_the_base_is_the_base(axis: Axis, value: Any, scale: float) -> None:
+    spec = PluginSpec("net", (("size", value),))
+    assert member(spec, (axis,), {"x": 1.0}, scale) is spec
+
+
 def test_stages_without_layouts_grow_alike() -> None:
     plain = Axis("blocks", "depth", most=40)
     assert blocks(2.0, ("2", "3"), plain) == ("4", "6")
