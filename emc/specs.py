@@ -325,9 +325,9 @@ def procedure_text(procedure: Mapping[str, Any]) -> str:
     >>> procedure_text({"model": "mlp:width=16", "optimizer": "sgd:lr=0.1", "clip_norm": 1.0})
     'mlp:width=16, sgd:lr=0.1, clip norm 1.0'
     """
-    for name in ("command", "train"):
+    for name, said in (("command", "command"), ("train", "training")):
         if procedure.get(name) is not None:
-            return f"{name} {procedure[name]}"
+            return f"{said} {procedure[name]}"
     usual = later_settings({})
     extra = [f"{name.replace('_', ' ')} {v}" for name, v in later_settings(procedure).items() if v != usual[name]]
     return ", ".join([str(procedure["model"]), str(procedure["optimizer"]), *extra])
