@@ -30,7 +30,7 @@ STACKED = [
 STEPPED = [
     *(plugin.name for plugin in OPTIMIZERS if OPTIMIZERS.build(plugin.name).solve is None),
     "muon:ends=true",
-    "shampoo:every=10",
+    "shampoo:every=10,eps=0.1",
     *(f"sam:base={base}" for base in ("adamw|weight_decay=0.1", "gd", "lion", "muon", "sgd", "shampoo")),
 ]
 
