@@ -86,7 +86,7 @@ def test_what_is_no_range_is_told(table: dict[str, Any], words: str) -> None:
         ("seed", 1 << 70, "takes numbers"),
         ("seed", [1], "takes numbers"),
         ("tolerance", math.nan, "takes numbers"),
-        ("model", "mlp:width", "key=value"),
+        ("model", "mlp:=4", "key=value"),
         ("model", "m" * (MAX_TEXT + 1), "takes numbers"),
         ("loss", "cross", "is one of cross_entropy"),
         ("criterion", "none", "--criterion is fit"),

@@ -65,8 +65,8 @@ SEARCHES = st.builds(
 OWN = ("train", "command", "content")
 BUDGETS = {"min_steps": st.integers(1, 10**6), "max_epochs": st.integers(1, 10**4), "batch_size": st.integers(2, 512)}
 PROCEDURES = (
-    built(Procedure, "escape", *OWN)
-    | built(Procedure, "certify", *OWN)
+    built(Procedure, "escape", "label_smoothing", *OWN)
+    | built(Procedure, "certify", "loss", *OWN)
     | st.builds(Procedure, train=PLUGINS, content=st.none() | st.sampled_from(["abc", ""]), **BUDGETS)
     | st.builds(Procedure, command=st.just("a {data}"), content=st.none() | st.just("abc"))
 )

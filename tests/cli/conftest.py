@@ -58,6 +58,7 @@ class FakeApi:
             dataset=SimpleNamespace(facts=SimpleNamespace(to_dict=lambda: dict(self.result.dataset))),
             parameters=self.result.parameters,
             sizes=Sizes(self.result.parameters, self.result.parameters, 32 * self.result.parameters),
+            matched=None,
             fingerprint=self.result.fingerprint,
             rough_cost=lambda: {"probes": 60.0, "steps": 1.2e6, "sample_steps": 1.5e8, "flops": 3e12},
             run=self.run,

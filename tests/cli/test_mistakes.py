@@ -226,7 +226,7 @@ FULL_DISK = """
 import resource, sys
 import torch
 from emc.cli.main import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
 main(prog_name="emc")
 """
 

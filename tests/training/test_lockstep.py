@@ -96,7 +96,7 @@ def normed(shape: tuple[int, ...], classes: int) -> nn.Module:
 def test_agrees_with_single_with_what_is_off_by_default(
     make_prepared: MakePrepared, train: Train, settings: dict[str, Any], own: bool
 ) -> None:
-    shared: dict[str, Any] = {"precision": "float64", "optimizer": "gd:lr=0.2", "own_model": normed if own else None}
+    shared: dict[str, Any] = {"precision": "float64", "optimizer": "gd:lr=0.05", "own_model": normed if own else None}
     setup, plain = make_prepared(**shared, **settings).setup, make_prepared(**shared).setup
     probes = grid_probes((12, 30), replicates=3)
     stacked = train(LockstepTrainer(setup, 32), probes)
