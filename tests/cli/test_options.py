@@ -71,7 +71,8 @@ def _other_value(name: str) -> tuple[str, Any]:
         return value, value
     if setting.kind in ("int", "float"):
         number: Any = facts["low"] + 1 if "high" not in facts else (facts["low"] + facts["high"]) / 2
-        return str(number), type(number)(number) if setting.kind == "int" else float(number)
+        number = int(number) if setting.kind == "int" else float(number)
+        return str(number), number
     if name == "growth":
         return "linear:step=7", "linear:step=7"
     if name == "criterion":

@@ -31,4 +31,4 @@ def test_json_for_machines() -> None:
 def test_mistakes_are_one_sentence() -> None:
     found = CliRunner().invoke(main, ["scale", "mlp", "--parameters", "many"])
     assert found.exit_code == 2
-    assert found.stderr.startswith("error: parameters are numbers of at least 1")
+    assert found.stderr.startswith("error: parameters are numbers from 1 to 1e+12")
