@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from drives import trained
 
 import emc
 from emc.api import Prepared, prepare
-from emc.executors.base import Executor
 from emc.executors.choice import choose
 from emc.executors.inline import InlineExecutor
 from emc.models import MODELS
 from emc.optimizers import OPTIMIZERS
-from emc.results import EmcResult, Evidence, ProbeFailure, ProbeResult, Verdict
+from emc.results import EmcResult, Evidence, Verdict
 from emc.specs import Execution, Measurement, Probe
 from emc.training.lockstep import LockstepTrainer
 from emc.training.single import SingleTrainer
@@ -40,18 +39,6 @@ def all_memory() -> Iterator[None]:
 def ready(device: str = "cuda", **settings: Any) -> Prepared:
     values = SMALL | {"data": "digits", "labels": "random"} | settings
     return prepare(Measurement.from_flat(values), execution=Execution(device=device))
-
-
-def trained(executor: Executor, probes: Sequence[Probe]) -> list[ProbeResult]:
-    for probe in probes:
-        executor.add(probe)
-    found: dict[str, ProbeResult] = {}
-    while len(found) < len(probes):
-        for outcome in executor.advance():
-            if isinstance(outcome, ProbeFailure):
-                raise outcome.error
-            found[outcome.key] = outcome
-    return [replace(found[probe.key], seconds=0.0) for probe in probes]
 
 
 def around(sizes: Sequence[int], replicates: int = 5) -> list[Probe]:

@@ -150,7 +150,7 @@ PARAMETERS = {
 }
 
 #: Names whose entries take seconds.
-SLOW: set[str] = set()
+SLOW = {"efficientnet", "resnet18k", "resnet_rs"}
 
 
 def named(model: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from drives import trained
 from torch import nn
 
 from emc.api import Prepared, prepare
-from emc.executors.base import Executor
 from emc.models import MODELS
 from emc.reparams import REPARAMS
-from emc.results import ProbeFailure, ProbeResult
-from emc.specs import Measurement, Probe
+from emc.results import ProbeResult
+from emc.specs import Measurement
 
 Make = Callable[..., nn.Module]
 
@@ -63,19 +62,7 @@ def make_prepared() -> Callable[..., Prepared]:
     return _prepare
 
 
-def _train(executor: Executor, probes: Sequence[Probe]) -> list[ProbeResult]:
-    for probe in probes:
-        executor.add(probe)
-    found: dict[str, ProbeResult] = {}
-    while len(found) < len(probes):
-        for outcome in executor.advance():
-            if isinstance(outcome, ProbeFailure):
-                raise outcome.error
-            found[outcome.key] = outcome
-    return [replace(found[probe.key], seconds=0.0) for probe in probes]
-
-
 @pytest.fixture
 def train() -> Callable[..., list[ProbeResult]]:
     """`train(trainer, probes)`: their verdicts in the order of the probes, wall time left out."""
-    return _train
+    return trained
