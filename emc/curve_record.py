@@ -190,9 +190,10 @@ class Curve(Tabular):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Curve:
         """The inverse of `to_dict`."""
-        kept = {name: values[name] for name in cls.__dataclass_fields__ if name != "unused"}
+        kept = {name: values[name] for name in cls.__dataclass_fields__ if name not in ("unused", "interrupted")}
         kept |= {
             "unused": values.get("unused", {}),
+            "interrupted": values.get("interrupted", False),
             "points": tuple(CurvePoint.from_dict(entry) for entry in values["points"]),
             "fitted": None if values["fitted"] is None else FittedCurve.from_dict(values["fitted"]),
             "cover": None if values["cover"] is None else CoverCheck.from_dict(values["cover"]),
@@ -203,6 +204,16 @@ class Curve(Tabular):
     def to_json(self) -> str:
         """The record as JSON text; never NaN or infinity."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def record(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """The record for the journal, which holds its probes already: their keys stand for them.
+
+        Args:
+            cell: its settings as the user gave them.
+        """
+        record = self.to_dict() | {"probes": [probe.key for probe in self.probes], "cell": dict(cell)}
+        del record["unused"], record["interrupted"]  # of the run; one that was interrupted is not kept
+        return record
 
     def rows(self) -> list[tuple[str, str]]:
         """The table a user reads: n50, then every size."""

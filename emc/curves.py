@@ -16,6 +16,7 @@ from emc.data.regimes import LABELS
 from emc.engine import Observer
 from emc.errors import SpecError, shown
 from emc.estimators.replicated import MeasuredReplicate
+from emc.journal import Journal
 from emc.resolve import ModelFactory, OwnData
 from emc.results import ProbeResult, Verdict, cost
 from emc.search.base import Ask
@@ -108,7 +109,11 @@ def run_curve(
             searches[known.replicate].tell(Ask(known.n, replicate=known.replicate), known)
     driven = prepared.drive(searches, observer).after(driven)
     probes = [result for search in searches for result in search.results()]
-    return _conclude(prepared, sizes, draws, scouted, probes, driven)
+    found = _conclude(prepared, sizes, draws, scouted, probes, driven)
+    if prepared.execution.journal is not None and not found.interrupted:
+        with Journal(prepared.execution.journal) as journal:
+            journal.note(found.record(prepared.cell))
+    return found
 
 
 def check_draws(draws: int) -> None:

@@ -93,7 +93,7 @@ class _Table:
         lines: dict[str, list[tuple[int, int]]] = {}
         for row in np.sort(order[np.isin(hashes, suspects)]).tolist():
             file.seek(self._places[row])
-            key = decode(file.readline()[:-1], file.name)["key"]
+            key = decode(file.readline()[:-1], "to be checked")["key"]
             lines.setdefault(key, []).append((self._numbers[row], self._facts[row]))
         return int(repeats.sum()), [
             Contradiction(key, tuple(number for number, _ in found))
@@ -114,7 +114,7 @@ def check(path: str | os.PathLike[str]) -> Check:
     numbers: dict[str, list[int]] = {"damaged": [], "unknown kind": []}
     table, torn, place, number = _Table(), 0, 0, 0
     with open_file(path) as file:
-        for line in walk(file):
+        for line in walk(file, path=path):
             number, place = line.number, line.place + len(line.raw) + (line.problem != "torn")
             if line.problem == "torn":
                 torn = len(line.raw)

@@ -16,7 +16,7 @@ import numpy as np
 
 from emc.errors import JournalError
 from emc.journal.index import Places, hash_of
-from emc.journal.lines import SCHEMA, blocks, cannot, decode, encode, require_file, walk, whole_end
+from emc.journal.lines import SCHEMA, blocks, cannot, decode, encode, refuse_packed, require_file, walk, whole_end
 from emc.journal.live import side_folder
 from emc.journal.locks import Claims, check_mount, lock
 
@@ -64,6 +64,7 @@ def compact(path: str | os.PathLike[str]) -> Compaction:
             process.
     """
     target = Path(os.path.realpath(path))
+    refuse_packed(path)
     try:
         require_file(path)
         check_mount(path)

@@ -111,8 +111,9 @@ class Journal:
         """Write a record that is no verdict; it survives the machine once `sync` returns.
 
         Args:
-            record: JSON values with `kind`: "measurement" or "failed" with `fingerprint`, "base" with `base`. The
-                latest one of an identity counts; a base is written once a file, and no record anew that is the latest.
+            record: JSON values with `kind`: "measurement", "failed" or "curve" with `fingerprint`, "base" with `base`.
+                The latest one of an identity counts; a base is written once a file, and no record anew that is the
+                latest.
 
         Raises:
             ValueError: it has no such kind.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import stat
+import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from emc.errors import JournalError
 from emc.journal.records import is_number, is_record, is_text, is_whole
@@ -18,8 +21,20 @@ from emc.results import ProbeResult
 SCHEMA = 2
 
 #: What a line can be, and the field that identifies it among its kind: a verdict; what the digest `base` of probes
-#: stands for; a finished measurement; a measurement that could not be made.
-KINDS = {"probe": "key", "base": "base", "measurement": "fingerprint", "failed": "fingerprint"}
+#: stands for; a finished measurement; a measurement that could not be made; a finished curve.
+KINDS = {
+    "probe": "key",
+    "base": "base",
+    "measurement": "fingerprint",
+    "failed": "fingerprint",
+    "curve": "fingerprint",
+}
+
+#: What a packed journal's name ends in; it can only be read.
+PACKED = ".gz"
+
+#: Bytes that a packed journal may unpack to.
+MOST_UNPACKED = 1 << 33
 
 #: Bytes read at once, and the longest line there can be.
 BLOCK, LONGEST = 1 << 22, 1 << 26
@@ -128,18 +143,49 @@ def verdict(record: Mapping[str, Any]) -> ProbeResult:
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a journal for reading only.
+    """Open a journal for reading only; one packed with gzip is unpacked into a file without a name.
 
     Raises:
         JournalError: it is not there, is no file, or cannot be read.
     """
     try:
         require_file(path)
-        return open(path, "rb")
+        return _unpacked(path) if os.fspath(path).endswith(PACKED) else open(path, "rb")
     except FileNotFoundError as error:
         raise JournalError(f"a journal must be there to be read, got no file {path}; name one that is") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise JournalError(
+            f"a journal named {PACKED} must be packed with gzip and whole, got {path}: {error}"
+        ) from error
     except OSError as error:
         raise cannot(path, "be opened", error) from error
+
+
+def _unpacked(path: str | os.PathLike[str]) -> BinaryIO:
+    whole = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    try:
+        with gzip.open(path) as packed:
+            while block := packed.read(BLOCK):
+                whole.write(block)
+                if whole.tell() > MOST_UNPACKED:
+                    most = f"{MOST_UNPACKED >> 30} GiB"
+                    raise JournalError(f"a packed journal holds at most {most}, got more in {path}; unpack it yourself")
+        whole.flush()
+        whole.seek(0)
+    except BaseException:
+        whole.close()
+        raise
+    return cast("BinaryIO", whole)
+
+
+def refuse_packed(path: str | os.PathLike[str]) -> None:
+    """Refuse a packed journal where lines are to be written.
+
+    Raises:
+        JournalError: it is one.
+    """
+    if os.fspath(path).endswith(PACKED):
+        raise JournalError(f"a packed journal can only be read, got {path}; unpack it with gunzip or name another")
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -209,30 +255,37 @@ def _after_line_break(descriptor: int, at: int, end: int) -> int | None:
     return None
 
 
-def walk(file: BinaryIO, kinds: frozenset[str] | None = None, end: int | None = None) -> Iterator[Line]:
+def walk(
+    file: BinaryIO,
+    kinds: frozenset[str] | None = None,
+    end: int | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Iterator[Line]:
     """Every line of a journal as it is now, from the first to the last.
 
     Args:
         file: opened for reading.
         kinds: of the records that are asked for; None asks for all.
         end: up to where to read; None for all that is there.
+        path: to name in messages; None takes the file's own name, which an unpacked one lacks.
 
     Raises:
         JournalError: it holds a newer schema, or cannot be read.
     """
     descriptor, number, place = file.fileno(), 0, 0
+    name = file.name if path is None else path
     try:
         size = os.fstat(descriptor).st_size if end is None else end
         for start, data in blocks(descriptor, 0, size):
             place = start
             for raw in data.split(b"\n")[:-1]:
                 number += 1
-                yield _read_line(number, place, raw, file.name, kinds)
+                yield _read_line(number, place, raw, name, kinds)
                 place += len(raw) + 1
         if place < size:
             yield Line(number + 1, place, os.pread(descriptor, min(size - place, LONGEST), place), "torn")
     except OSError as error:
-        raise cannot(file.name, "be read", error) from error
+        raise cannot(name, "be read", error) from error
 
 
 def _read_line(number: int, place: int, raw: bytes, path: object, kinds: frozenset[str] | None) -> Line:
@@ -283,7 +336,7 @@ def read(path: str | os.PathLike[str], *kinds: str) -> Iterator[dict[str, Any]]:
     """
     damaged = 0
     with open_file(path) as file:
-        for line in walk(file, frozenset(kinds or KINDS)):
+        for line in walk(file, frozenset(kinds or KINDS), path=path):
             damaged += line.problem == "damaged"
             if line.record is not None:
                 yield line.record

@@ -131,6 +131,16 @@ _FIELDS: Mapping[str, Mapping[str, _Test]] = {
         "probes": _list_of(is_text),
         "untuned": _or_absent(_or_none(is_text)),
     },
+    "curve": {
+        "fingerprint": is_text,
+        "points": _list_of(_table(n=is_whole)),
+        "parameters": _or_none(is_whole),
+        "task": _is_settings,
+        "procedure": _is_settings,
+        "seed": _is_setting,
+        "dataset": _table(name=is_text, rows=is_whole, content_hash=is_text),
+        "probes": _list_of(is_text),
+    },
     "failed": {"fingerprint": is_text, "error": is_text, "cell": _is_settings},
     "base": {
         "base": is_text,

@@ -12,11 +12,13 @@ from pathlib import Path
 from emc.errors import JournalError
 from emc.journal.index import Index, scan
 from emc.journal.lines import (
+    KINDS,
     DamagedLineError,
     blocks,
     decode,
     kind_at_sight,
     open_file,
+    refuse_packed,
     require_file,
     verdict,
     warn_damaged,
@@ -53,6 +55,7 @@ class SharedFile:
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self.path, self._name, self._read_only = path, os.fspath(path), read_only
         if not read_only:
+            refuse_packed(path)
             check_mount(path)
             if path.exists():
                 require_file(path)
@@ -262,7 +265,7 @@ class SharedFile:
 
     def _learn_line(self, raw: bytes, place: int) -> bool:
         """Take in a line that is no verdict at sight; whether it is whole."""
-        if kind_at_sight(raw) in ("measurement", "failed"):
+        if KINDS.get(kind_at_sight(raw) or "") == "fingerprint":
             self._latest[_identity_of(raw)] = hash(raw)
             return True
         try:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import gzip
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import emc
+from emc.cli.main import main as command
+from emc.errors import JournalError
+from emc.journal import read
+from emc.recorded import read_recorded
+
+LINEAR = {"model": "linear", "data": "gaussian:dim=3,size=60", "labels": "random"}
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recorded") / "journal.jsonl"
+    emc.measure(**LINEAR, replicates=2, n_start=4, journal=path)
+    emc.curve(**LINEAR, sizes=[4, 8], draws=3, journal=path)
+    return path
+
+
+def test_results_and_curves_come_back_whole(journal):
+    again = emc.measure(**LINEAR, replicates=2, n_start=4, journal=journal)
+    curve = emc.curve(**LINEAR, sizes=[4, 8], draws=3, journal=journal)
+    found = read_recorded(journal)
+    assert [result.to_dict() for result in found.results] == [again.to_dict() | {"unused": {}}]
+    assert [each.to_dict() | {"unused": {}} for each in found.curves] == [curve.to_dict() | {"unused": {}}]
+    assert found.cells[curve.fingerprint]["data"] == LINEAR["data"]
+    assert not found.failed
+
+
+def test_a_packed_journal_reads_alike_and_is_not_written(journal, tmp_path):
+    packed = tmp_path / "journal.jsonl.gz"
+    with journal.open("rb") as plain, gzip.open(packed, "wb") as copy:
+        shutil.copyfileobj(plain, copy)
+    assert list(read(packed)) == list(read(journal))
+    assert read_recorded(packed) == read_recorded(journal)
+    with pytest.raises(JournalError, match="a packed journal can only be read"):
+        emc.measure(**LINEAR, replicates=2, n_start=4, journal=packed)
+    shown = CliRunner().invoke(command, ["journal", "check", str(packed)])
+    assert shown.exit_code == 0
+    assert "1 curve" in shown.output
+
+
+@pytest.mark.parametrize("damage", [b"no gzip at all", None])
+def test_a_damaged_packed_journal_is_told_in_a_sentence(journal, tmp_path, damage):
+    packed = tmp_path / "journal.jsonl.gz"
+    packed.write_bytes(gzip.compress(journal.read_bytes())[:-20] if damage is None else damage)
+    with pytest.raises(JournalError, match="must be packed with gzip and whole"):
+        list(read(packed))
+
+
+def test_a_record_whose_probes_are_gone_is_refused(journal, tmp_path):
+    torn = tmp_path / "torn.jsonl"
+    lines = [line for line in journal.read_bytes().splitlines(True) if b'"kind":"probe"' not in line]
+    torn.write_bytes(b"".join(lines))
+    with pytest.raises(JournalError, match="must hold the probes that its records name"):
+        read_recorded(torn)
+
+
+def test_an_interrupted_curve_leaves_no_record(monkeypatch, tmp_path):
+    from dataclasses import replace
+
+    from emc import curves
+
+    conclude = curves._conclude
+    monkeypatch.setattr(curves, "_conclude", lambda *given: replace(conclude(*given), interrupted=True))
+    path = tmp_path / "journal.jsonl"
+    emc.curve(**LINEAR, sizes=[4], draws=2, journal=path)
+    assert read_recorded(path).curves == ()
