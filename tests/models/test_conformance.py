@@ -33,10 +33,10 @@ def mlp_parameters(width: int, depth: int) -> int:
     return (D + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * K
 
 
-def cnn_parameters(width: int, depth: int) -> int:
-    """Convolutions of 9 taps, 2x2 maps into 64 units, output."""
+def cnn_parameters(width: int, depth: int, hidden: int = 64) -> int:
+    """Convolutions of 9 taps, 2x2 maps into hidden units, output."""
     convolutions = (9 * SHAPE[0] + 1) * width + (depth - 1) * (9 * width + 1) * width
-    return convolutions + (4 * width + 1) * 64 + 65 * K
+    return convolutions + (4 * width + 1) * hidden + (hidden + 1) * K
 
 
 def block_parameters(width: int, wide: int) -> int:
@@ -127,6 +127,7 @@ PARAMETERS = {
     "cnn:width=4,depth=3": cnn_parameters(4, 3),
     "mlp:width=7,dropout=0.1": mlp_parameters(7, 1),
     "cnn:width=3,depth=1,dropout=0.1": cnn_parameters(3, 1),
+    "cnn:width=3,hidden=5": cnn_parameters(3, 2, 5),
     "mlp_bottleneck:width=7": (D + 1) * 7 + block_parameters(7, 28) + 8 * K,
     "B_3-Wi_5": (D + 1) * 5 + 3 * block_parameters(5, 20) + 6 * K,
     "mlp_bottleneck:width=5,depth=2,expansion=2,dropout=0.1": (D + 1) * 5 + 2 * block_parameters(5, 10) + 6 * K,
@@ -320,7 +321,7 @@ def global_generator_kept() -> Callable[[], bool]:
         ("mlp:depth=0", "mlp needs width and depth of at least 1, got width=16, depth=0"),
         ("random_features:dim=0", "random_features needs dim of at least 1, got 0"),
         ("random_features:bandwidth=0", "random_features needs a bandwidth above 0 and finite, got 0"),
-        ("cnn:width=0", "cnn needs width and depth of at least 1, got width=0, depth=2"),
+        ("cnn:width=0", "cnn needs width, depth and hidden of at least 1, got width=0, depth=2, hidden=64"),
         ("mlp:width=2.5", 'model mlp takes width as int, got "2.5"'),
     ],
 )
