@@ -1,0 +1,28 @@
+"""Inputs and labels: what of an EMC comes from the data's structure (paper, section on inputs and labels)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from figures.pools import families, pool
+from figures.scales import Scale
+
+
+def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
+    """Semantic and random labels on natural inputs, semantic labels on noise and on permuted inputs.
+
+    The linear model is trained by L-BFGS, which ends; that it fits or cannot is known to its linear program.
+    """
+    base = {**scale.base, **pool(scale)}
+    linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": min(2_000, scale.base.get("min_steps", 2_000))}
+    given = families(scale, "mlp", "cnn")
+    few = [model for place, model in enumerate(given) if place % 3 != 1] if len(given) > 4 else given
+    labels = {"labels": ["semantic", "random"]}
+    inputs = {"inputs": ["gaussian", "permuted"]}
+    return [
+        {"base": base, "grid": {"model": given, **labels}},
+        {"base": base, "grid": {"model": few, **inputs}},
+        {"base": {**base, **linear}, "grid": labels},
+        {"base": {**base, **linear}, "grid": inputs},
+    ]

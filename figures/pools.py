@@ -1,0 +1,56 @@
+"""Datasets and models that several studies share, so that their cells are trained once."""
+
+from __future__ import annotations
+
+from figures.scales import Scale
+
+#: Images whose classes a linear model cannot tell: random labels and semantic ones are both hard at 8x8 grey pixels.
+IMAGES = {
+    "smoke": "synthetic_images:count=300,size=8,channels=1",
+    "cpu": "synthetic_images:count=4000,size=8,channels=1",
+    "gpu": "synthetic_images:count=40000,size=16,channels=3",
+    "paper": "synthetic_images:count=20000000,size=128,channels=3",
+}
+
+#: By family, from small to large; one place holds members of about equal size.
+FAMILIES = {
+    "smoke": {
+        "mlp": ("mlp:width=2", "mlp:width=3"),
+        "cnn": ("cnn:width=2,hidden=4", "cnn:width=2,hidden=6"),
+        "vit": ("vit:patch=4,dim=4,depth=1,heads=1",),
+    },
+    "cpu": {
+        "mlp": ("mlp:width=5", "mlp:width=8", "mlp:width=11"),
+        "cnn": ("cnn:width=4,hidden=8", "cnn:width=5,hidden=10", "cnn:width=6,hidden=12"),
+        "vit": ("vit:patch=4,dim=6,depth=1,heads=1",),
+    },
+    "gpu": {
+        "mlp": ("mlp:width=2", "mlp:width=4", "mlp:width=8"),
+        "cnn": ("cnn:width=8,hidden=16", "cnn:width=16,hidden=16", "cnn:width=24,hidden=24"),
+        "vit": (
+            "vit:patch=4,dim=8,depth=2,heads=2",
+            "vit:patch=4,dim=16,depth=1,heads=2",
+            "vit:patch=4,dim=24,depth=1,heads=2",
+        ),
+        "mixer": ("mixer:patch=4,dim=8,depth=2", "mixer:patch=4,dim=16,depth=1", "mixer:patch=4,dim=24,depth=1"),
+        "resnet": ("resnet:width=4,blocks=1|1,norm=group", "resnet:width=6,blocks=1|1,norm=group"),
+    },
+    "paper": {
+        "mlp": tuple(f"mlp:width={2**k}" for k in range(1, 13)),
+        "cnn": tuple(f"cnn:width={2**k}" for k in range(2, 11)),
+        "vit": tuple(f"vit:patch=16,dim={64 * k},depth=12,heads=4" for k in (1, 2, 3, 4, 6, 9, 12)),
+        "mixer": tuple(f"mixer:patch=16,dim={64 * k},depth=8" for k in (1, 2, 4, 8)),
+        "resnet": tuple(f"resnet:width={2**k},norm=batch" for k in range(2, 9)),
+        "efficientnet": tuple(f"efficientnet:phi={k}" for k in range(8)),
+    },
+}
+
+
+def pool(scale: Scale) -> dict[str, object]:
+    """The synthetic images of a scale with their held-out rows."""
+    return {"data": IMAGES[scale.name], "test_split": scale.test}
+
+
+def families(scale: Scale, *names: str) -> list[str]:
+    """The members of families, one after the other."""
+    return [model for name in names for model in FAMILIES[scale.name].get(name, ())]
