@@ -26,13 +26,9 @@ FAMILIES = {
     },
     "gpu": {
         "mlp": ("mlp:width=2", "mlp:width=4", "mlp:width=8"),
-        "cnn": ("cnn:width=8,hidden=16", "cnn:width=16,hidden=16", "cnn:width=24,hidden=24"),
-        "vit": (
-            "vit:patch=4,dim=8,depth=2,heads=2",
-            "vit:patch=4,dim=16,depth=1,heads=2",
-            "vit:patch=4,dim=24,depth=1,heads=2",
-        ),
-        "mixer": ("mixer:patch=4,dim=8,depth=2", "mixer:patch=4,dim=16,depth=1", "mixer:patch=4,dim=24,depth=1"),
+        "cnn": ("cnn:width=8,hidden=16", "cnn:width=12,hidden=24", "cnn:width=20,hidden=24"),
+        "vit": ("vit:patch=4,dim=8,depth=1,heads=2", "vit:patch=4,dim=12,depth=1,heads=2"),
+        "mixer": ("mixer:patch=4,dim=8,depth=1", "mixer:patch=4,dim=16,depth=1"),
         "resnet": ("resnet:width=4,blocks=1|1,norm=group", "resnet:width=6,blocks=1|1,norm=group"),
     },
     "paper": {
