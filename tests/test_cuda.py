@@ -36,8 +36,8 @@ def all_memory() -> Iterator[None]:
     torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-#: The full EfficientNet-B0 ends at maps of one pixel on digits, where BatchNorm sees eight numbers a channel: on an H100 it
-#: did not fit eight samples within 3,000 steps.
+#: The full EfficientNet-B0 ends at maps of one pixel on digits, where BatchNorm sees eight numbers a channel: on an
+#: H100 it did not fit eight samples within 3,000 steps.
 REDUCED = {"efficientnet": "efficientnet:width=0.1,stages=3,divisor=1"}
 
 
