@@ -9,7 +9,7 @@ from figures.pools import FAMILIES, families, pool
 from figures.scales import Scale
 
 #: Transformers train by PyTorch's modules on a CPU; a budget of their own keeps them to minutes there.
-BUDGET = {"cpu": {"min_steps": 4_000}}
+BUDGET = {"cpu": {"min_steps": 2_000}}
 
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
