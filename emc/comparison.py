@@ -260,9 +260,7 @@ def bounds_of(*results: EmcResult) -> tuple[float, ...]:
     return tuple(rows)
 
 
-def _contrast(
-    first: EmcResult, second: EmcResult, up_to: tuple[float, ...], confidence: float
-) -> tuple[Contrast, str]:
+def _contrast(first: EmcResult, second: EmcResult, up_to: tuple[float, ...], confidence: float) -> tuple[Contrast, str]:
     a, b = log_sizes(first.replicates, up_to[0]), log_sizes(second.replicates, up_to[1])
     unpaired = _why_unpaired(first, second)
     if unpaired:

@@ -1,0 +1,94 @@
+"""Study: datasets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+from emc.hypotheses import CLAIMS
+from emc.hypotheses.cells import DATASET, accuracy, groups, labelled, name, pairs
+from emc.hypotheses.clouds import Cloud, Point
+from emc.hypotheses.parts import Claim
+from emc.hypotheses.ratios import EmcPart, Stratum, ratio
+from emc.results import EmcResult
+
+STUDY = "datasets"
+
+#: Real tables; random numbers in a table are none, nor are arrays of a user's, which may be anything.
+TABLES = ("adult", "breast_cancer", "covertype", "credit", "csv", "openml", "wine")
+
+#: The paper's image sets but the two ends of its order.
+BETWEEN = ("cifar10", "cifar100")
+
+#: What may differ between datasets at matched parameters: the width that matches them too.
+SIZED = (*DATASET, "model.")
+
+_semantic = labelled("semantic")
+
+
+def _is_table(result: EmcResult) -> bool:
+    return _semantic(result) and name(result, "data") in TABLES
+
+
+def _is_image(result: EmcResult) -> bool:
+    return _semantic(result) and len(result.dataset.get("shape") or ()) == 3
+
+
+def _over(results: Sequence[EmcResult], first: str, others: Sequence[str]) -> tuple[Stratum, ...]:
+    found = pairs(
+        results,
+        SIZED,
+        lambda r: _is_image(r) and name(r, "data") == first,
+        lambda r: _is_image(r) and name(r, "data") in others,
+        sized=True,
+    )
+    return tuple(ratio(a, b) for a, b in found)
+
+
+@CLAIMS.register("tabular_above_image")
+def tabular_above_image() -> Claim:
+    """At matched parameters the EMC of the tables is above that of the image sets."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        strata = [ratio(a, b) for a, b in pairs(results, SIZED, _is_table, _is_image, sized=True)]
+        return [EmcPart("tables over images", tuple(strata), independent=True)]
+
+    needs = "one procedure with semantic labels on a real table and on an image set, parameters within 15 %"
+    return Claim(STUDY, needs, parts)
+
+
+@CLAIMS.register("mnist_first_imagenet_last")
+def mnist_first_imagenet_last() -> Claim:
+    """At matched parameters the EMC of MNIST is above, that of ImageNet below, that of every other image set."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        found = []
+        for upper, lower in combinations(("mnist", *BETWEEN, "imagenet"), 2):
+            strata = _over(results, upper, (lower,))
+            if (upper == "mnist" or lower == "imagenet") and strata:
+                found.append(EmcPart(f"{upper} over {lower}", strata, independent=True))
+        return found or [EmcPart("MNIST over others, others over ImageNet", ())]
+
+    needs = "one procedure with semantic labels on mnist or imagenet and on another of the paper's image sets"
+    return Claim(STUDY, f"{needs}, parameters within 15 %", parts)
+
+
+@CLAIMS.register("accuracy_with_emc")
+def accuracy_with_emc() -> Claim:
+    """Over datasets, test accuracy is positively correlated with the logarithm of the EMC."""
+
+    def parts(results: Sequence[EmcResult]) -> list[Cloud]:
+        held = [r for r in results if _semantic(r) and accuracy(r) is not None]
+        clouds = [_points(group) for group in groups(held, SIZED)]
+        return [Cloud("test accuracy and log EMC over datasets", tuple(clouds), 1)]
+
+    return Claim(STUDY, "one procedure with semantic labels and --test-split on at least four datasets", parts)
+
+
+def _points(group: Sequence[EmcResult]) -> tuple[Point, ...]:
+    """One point a dataset: its member of the family with most parameters, so that no dataset counts twice."""
+    largest: dict[str, EmcResult] = {}
+    for result in sorted((r for r in group if r.emc), key=lambda r: r.parameters or 0):
+        largest[str(result.dataset["content_hash"])] = result
+    return tuple(Point(math.log(r.emc), accuracy(r) or 0.0, (r,), r.censored) for r in largest.values())

@@ -1,0 +1,141 @@
+"""Study: inputs and labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from emc.hypotheses import CLAIMS
+from emc.hypotheses.cells import FAMILY, Match, dimensions, facts, groups, is_net, is_plain, labelled, name, pairs
+from emc.hypotheses.families import CNN, MLP, of
+from emc.hypotheses.parts import BELOW, Claim, Region
+from emc.hypotheses.ratios import EmcPart, Stratum, ratio, slope
+from emc.results import EmcResult
+
+STUDY = "inputs and labels"
+
+#: An exponent within this of 1 is about linear: over tenfold parameters EMC a parameter then moves by less than
+#: 10 ** 0.2 = 1.6, which log-log axes over decades hardly show.
+LINEAR = 0.2
+
+_random, _semantic = labelled("random"), labelled("semantic")
+
+
+def _fed(inputs: str) -> Match:
+    return lambda result: name(result, "inputs") == inputs and result.procedure.get("reparam") is None
+
+
+@CLAIMS.register("linear_in_parameters")
+def linear_in_parameters() -> Claim:
+    """EMC grows with width as a power of the parameters whose exponent is between 0.8 and 1.2."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        strata = []
+        for group in groups([r for r in results if r.parameters and is_plain(r)], ("model.",)):
+            for same_depth in _by_depth(group):
+                sizes = [math.log(r.parameters or 1) for r in same_depth]
+                if max(sizes) - min(sizes) >= math.log(2):
+                    strata.append(slope(same_depth, sizes))
+        region = Region(1 - LINEAR, 1 + LINEAR)
+        return [EmcPart("log EMC on log parameters", tuple(strata), region, "exponent of parameters", False)]
+
+    return Claim(STUDY, "one family at several widths and one depth, parameters over a factor of 2 or more", parts)
+
+
+def _by_depth(group: Sequence[EmcResult]) -> list[list[EmcResult]]:
+    found: dict[float | None, list[EmcResult]] = {}
+    for result in group:
+        if dimensions(result, "width") is not None:
+            found.setdefault(dimensions(result, "depth"), []).append(result)
+    return list(found.values())
+
+
+@CLAIMS.register("random_below_semantic")
+def random_below_semantic() -> Claim:
+    """The EMC of random labels is below that of semantic labels."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        strata = [ratio(a, b) for a, b in pairs(results, ("labels",), _random, _semantic)]
+        return [EmcPart("random over semantic labels", tuple(strata), BELOW)]
+
+    return Claim(STUDY, "one procedure with random and with semantic labels", parts)
+
+
+@CLAIMS.register("random_below_parameters")
+def random_below_parameters() -> Claim:
+    """Nets fit fewer than one sample a parameter with random labels."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        nets = [r for r in results if r.parameters and is_net(r) and _random(r)]
+        strata = [Stratum(((1.0, r),), -math.log(r.parameters or 1)) for r in nets]
+        return [EmcPart("random labels", tuple(strata), BELOW, "EMC a parameter")]
+
+    return Claim(STUDY, "a net with random labels", parts)
+
+
+@CLAIMS.register("nets_below_linear")
+def nets_below_linear() -> Claim:
+    """Nets fit fewer samples a parameter than the linear model, with random labels."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        held = [r for r in results if r.parameters and _random(r)]
+        found = pairs(held, FAMILY, is_net, lambda r: bool(facts(r).get("linear")))
+        strata = [ratio(a, b, math.log((b.parameters or 1) / (a.parameters or 1))) for a, b in found]
+        return [EmcPart("nets over the linear model", tuple(strata), BELOW, "ratio of EMCs a parameter")]
+
+    return Claim(STUDY, "the linear model and a net with random labels", parts)
+
+
+@CLAIMS.register("permuting_hurts_cnn")
+def permuting_hurts_cnn() -> Claim:
+    """Permuted inputs lower the EMC of CNNs with semantic labels, and lower it more than that of MLPs."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        held = [r for r in results if name(r, "labels") == "semantic"]
+        changes = pairs(held, ("inputs",), _fed("permuted"), _fed("natural"))
+        cnn, mlp = ([each for each in changes if of(family)(each[0])] for family in (CNN, MLP))
+        both = [
+            Stratum(((1.0, a), (-1.0, b), (-1.0, c), (1.0, d)))
+            for a, b in cnn
+            for c, d in mlp
+            if len(groups((a, c), FAMILY)) == 1
+        ]
+        return [
+            EmcPart("permuted over natural inputs, CNN", tuple(ratio(*each) for each in cnn), BELOW),
+            EmcPart("CNN's ratio over MLP's", tuple(both), BELOW, "ratio of ratios"),
+            EmcPart("permuted over natural inputs, MLP", tuple(ratio(*each) for each in mlp), None),
+        ]
+
+    return Claim(STUDY, "a CNN and an MLP of one procedure, each with natural and with permuted inputs", parts)
+
+
+@CLAIMS.register("noise_raises")
+def noise_raises() -> Claim:
+    """Gaussian noise as inputs raises the EMC of random labels."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        held = [r for r in results if name(r, "labels") == "random"]
+        strata = [ratio(a, b) for a, b in pairs(held, ("inputs",), _fed("gaussian"), _fed("natural"))]
+        return [EmcPart("noise over natural inputs", tuple(strata))]
+
+    return Claim(STUDY, "one procedure with random labels on natural and on gaussian inputs", parts)
+
+
+@CLAIMS.register("semantic_against_noise")
+def semantic_against_noise() -> Claim:
+    """CNNs fit more semantically labelled images than noise inputs, MLPs fewer."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        labels = ("semantic", "random")  # on noise the dataset's own labels are as random as any
+        found = pairs(
+            results,
+            ("inputs", "labels"),
+            _semantic,
+            lambda r: _fed("gaussian")(r) and name(r, "labels") in labels,
+        )
+        return [
+            EmcPart(f"semantic over noise, {said}", tuple(ratio(a, b) for a, b in found if of(family)(a)), region)
+            for said, family, region in (("CNN", CNN, Region(low=0.0)), ("MLP", MLP, BELOW))
+        ]
+
+    return Claim(STUDY, "a CNN and an MLP, each with semantic labels on natural and on gaussian inputs", parts)
