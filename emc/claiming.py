@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -233,10 +233,12 @@ def claims(journal: str | os.PathLike[str], *, confidence: float = Measurement.c
     """
     confidence = Measurement(confidence=confidence).confidence
     recorded = read_recorded(journal)
-    return put(recorded.results, confidence)
+    found = weigh_claims(recorded.results, confidence)
+    failed = {"came to no end": len(recorded.failed)} if recorded.failed else {}
+    return replace(found, left_out={**found.left_out, **failed})
 
 
-def put(results: Iterable[EmcResult], confidence: float = Measurement.confidence) -> Claims:
+def weigh_claims(results: Iterable[EmcResult], confidence: float = Measurement.confidence) -> Claims:
     """Put the paper's claims to results.
 
     Args:
@@ -302,9 +304,7 @@ def _weigh(kept: Sequence[Sequence[Found]], view: Callable[[Found], Reading], co
         support, against = ([getattr(view(part), side) for part in parts] for side in ("support", "against"))
         for_all = Bounds(max(p.low for p in support), max(p.high for p in support))
         count = len(parts)
-        for_one = Bounds(
-            *(min(1.0, count * min(ends)) for ends in zip(*((p.low, p.high) for p in against), strict=True))
-        )
+        for_one = Bounds(*(min(1.0, count * min(getattr(p, end) for p in against)) for end in ("low", "high")))
         pairs.append((for_all, for_one))
     lows = holm([min(support.low, against.low) for support, against in pairs])
     highs = holm([min(support.high, against.high) for support, against in pairs])

@@ -26,8 +26,8 @@ WHERE = ("n_start", "n_max")
 #: What differs with the dataset.
 DATASET = ("data", "dataset content", "duplicates")
 
-#: What differs with the family of the model.
-FAMILY = ("model", "activation", "init")
+#: What differs with the family of the model; an activation that is its model's own is equal to any other such.
+FAMILY = ("model",)
 
 
 @cache
@@ -114,7 +114,8 @@ def groups(results: Iterable[EmcResult], ignore: Collection[str]) -> list[list[E
 
     Args:
         results: of a journal.
-        ignore: names of settings; "model" stands for "model.width" too, "model." for its options only.
+        ignore: names of settings; "model" stands for "model.width" too, "model." for its options only, "=model" for
+            its name only.
     """
     found: dict[tuple[tuple[str, str], ...], list[EmcResult]] = {}
     for result in results:
@@ -125,7 +126,9 @@ def groups(results: Iterable[EmcResult], ignore: Collection[str]) -> list[list[E
 
 def _ignored(key: str, ignore: Collection[str]) -> bool:
     whole, dot, _ = key.partition(".")
-    return key in ignore or (bool(dot) and (whole in ignore or f"{whole}." in ignore))
+    if not dot:
+        return key in ignore or f"={key}" in ignore
+    return key in ignore or whole in ignore or f"{whole}." in ignore
 
 
 def pairs(
@@ -166,10 +169,16 @@ def clusters(results: Iterable[EmcResult]) -> list[list[EmcResult]]:
     return found
 
 
+def axes(result: EmcResult) -> Sequence[Axis]:
+    """The dimensions of the model's family; none of a user's own."""
+    found: Sequence[Axis] = facts(result).get("axes", ())
+    return found
+
+
 def dimensions(result: EmcResult, role: str) -> float | None:
     """How wide or deep a model is, by the options that its family says are its width or depth."""
-    axes: Sequence[Axis] = facts(result).get("axes", ())
-    values = [option(result, "model", axis.option) for axis in axes if axis.role in (role, *_ALSO.get(role, ()))]
+    roles = (role, *_ALSO.get(role, ()))
+    values = [option(result, "model", axis.option) for axis in axes(result) if axis.role in roles]
     return math.prod(map(_count, values)) if values and None not in values else None
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import DATASET, accuracy, groups, labelled, name, pairs
+from emc.hypotheses.cells import DATASET, accuracy, clusters, groups, labelled, name, pairs
 from emc.hypotheses.clouds import Cloud, Point
 from emc.hypotheses.parts import Claim
 from emc.hypotheses.ratios import EmcPart, Stratum, ratio
 from emc.results import EmcResult
+from emc.stats.correlate import MIN_POINTS
 
 STUDY = "datasets"
 
@@ -80,15 +81,19 @@ def accuracy_with_emc() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[Cloud]:
         held = [r for r in results if _semantic(r) and accuracy(r) is not None]
-        clouds = [_points(group) for group in groups(held, SIZED)]
-        return [Cloud("test accuracy and log EMC over datasets", tuple(clouds), 1)]
+        return [Cloud("test accuracy and log EMC over datasets", tuple(_clouds(held)), 1)]
 
     return Claim(STUDY, "one procedure with semantic labels and --test-split on at least four datasets", parts)
 
 
+def _clouds(held: Sequence[EmcResult]) -> list[tuple[Point, ...]]:
+    """Groups of one point a dataset: models of one size, or of one shape where too few have one size."""
+    sized = [_points(cluster) for group in groups(held, SIZED) for cluster in clusters(group)]
+    if any(len(points) >= MIN_POINTS for points in sized):
+        return sized
+    return [_points(group) for group in groups(held, DATASET)]
+
+
 def _points(group: Sequence[EmcResult]) -> tuple[Point, ...]:
-    """One point a dataset: its member of the family with most parameters, so that no dataset counts twice."""
-    largest: dict[str, EmcResult] = {}
-    for result in sorted((r for r in group if r.emc), key=lambda r: r.parameters or 0):
-        largest[str(result.dataset["content_hash"])] = result
-    return tuple(Point(math.log(r.emc), accuracy(r) or 0.0, (r,), r.censored) for r in largest.values())
+    by_content = {str(r.dataset["content_hash"]): r for r in group if r.emc}
+    return tuple(Point(math.log(r.emc), accuracy(r) or 0.0, (r,), r.censored) for r in by_content.values())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import FAMILY, Match, dimensions, facts, groups, is_net, is_plain, labelled, name, pairs
+from emc.hypotheses.cells import FAMILY, Match, axes, dimensions, facts, groups, is_net, is_plain, labelled, name, pairs
 from emc.hypotheses.families import CNN, MLP, of
 from emc.hypotheses.parts import BELOW, Claim, Region
 from emc.hypotheses.ratios import EmcPart, Stratum, ratio, slope
@@ -30,24 +30,21 @@ def linear_in_parameters() -> Claim:
     """EMC grows with width as a power of the parameters whose exponent is between 0.8 and 1.2."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
-        strata = []
-        for group in groups([r for r in results if r.parameters and is_plain(r)], ("model.",)):
-            for same_depth in _by_depth(group):
-                sizes = [math.log(r.parameters or 1) for r in same_depth]
-                if max(sizes) - min(sizes) >= math.log(2):
-                    strata.append(slope(same_depth, sizes))
+        held = [r for r in results if r.parameters and is_plain(r)]
+        ignore = {f"model.{axis.option}" for r in held for axis in axes(r) if axis.role == "width"}
+        grown = [[r for r in group if dimensions(r, "width") is not None] for group in groups(held, ignore)]
+        strata = [
+            slope(group, logs) for group in grown if _spread(logs := [math.log(r.parameters or 1) for r in group])
+        ]
         region = Region(1 - LINEAR, 1 + LINEAR)
         return [EmcPart("log EMC on log parameters", tuple(strata), region, "exponent of parameters", False)]
 
     return Claim(STUDY, "one family at several widths and one depth, parameters over a factor of 2 or more", parts)
 
 
-def _by_depth(group: Sequence[EmcResult]) -> list[list[EmcResult]]:
-    found: dict[float | None, list[EmcResult]] = {}
-    for result in group:
-        if dimensions(result, "width") is not None:
-            found.setdefault(dimensions(result, "depth"), []).append(result)
-    return list(found.values())
+def _spread(logs: Sequence[float]) -> bool:
+    """Whether sizes span a factor of 2."""
+    return bool(logs) and max(logs) - min(logs) >= math.log(2)
 
 
 @CLAIMS.register("random_below_semantic")

@@ -41,7 +41,7 @@ class Minima:
 
     def test(self, confidence: float) -> Found:
         """Test by permutations; nothing here is censored, for only fits are read."""
-        effect_name = f"{self.number}, steepest over flattest"
+        effect_name = "ratio of the steepest optimizer to the flattest"
         tables = [(group, _table(group, self.number)) for group in self.groups]
         tables = [(group, table) for group, table in tables if len(table)]
         if not tables:
@@ -66,7 +66,9 @@ class Minima:
             f"{DRAWS:,} random permutations of the procedures within replicates (Monte Carlo, seed 0)",
             tuple(result for group, _ in tables for result in group.values()),
             self.judged,
-            (f"the effect is that of the pair furthest apart, {_order(*tables[readings.index(widest)])}",),
+            (
+                f"of all pairs the one furthest apart, {_order(*tables[readings.index(widest)])}; its interval is too short",
+            ),
         )
 
 

@@ -13,6 +13,12 @@ from emc.results import EmcResult
 
 STUDY = "optimizers"
 
+#: What may differ between optimizers that each had its own rate and batch size.
+BY_OPTIMIZER = ("optimizer", "batch_size", "tune")
+
+#: What is read of the flatness, and its name.
+NUMBERS = {"largest": "largest Hessian eigenvalue", "trace": "trace of the Hessian"}
+
 
 def _is_stochastic(result: EmcResult) -> bool:
     """SGD whose batches are smaller than the EMC; with larger ones it is full-batch descent near the EMC."""
@@ -29,7 +35,7 @@ def sgd_above_gd() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         # GD ignores the batch size. Rates are the same or both tuned where a journal has such cells, else any.
-        found = pairs(results, ("batch_size",), *_SIDES) or pairs(results, ("batch_size", "optimizer."), *_SIDES)
+        found = pairs(results, ("batch_size", "=optimizer"), *_SIDES) or pairs(results, BY_OPTIMIZER, *_SIDES)
         found = [(a, b) for a, b in found if _decay(a) == _decay(b)]
         return [EmcPart("SGD over GD", tuple(ratio(a, b) for a, b in found))]
 
@@ -48,9 +54,9 @@ def minima_differ() -> Claim:
     """Optimizers end in minima of different sharpness (largest Hessian eigenvalue) at equal samples."""
 
     def parts(results: Sequence[EmcResult]) -> list[Minima]:
-        found = [_by_optimizer(group) for group in groups(results, ("optimizer", "batch_size", "tune"))]
+        found = [_by_optimizer(group) for group in groups(results, BY_OPTIMIZER)]
         several = tuple(group for group in found if len(group) > 1)
-        return [Minima(f"{what} of the loss", several, what, what == "largest") for what in ("largest", "trace")]
+        return [Minima(said, several, what, what == "largest") for what, said in NUMBERS.items()]
 
     return Claim(STUDY, "several optimizers with the flatness of their fits recorded", parts)
 

@@ -218,7 +218,11 @@ def _names(strata: Sequence[Stratum]) -> list[str]:
     keys = dict.fromkeys(key for each in common for key in each if key != "dataset content")
     telling = [key for key in keys if len({each.get(key) for each in common}) > 1]
     names = (", ".join(f"{key} {each[key]}" for key in telling if key in each) for each in common)
-    return [name or str(stratum.terms[0][1].task["data"]) for name, stratum in zip(names, strata, strict=True)]
+    return [name or _models(stratum) for name, stratum in zip(names, strata, strict=True)]
+
+
+def _models(stratum: Stratum) -> str:
+    return " | ".join(dict.fromkeys(str(result.procedure.get("model")) for _, result in stratum.terms))
 
 
 def cell_text(result: EmcResult) -> str:
