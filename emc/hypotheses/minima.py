@@ -54,6 +54,7 @@ class Minima:
             StratumFound(_order(group, table), _cells(group, table), found.effect, found.interval, len(table))
             for (group, table), found in zip(tables, readings, strict=True)
         )
+        furthest = _order(*tables[readings.index(widest)])
         return Found(
             self.name,
             effect_name,
@@ -66,9 +67,7 @@ class Minima:
             f"{DRAWS:,} random permutations of the procedures within replicates (Monte Carlo, seed 0)",
             tuple(result for group, _ in tables for result in group.values()),
             self.judged,
-            (
-                f"of all pairs the one furthest apart, {_order(*tables[readings.index(widest)])}; its interval is too short",
-            ),
+            (f"furthest apart of all pairs is {furthest}, whose interval is too short for having been chosen",),
         )
 
 
