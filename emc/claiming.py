@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from emc.curve_record import Curve
 from emc.hypotheses import CLAIMS
 from emc.hypotheses.cells import usable
-from emc.hypotheses.parts import Claim, Found, Reading, StratumFound
+from emc.hypotheses.parts import Claim, Found, Measured, Reading, StratumFound, count_censored
 from emc.recorded import read_recorded
 from emc.registry import Plugin
 from emc.results import EmcResult, Tabular
@@ -92,7 +93,7 @@ class Judged:
         return _answer(self.finding, self.question)
 
     @property
-    def results(self) -> tuple[EmcResult, ...]:
+    def results(self) -> tuple[Measured, ...]:
         """All results that it rests on."""
         return tuple({id(result): result for part in self.parts for result in part.results}.values())
 
@@ -233,33 +234,40 @@ def claims(journal: str | os.PathLike[str], *, confidence: float = Measurement.c
     """
     confidence = Measurement(confidence=confidence).confidence
     recorded = read_recorded(journal)
-    found = weigh_claims(recorded.results, confidence)
+    found = weigh_claims(recorded.results, recorded.curves, confidence=confidence)
     failed = {"came to no end": len(recorded.failed)} if recorded.failed else {}
     return replace(found, left_out={**found.left_out, **failed})
 
 
-def weigh_claims(results: Iterable[EmcResult], confidence: float = Measurement.confidence) -> Claims:
+def weigh_claims(
+    results: Iterable[EmcResult], curves: Iterable[Curve] = (), *, confidence: float = Measurement.confidence
+) -> Claims:
     """Put the paper's claims to results.
 
     Args:
         results: of measurements.
+        curves: of which some claims can be told too.
         confidence: as for `claims`.
     """
     held, left_out = usable(results)
+    whole = [curve for curve in curves if not curve.interrupted and curve.dataset.get("content_hash")]
     found = [(plugin, plugin.factory()) for plugin in CLAIMS]
     found.sort(key=lambda each: each[1].study)
     stated = [each for each in found if not each[1].question]
     asked = [each for each in found if each[1].question]
-    judged, questions = (_judge(each, held, confidence) for each in (stated, asked))
+    judged, questions = (_judge(each, held, whole, confidence) for each in (stated, asked))
     tested = sum(each.honest is not None for each in judged)
     return Claims(judged, questions, confidence, tested, left_out)
 
 
 def _judge(
-    found: Sequence[tuple[Plugin[Claim], Claim]], results: Sequence[EmcResult], confidence: float
+    found: Sequence[tuple[Plugin[Claim], Claim]],
+    results: Sequence[EmcResult],
+    curves: Sequence[Curve],
+    confidence: float,
 ) -> tuple[Judged, ...]:
     """Test all, and correct the p-values of those that have cells."""
-    tests = [tuple(part.test(confidence) for part in claim.parts(results)) for _, claim in found]
+    tests = [_tests(claim, results, curves, confidence) for _, claim in found]
     testable = [
         place
         for place, ((_, claim), parts) in enumerate(zip(found, tests, strict=True))
@@ -274,6 +282,13 @@ def _judge(
         facts = plugin.name, plugin.summary, claim.study, tests[place], claim.question
         judged.append(Judged(*facts, honest.get(place), budget.get(place), reason))
     return tuple(judged)
+
+
+def _tests(claim: Claim, results: Sequence[EmcResult], curves: Sequence[Curve], confidence: float) -> tuple[Found, ...]:
+    found = tuple(part.test(confidence) for part in claim.parts(results))
+    if claim.of_curves is None or any(part.honest is not None for part in found):
+        return found
+    return tuple(part.test(confidence) for part in claim.of_curves(curves))
 
 
 def _judged(parts: Sequence[Found], question: bool) -> list[Found]:
@@ -353,11 +368,9 @@ _CENSORED = {
 
 
 def _censored(parts: Sequence[Found]) -> str:
-    counts: dict[str, int] = {}
     results = {id(result): result for part in parts for result in part.results}.values()
-    for key in (r.status.key for result in results for r in result.replicates if r.status.right_censored):
-        counts[key] = counts.get(key, 0) + 1
-    total = sum(len(result.replicates) for result in results)
+    counts = count_censored(results)
+    total = sum(len(result.replicates) for result in results if isinstance(result, EmcResult))
     told = ", ".join(f"{count} {_CENSORED.get(key, key)}" for key, count in counts.items())
     return f"{told or 'some below one sample'} of {total}"
 
@@ -376,7 +389,7 @@ def _part_text(part: Found) -> str:
     return "; ".join([text, *part.notes])
 
 
-def setting_text(results: Sequence[EmcResult]) -> str:
+def setting_text(results: Sequence[Measured]) -> str:
     """Data, models, sizes, labels, inputs, optimizers and budgets of results, in one line."""
     texts = [_several(kind, (str(result.task[kind]) for result in results)) for kind in ("data", "labels", "inputs")]
     models = (str(r.procedure.get("model") or r.procedure.get("train") or r.procedure.get("command")) for r in results)
@@ -389,11 +402,11 @@ def setting_text(results: Sequence[EmcResult]) -> str:
         _several("optimizer", (str(r.procedure.get("optimizer", "its own")).partition(":")[0] for r in results))
     )
     texts.append(_several("budget", map(_budget, results)))
-    replicates = sorted({len(result.replicates) for result in results})
+    replicates = sorted({len(r.replicates) if isinstance(r, EmcResult) else r.draws for r in results})
     return "; ".join([*texts, f"{' or '.join(map(str, replicates))} replicates"])
 
 
-def _budget(result: EmcResult) -> str:
+def _budget(result: Measured) -> str:
     known = result.procedure
     if "min_steps" not in known:
         return "its own"

@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from emc.errors import EmcError
-from emc.hypotheses.parts import SAME_SIZE
+from emc.hypotheses.parts import SAME_SIZE, Measured
 from emc.models import MODELS
 from emc.models.axes import Axis
 from emc.registry import PluginSpec, read_value
 from emc.results import EmcResult, Status
 from emc.specs import later_settings
 
+M = TypeVar("M", bound=Measured)
 Match = Callable[[EmcResult], bool]
 Pair = tuple[EmcResult, EmcResult]
 
@@ -28,6 +29,12 @@ DATASET = ("data", "dataset content", "duplicates")
 
 #: What differs with the family of the model; an activation that is its model's own is equal to any other such.
 FAMILY = ("model",)
+
+#: What makes the budget of a training.
+BUDGET = ("min_steps", "max_epochs")
+
+#: What may differ between trainings that each have their own rate, batch size and budget.
+OWN_TRAINING = ("optimizer", "batch_size", "tune", *BUDGET)
 
 
 @cache
@@ -41,20 +48,20 @@ def plugin(text: str | None) -> PluginSpec:
         return PluginSpec(text)
 
 
-def name(result: EmcResult, setting: str) -> str:
+def name(result: Measured, setting: str) -> str:
     """The name of the plug-in that a setting of task or procedure holds."""
     found = result.task.get(setting, result.procedure.get(setting))
     return plugin(found).name
 
 
-def option(result: EmcResult, setting: str, key: str) -> Any:
+def option(result: Measured, setting: str, key: str) -> Any:
     """An option of that plug-in; None where it has none such."""
     text = result.task.get(setting, result.procedure.get(setting))
     value = dict(plugin(text).options).get(key)
     return read_value(value) if isinstance(value, str) else value
 
 
-def facts(result: EmcResult) -> dict[str, Any]:
+def facts(result: Measured) -> dict[str, Any]:
     """What the registry knows of the model; nothing of a user's own."""
     try:
         return dict(MODELS.get(name(result, "model")).facts)
@@ -62,7 +69,7 @@ def facts(result: EmcResult) -> dict[str, Any]:
         return {}
 
 
-def activation(result: EmcResult) -> str:
+def activation(result: Measured) -> str:
     """The activation's name; "default" for what its model has where none is named."""
     given, own = name(result, "activation"), facts(result).get("activation")
     return "default" if given in ("none", "relu" if own is True else own) else given
@@ -83,13 +90,14 @@ def labelled(labels: str) -> Match:
     return lambda result: name(result, "labels") == labels and is_plain(result)
 
 
-def settings(result: EmcResult) -> dict[str, str]:
+def settings(result: Measured) -> dict[str, str]:
     """All that makes a result what it is but where its search looked, plug-ins with each option by itself."""
     procedure = {**result.procedure, **later_settings(result.procedure)}
     procedure["program content"] = procedure.pop("content")
     procedure["activation"] = activation(result)
     found: dict[str, Any] = {}
-    for key, value in {**result.task, **procedure, **result.search}.items():
+    search = result.search if isinstance(result, EmcResult) else {}
+    for key, value in {**result.task, **procedure, **search}.items():
         if key in WHERE:
             continue
         held = plugin(value) if isinstance(value, str) else None
@@ -97,11 +105,13 @@ def settings(result: EmcResult) -> dict[str, str]:
         found |= {f"{key}.{part}": text for part, text in held.options} if held is not None else {}
     found |= {
         "seed": result.seed,
-        "estimand": result.estimand,
+        "estimand": result.estimand if isinstance(result, EmcResult) else "curve",
         "results version": result.versions.get("results"),
         "device": result.versions.get("device"),
         "dataset content": result.dataset.get("content_hash"),
     }
+    if name(result, "optimizer") == "adamw" and not option(result, "optimizer", "weight_decay"):
+        found["optimizer"] = "adam"  # which it is without decay
     if result.tuning is not None:
         sizes = {trial["candidate"]["batch_size"] for trial in result.tuning["trials"]}
         found |= {"optimizer.lr": "tuned", "tune": result.tuning["tuner"]}
@@ -109,7 +119,7 @@ def settings(result: EmcResult) -> dict[str, str]:
     return {key: str(value) for key, value in found.items() if value is not None}
 
 
-def groups(results: Iterable[EmcResult], ignore: Collection[str]) -> list[list[EmcResult]]:
+def groups(results: Iterable[M], ignore: Collection[str]) -> list[list[M]]:
     """Results put together that are equal in all settings but those ignored, options included.
 
     Args:
@@ -117,7 +127,7 @@ def groups(results: Iterable[EmcResult], ignore: Collection[str]) -> list[list[E
         ignore: names of settings; "model" stands for "model.width" too, "model." for its options only, "=model" for
             its name only.
     """
-    found: dict[tuple[tuple[str, str], ...], list[EmcResult]] = {}
+    found: dict[tuple[tuple[str, str], ...], list[M]] = {}
     for result in results:
         kept = [(key, value) for key, value in settings(result).items() if not _ignored(key, ignore)]
         found.setdefault(tuple(sorted(kept)), []).append(result)
@@ -132,7 +142,13 @@ def _ignored(key: str, ignore: Collection[str]) -> bool:
 
 
 def pairs(
-    results: Iterable[EmcResult], ignore: Collection[str], first: Match, second: Match, sized: bool = False
+    results: Iterable[EmcResult],
+    ignore: Collection[str],
+    first: Match,
+    second: Match,
+    *,
+    sized: bool = False,
+    loose: Collection[str] = (),
 ) -> list[Pair]:
     """All pairs of a result that meets `first` and one that meets `second`, equal in all that is not ignored.
 
@@ -141,14 +157,17 @@ def pairs(
         ignore: as for `groups`.
         first, second: conditions.
         sized: whether the two have to have the same number of parameters too, within `SAME_SIZE`.
+        loose: settings ignored too where there is no pair otherwise; the claim's sentence tells what pairs differ in.
     """
-    return [
+    results = list(results)
+    found = [
         (a, b)
         for group in groups(results, ignore)
         for a in filter(first, group)
         for b in filter(second, group)
         if a is not b and (not sized or same_size(a, b))
     ]
+    return found or (pairs(results, (*ignore, *loose), first, second, sized=sized) if loose else [])
 
 
 def same_size(a: EmcResult, b: EmcResult) -> bool:
@@ -188,6 +207,11 @@ _ALSO = {"depth": ("stages",)}
 
 def _count(value: Any) -> float:
     return float(sum(map(int, value.split("|")))) if isinstance(value, str) else float(value)
+
+
+def pool_bound(result: EmcResult) -> bool:
+    """Whether the EMC is only known to be as large as the pool, which then says nothing of how EMC grows."""
+    return result.censored and result.status is Status.CENSORED_ABOVE
 
 
 def accuracy(result: EmcResult) -> float | None:

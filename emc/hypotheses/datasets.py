@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import DATASET, accuracy, clusters, groups, labelled, name, pairs
+from emc.hypotheses.cells import DATASET, Match, accuracy, clusters, groups, labelled, name, pairs
 from emc.hypotheses.clouds import Cloud, Point
 from emc.hypotheses.parts import Claim
 from emc.hypotheses.ratios import EmcPart, Stratum, ratio
@@ -28,12 +28,29 @@ SIZED = (*DATASET, "model.")
 _semantic = labelled("semantic")
 
 
+def _of_table(result: EmcResult) -> bool:
+    return name(result, "data") in TABLES
+
+
+def _of_images(result: EmcResult) -> bool:
+    return len(result.dataset.get("shape") or ()) == 3
+
+
 def _is_table(result: EmcResult) -> bool:
-    return _semantic(result) and name(result, "data") in TABLES
+    return _semantic(result) and _of_table(result)
 
 
 def _is_image(result: EmcResult) -> bool:
-    return _semantic(result) and len(result.dataset.get("shape") or ()) == 3
+    return _semantic(result) and _of_images(result)
+
+
+def _one_label_space() -> tuple[Match, Match]:
+    """Tables and images with random labels of a number of classes that was asked for."""
+    random = labelled("random")
+    return (
+        lambda r: random(r) and _of_table(r) and r.task.get("classes") is not None,
+        lambda r: random(r) and _of_images(r) and r.task.get("classes") is not None,
+    )
 
 
 def _over(results: Sequence[EmcResult], first: str, others: Sequence[str]) -> tuple[Stratum, ...]:
@@ -53,7 +70,12 @@ def tabular_above_image() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         strata = [ratio(a, b) for a, b in pairs(results, SIZED, _is_table, _is_image, sized=True)]
-        return [EmcPart("tables over images", tuple(strata), independent=True)]
+        said = "tables over images, random labels of equally many classes"
+        alike = [ratio(a, b) for a, b in pairs(results, SIZED, *_one_label_space(), sized=True)]
+        return [
+            EmcPart("tables over images", tuple(strata), independent=True),
+            EmcPart(said, tuple(alike), None, independent=True),
+        ]
 
     needs = "one procedure with semantic labels on a real table and on an image set, parameters within 15 %"
     return Claim(STUDY, needs, parts)
@@ -87,11 +109,18 @@ def accuracy_with_emc() -> Claim:
 
 
 def _clouds(held: Sequence[EmcResult]) -> list[tuple[Point, ...]]:
-    """Groups of one point a dataset: models of one size, or of one shape where too few have one size."""
+    """Groups of one point a dataset: models of one size; else of one shape; else for which one size was asked."""
     sized = [_points(cluster) for group in groups(held, SIZED) for cluster in clusters(group)]
     if any(len(points) >= MIN_POINTS for points in sized):
         return sized
-    return [_points(group) for group in groups(held, DATASET)]
+    shaped = [_points(group) for group in groups(held, DATASET)]
+    if any(len(points) >= MIN_POINTS for points in shaped):
+        return shaped
+    asked: dict[tuple[int, int], list[EmcResult]] = {}
+    for place, group in enumerate(groups(held, SIZED)):
+        for result in (r for r in group if r.matched is not None):
+            asked.setdefault((place, (result.matched or {})["asked"]), []).append(result)
+    return [_points(group) for group in asked.values()]
 
 
 def _points(group: Sequence[EmcResult]) -> tuple[Point, ...]:

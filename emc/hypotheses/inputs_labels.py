@@ -6,7 +6,21 @@ import math
 from collections.abc import Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import FAMILY, Match, axes, dimensions, facts, groups, is_net, is_plain, labelled, name, pairs
+from emc.hypotheses.cells import (
+    FAMILY,
+    OWN_TRAINING,
+    Match,
+    axes,
+    facts,
+    groups,
+    is_net,
+    is_plain,
+    labelled,
+    name,
+    pairs,
+    pool_bound,
+    settings,
+)
 from emc.hypotheses.families import CNN, MLP, of
 from emc.hypotheses.parts import BELOW, Claim, Region
 from emc.hypotheses.ratios import EmcPart, Stratum, ratio, slope
@@ -25,14 +39,22 @@ def _fed(inputs: str) -> Match:
     return lambda result: name(result, "inputs") == inputs and result.procedure.get("reparam") is None
 
 
+def _is_random(result: EmcResult) -> bool:
+    return name(result, "labels") == "random"
+
+
+def _is_noise(result: EmcResult) -> bool:
+    """Noise inputs: on them the dataset's own labels are as random as any."""
+    return _fed("gaussian")(result) and name(result, "labels") in ("semantic", "random")
+
+
 @CLAIMS.register("linear_in_parameters")
 def linear_in_parameters() -> Claim:
     """EMC grows with width as a power of the parameters whose exponent is between 0.8 and 1.2."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
-        held = [r for r in results if r.parameters and is_plain(r)]
-        ignore = {f"model.{axis.option}" for r in held for axis in axes(r) if axis.role == "width"}
-        grown = [[r for r in group if dimensions(r, "width") is not None] for group in groups(held, ignore)]
+        held = [r for r in results if r.parameters and is_plain(r) and is_net(r) and not pool_bound(r)]
+        grown = groups(held, {key for r in held for key in settings(r) if _widens(r, key)})
         strata = [
             slope(group, logs) for group in grown if _spread(logs := [math.log(r.parameters or 1) for r in group])
         ]
@@ -40,6 +62,12 @@ def linear_in_parameters() -> Claim:
         return [EmcPart("log EMC on log parameters", tuple(strata), region, "exponent of parameters", False)]
 
     return Claim(STUDY, "one family at several widths and one depth, parameters over a factor of 2 or more", parts)
+
+
+def _widens(result: EmcResult, key: str) -> bool:
+    """Whether a setting is an option of the model that is no depth, no regulariser and no way of reading the image."""
+    fixed = {axis.option for axis in axes(result) if axis.role in ("depth", "stages")} | {"dropout", "patch"}
+    return key.startswith("model.") and key.removeprefix("model.") not in fixed
 
 
 def _spread(logs: Sequence[float]) -> bool:
@@ -60,10 +88,11 @@ def random_below_semantic() -> Claim:
 
 @CLAIMS.register("random_below_parameters")
 def random_below_parameters() -> Claim:
-    """Nets fit fewer than one sample a parameter with random labels."""
+    """Nets fit fewer than one sample a parameter with random labels, in pools of more rows than parameters."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
-        nets = [r for r in results if r.parameters and is_net(r) and _random(r)]
+        # In a smaller pool no EMC could contradict.
+        nets = [r for r in results if is_net(r) and _random(r) and 0 < (r.parameters or 0) < r.dataset["rows"]]
         strata = [Stratum(((1.0, r),), -math.log(r.parameters or 1)) for r in nets]
         return [EmcPart("random labels", tuple(strata), BELOW, "EMC a parameter")]
 
@@ -76,7 +105,7 @@ def nets_below_linear() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         held = [r for r in results if r.parameters and _random(r)]
-        found = pairs(held, FAMILY, is_net, lambda r: bool(facts(r).get("linear")))
+        found = pairs(held, FAMILY, is_net, lambda r: bool(facts(r).get("linear")), loose=OWN_TRAINING)
         strata = [ratio(a, b, math.log((b.parameters or 1) / (a.parameters or 1))) for a, b in found]
         return [EmcPart("nets over the linear model", tuple(strata), BELOW, "ratio of EMCs a parameter")]
 
@@ -111,11 +140,12 @@ def noise_raises() -> Claim:
     """Gaussian noise as inputs raises the EMC of random labels."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
-        held = [r for r in results if name(r, "labels") == "random"]
-        strata = [ratio(a, b) for a, b in pairs(held, ("inputs",), _fed("gaussian"), _fed("natural"))]
+        found = pairs(filter(_is_random, results), ("inputs",), _fed("gaussian"), _fed("natural"))
+        strata = [ratio(a, b) for a, b in found or pairs(results, ("inputs", "labels"), _is_noise, _random)]
         return [EmcPart("noise over natural inputs", tuple(strata))]
 
-    return Claim(STUDY, "one procedure with random labels on natural and on gaussian inputs", parts)
+    needs = "one procedure with random labels on natural and on gaussian inputs (there semantic ones will do)"
+    return Claim(STUDY, needs, parts)
 
 
 @CLAIMS.register("semantic_against_noise")
@@ -123,13 +153,7 @@ def semantic_against_noise() -> Claim:
     """CNNs fit more semantically labelled images than noise inputs, MLPs fewer."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
-        labels = ("semantic", "random")  # on noise the dataset's own labels are as random as any
-        found = pairs(
-            results,
-            ("inputs", "labels"),
-            _semantic,
-            lambda r: _fed("gaussian")(r) and name(r, "labels") in labels,
-        )
+        found = pairs(results, ("inputs", "labels"), _semantic, _is_noise)
         return [
             EmcPart(f"semantic over noise, {said}", tuple(ratio(a, b) for a, b in found if of(family)(a)), region)
             for said, family, region in (("CNN", CNN, Region(low=0.0)), ("MLP", MLP, BELOW))

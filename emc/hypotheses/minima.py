@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emc.hypotheses.parts import Found, Reading, StratumFound
-from emc.results import EmcResult, Verdict
+from emc.hypotheses.parts import Found, Measured, Reading, StratumFound
+from emc.results import Verdict
 from emc.stats.compare import Array, Bounds, Differences, contrast_differences
 
 #: Random permutations of a p-value, and their chunk.
@@ -35,7 +35,7 @@ class Minima:
     """
 
     name: str
-    groups: tuple[Mapping[str, EmcResult], ...]
+    groups: tuple[Mapping[str, Measured], ...]
     number: str
     judged: bool = True
 
@@ -71,7 +71,7 @@ class Minima:
         )
 
 
-def _table(group: Mapping[str, EmcResult], number: str) -> Array:
+def _table(group: Mapping[str, Measured], number: str) -> Array:
     """Log curvature (replicates, procedures), averaged over the sizes that all procedures fitted."""
     columns = [_curvatures(result, number) for result in group.values()]
     shared = sorted(set.intersection(*(set(column) for column in columns))) if len(columns) > 1 else []
@@ -81,7 +81,7 @@ def _table(group: Mapping[str, EmcResult], number: str) -> Array:
     return np.array([np.mean(row, axis=0) for row in rows.values()]).reshape(len(rows), len(columns))
 
 
-def _curvatures(result: EmcResult, number: str) -> dict[Block, float]:
+def _curvatures(result: Measured, number: str) -> dict[Block, float]:
     content = str(result.dataset["content_hash"])
     found = {}
     for probe in result.probes:
@@ -116,11 +116,11 @@ def _extremes(table: Array, confidence: float) -> Reading:
     return Reading(found.ratio, found.interval, found.p_value, Bounds(1.0, 1.0))
 
 
-def _order(group: Mapping[str, EmcResult], table: Array) -> str:
+def _order(group: Mapping[str, Measured], table: Array) -> str:
     means, names = table.mean(axis=0), list(group)
     return f"{names[means.argmax()]} over {names[means.argmin()]}"
 
 
-def _cells(group: Mapping[str, EmcResult], table: Array) -> tuple[str, ...]:
+def _cells(group: Mapping[str, Measured], table: Array) -> tuple[str, ...]:
     means = np.exp(table.mean(axis=0))
     return tuple(f"{name}: geometric mean {mean:.4g}" for name, mean in zip(group, means, strict=True))

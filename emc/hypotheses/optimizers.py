@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import groups, name, option, pairs
+from emc.hypotheses.cells import OWN_TRAINING, groups, name, option, pairs
 from emc.hypotheses.minima import Minima
-from emc.hypotheses.parts import Claim
+from emc.hypotheses.parts import Claim, Measured
 from emc.hypotheses.ratios import EmcPart, ratio
 from emc.results import EmcResult
 
 STUDY = "optimizers"
-
-#: What may differ between optimizers that each had its own rate and batch size.
-BY_OPTIMIZER = ("optimizer", "batch_size", "tune")
 
 #: What is read of the flatness, and its name.
 NUMBERS = {"largest": "largest Hessian eigenvalue", "trace": "trace of the Hessian"}
@@ -35,7 +32,7 @@ def sgd_above_gd() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         # GD ignores the batch size. Rates are the same or both tuned where a journal has such cells, else any.
-        found = pairs(results, ("batch_size", "=optimizer"), *_SIDES) or pairs(results, BY_OPTIMIZER, *_SIDES)
+        found = pairs(results, ("batch_size", "=optimizer"), *_SIDES, loose=OWN_TRAINING)
         found = [(a, b) for a, b in found if _decay(a) == _decay(b)]
         return [EmcPart("SGD over GD", tuple(ratio(a, b) for a, b in found))]
 
@@ -53,14 +50,14 @@ def _decay(result: EmcResult) -> float:
 def minima_differ() -> Claim:
     """Optimizers end in minima of different sharpness (largest Hessian eigenvalue) at equal samples."""
 
-    def parts(results: Sequence[EmcResult]) -> list[Minima]:
-        found = [_by_optimizer(group) for group in groups(results, BY_OPTIMIZER)]
+    def parts(measured: Sequence[Measured]) -> list[Minima]:
+        found = [_by_optimizer(group) for group in groups(measured, OWN_TRAINING)]
         several = tuple(group for group in found if len(group) > 1)
         return [Minima(said, several, what, what == "largest") for what, said in NUMBERS.items()]
 
-    return Claim(STUDY, "several optimizers with the flatness of their fits recorded", parts)
+    return Claim(STUDY, "measurements or curves of several optimizers with the flatness of their fits", parts, parts)
 
 
-def _by_optimizer(group: Sequence[EmcResult]) -> dict[str, EmcResult]:
+def _by_optimizer(group: Sequence[Measured]) -> dict[str, Measured]:
     held = [r for r in group if any(probe.detail.get("flatness") for probe in r.probes)]
     return {f"{r.procedure['optimizer']}, batch {r.procedure['batch_size']}": r for r in held}

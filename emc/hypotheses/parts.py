@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from emc.curve_record import Curve
 from emc.results import EmcResult
 from emc.stats.compare import Bounds
+
+#: What a journal holds that claims can rest on.
+Measured: TypeAlias = EmcResult | Curve
 
 #: A ratio of EMCs between 1 / ALIKE and ALIKE counts as about equal: 80 % to 125 %, as of medicines called
 #: bioequivalent (FDA 2001, "Statistical approaches to establishing bioequivalence"). It is five times the default
@@ -98,18 +103,20 @@ class Found:
     smallest_p: float = 1.0
     interval_confidence: float = math.nan
     method: str = ""
-    results: tuple[EmcResult, ...] = ()
+    results: tuple[Measured, ...] = ()
     judged: bool = True
     notes: tuple[str, ...] = ()
 
     @property
     def censored(self) -> Mapping[str, int]:
         """How many replicates of the results are censored, by how they ended."""
-        counts: dict[str, int] = {}
-        for status in (r.status for result in self.results for r in result.replicates):
-            if status.right_censored:
-                counts[status.key] = counts.get(status.key, 0) + 1
-        return counts
+        return count_censored(self.results)
+
+
+def count_censored(results: Iterable[Measured]) -> dict[str, int]:
+    """How many replicates of measurements are right-censored, by how they ended."""
+    held = (replicate for result in results if isinstance(result, EmcResult) for replicate in result.replicates)
+    return dict(Counter(replicate.status.key for replicate in held if replicate.status.right_censored))
 
 
 class Part(Protocol):
@@ -128,10 +135,12 @@ class Claim:
         study: of the paper, that it belongs to.
         needs: the cells that a journal must hold, in words.
         parts: makes the tests from a journal's results; the claim holds if it holds in every judged part.
+        of_curves: makes them from its curves instead, where the results have no cells.
         question: whether the paper gives no direction, so that nothing can be supported.
     """
 
     study: str
     needs: str
     parts: Callable[[Sequence[EmcResult]], Sequence[Part]] = field(repr=False)
+    of_curves: Callable[[Sequence[Curve]], Sequence[Part]] | None = field(default=None, repr=False)
     question: bool = False

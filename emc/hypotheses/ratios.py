@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,11 +48,12 @@ def ratio(first: EmcResult, second: EmcResult, offset: float = 0.0) -> Stratum:
     return Stratum(((1.0, first), (-1.0, second)), offset)
 
 
-def slope(results: Sequence[EmcResult], x: Sequence[float]) -> Stratum:
-    """The least-squares slope of log EMC on x, of which there are at least two values."""
+def slope(results: Sequence[EmcResult], x: Sequence[float], less: Sequence[float] | None = None) -> Stratum:
+    """The least-squares slope on x, of which there are at least two values, of log EMC (less known numbers)."""
     centred = np.asarray(x, dtype=np.float64) - np.mean(x)
     weights = centred / float(centred @ centred)
-    return Stratum(tuple((float(w), r) for w, r in zip(weights, results, strict=True) if w != 0))
+    terms = tuple((float(w), r) for w, r in zip(weights, results, strict=True) if w != 0)
+    return Stratum(terms, 0.0 if less is None else -float(weights @ np.asarray(less, dtype=np.float64)))
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,15 @@ class EmcPart:
     independent: bool = False
 
     def test(self, confidence: float) -> Found:
-        """Test at both extremes of censoring, and on the lower bounds as they stand."""
+        """Test at both extremes of censoring, and on the lower bounds as they stand.
+
+        Strata that censoring leaves wholly open, in every replicate both ways, say nothing and are left out.
+        """
+        telling = tuple(stratum for stratum in self.strata if self.independent or not _is_silent(stratum))
+        if telling and len(telling) < len(self.strata):
+            silent = f"{len(self.strata) - len(telling)} strata left out, of which all is censored"
+            found = replace(self, strata=telling).test(confidence)
+            return replace(found, notes=(*found.notes, silent))
         found = Found(self.name, self.effect_name, judged=self.region is not None)
         honest = self._sample(_honest)
         if honest is None:
@@ -99,6 +108,7 @@ class EmcPart:
             contrast.test,
             tuple(results.values()),
             self.region is not None,
+            _differing(self.strata),
         )
 
     def _sample(self, view: View) -> _Pairs | _Groups | None:
@@ -207,6 +217,23 @@ def _grouped(strata: Sequence[Stratum], view: View) -> _Groups | None:
         mean = averaged([{number: each[number] for number in shared} for each in side])
         found.append(LogSizes(mean.low, mean.high, mean.top))
     return _Groups(*found)
+
+
+def _is_silent(stratum: Stratum) -> bool:
+    known = _paired(stratum, _honest).values()
+    return bool(known) and all(low == -math.inf and high == math.inf for low, high, *_ in known)
+
+
+def _differing(strata: Sequence[Stratum]) -> tuple[str, ...]:
+    """What the results of a stratum differ in, in a sentence."""
+    found: dict[str, None] = {}
+    for stratum in strata:
+        held = [settings(result) for _, result in stratum.terms]
+        keys = dict.fromkeys(key for each in held for key in each)
+        found |= dict.fromkeys(key for key in keys if len({each.get(key) for each in held}) > 1)
+    names = [key for key in found if "." not in key and key not in ("dataset content", "tune")]
+    options = [key for key in found if "." in key and key.partition(".")[0] not in found]
+    return (f"cells differ in {', '.join([*names, *options])}",) if names or options else ()
 
 
 def _names(strata: Sequence[Stratum]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import Match, name, option, pairs
+from emc.hypotheses.cells import Match, name, option, pairs, settings
 from emc.hypotheses.parts import Claim
 from emc.hypotheses.ratios import EmcPart, ratio
 from emc.results import EmcResult
@@ -24,10 +24,17 @@ def _question(needs: str, said: str, ignore: Collection[str], has: Match, lacks:
 def _same_base(a: EmcResult, b: EmcResult) -> bool:
     """SAM is compared with the optimizer that it is over, at its rate."""
     if name(a, "optimizer") != "sam":
-        return True
+        return name(a, "optimizer") == name(b, "optimizer") or "optimizer" not in _unlike(a, b)
     base, *held = str(option(a, "optimizer", "base")).split("|")
     values = dict(part.split("=", 1) for part in held) | {"lr": str(option(a, "optimizer", "lr"))}
-    return name(b, "optimizer") == base and all(str(option(b, "optimizer", key)) == v for key, v in values.items())
+    return settings(b).get("optimizer") == base and all(
+        str(option(b, "optimizer", key)) == v for key, v in values.items()
+    )
+
+
+def _unlike(a: EmcResult, b: EmcResult) -> set[str]:
+    first, second = settings(a), settings(b)
+    return {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
 
 
 def _number(result: EmcResult, setting: str, key: str) -> float:
@@ -54,7 +61,7 @@ def weight_decay() -> Claim:
     return _question(
         "an optimizer with weight_decay and without",
         "weight decay",
-        ("optimizer.weight_decay",),
+        ("optimizer.weight_decay", "=optimizer"),
         lambda result: _number(result, "optimizer", "weight_decay") > 0,
         lambda result: _number(result, "optimizer", "weight_decay") == 0,
     )

@@ -24,7 +24,7 @@ def subspace_raises_per_parameter() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         held = [r for r in results if r.parameters]
-        found = pairs(held, ("reparam",), _by("subspace"), _by("none"))
+        found = pairs(held, ("reparam",), _by("subspace"), _by("none"), loose=("optimizer.lr",))
         strata = [ratio(a, b, math.log((b.parameters or 1) / (a.parameters or 1))) for a, b in found]
         return [EmcPart("subspace over all parameters", tuple(strata), effect_name="ratio of EMCs a parameter")]
 
