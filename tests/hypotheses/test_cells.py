@@ -76,4 +76,4 @@ def test_a_model_or_training_of_a_users_own_has_no_family() -> None:
     assert not is_net(own)
     assert name(own, "model") == "none"
     assert option(own, "model", "width") is None
-    assert settings(own)["train"] == "mine.py:fit"
+    assert settings(own)["train"] == "mine.py"

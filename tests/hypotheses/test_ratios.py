@@ -13,7 +13,7 @@ from emc.hypotheses.ratios import EmcPart, Stratum, ratio, slope
 
 def test_under_the_null_at_most_five_percent_are_significant() -> None:
     """Replicates share their draw of samples; the two sides differ by noise of one distribution."""
-    rng, significant, trials = np.random.default_rng(0), 0, 400
+    rng, significant, trials = np.random.default_rng(0), 0, 150
     for _ in range(trials):
         shared = rng.normal(5, 0.3, 10)
         a, b = (
