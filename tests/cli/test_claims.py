@@ -43,7 +43,7 @@ def test_a_table_then_sentences(run: Run, journal: str) -> None:
     row = next(line for line in lines if line.startswith("random_below_semantic "))
     assert row.endswith("1 x 6")
     text = " ".join(outcome.stdout.split())
-    assert "Setting: data gaussian:dim=3,size=40" in text
+    assert "Setting: data gaussian:dim=3,size=24" in text
     assert "relu_far_above undecided: ReLU fits" in text
 
 
