@@ -273,7 +273,7 @@ def test_strata_of_which_all_is_censored_are_left_out_and_told() -> None:
     silent = [replace(r, dataset={**r.dataset, "rows": 80}) for r in silent]
     found = one("random_below_semantic", *_pair(RANDOM, SEMANTIC, 0.5), *silent)
     assert found.finding is SUPPORTED
-    assert "1 strata left out, of which all is censored" in found.sentence()
+    assert "1 stratum left out, of which all is censored" in found.sentence()
 
 
 def test_a_correlation_with_lower_bounds_is_open_but_told_at_this_budget() -> None:

@@ -84,7 +84,8 @@ class EmcPart:
         """
         telling = tuple(stratum for stratum in self.strata if self.independent or not _is_silent(stratum))
         if telling and len(telling) < len(self.strata):
-            silent = f"{len(self.strata) - len(telling)} strata left out, of which all is censored"
+            count = len(self.strata) - len(telling)
+            silent = f"{count} {'stratum' if count == 1 else 'strata'} left out, of which all is censored"
             found = replace(self, strata=telling).test(confidence)
             return replace(found, notes=(*found.notes, silent))
         found = Found(self.name, self.effect_name, judged=self.region is not None)
