@@ -20,9 +20,9 @@ FAMILIES = {
         "vit": ("vit:patch=4,dim=4,depth=1,heads=1",),
     },
     "cpu": {
-        "mlp": ("mlp:width=4", "mlp:width=8"),
-        "cnn": ("cnn:width=3,hidden=7", "cnn:width=5,hidden=10"),
-        "vit": ("vit:patch=4,dim=6,depth=1,heads=1",),
+        "mlp": ("mlp:width=2", "mlp:width=4", "mlp:width=8"),
+        "cnn": ("cnn:width=2,hidden=4", "cnn:width=3,hidden=7"),
+        "vit": ("vit:patch=4,dim=4,depth=1,heads=1,mlp_ratio=2",),
     },
     "gpu": {
         "mlp": ("mlp:width=4", "mlp:width=8", "mlp:width=16"),

@@ -55,7 +55,6 @@ CPU = Scale(
         "replicates": REPLICATES,
         "batch_size": FULL_BATCH,
         "stall_tolerance": STALL,
-        "min_steps": 6_000,
         "max_epochs": 1,
     },
 )
@@ -64,7 +63,7 @@ GPU = Scale(
     "wider families in stacks: about half an hour on one H200, in pieces that continue",
     {
         "replicates": REPLICATES,
-        "batch_size": 1024,
+        "batch_size": 128,
         "stall_tolerance": STALL,
         "min_steps": 3_000,
         "max_epochs": 1,
