@@ -76,10 +76,18 @@ class Reader:
         assert lines, f"{block} has a command"
         if not all(is_plain(line) for line in lines):
             return self._real_shell(block)
-        outcomes = [CliRunner().invoke(main, shlex.split(line, comments=True)[1:]) for line in lines]
-        for line, outcome in zip(lines, outcomes, strict=True):
-            assert outcome.exit_code == block.exit_code, f"{block}: {line}\n{outcome.output}"
-        return "".join(outcome.output if block.exit_code else outcome.stdout for outcome in outcomes)
+        return "".join(self._emc(line, block) for line in lines)
+
+    def _emc(self, line: str, block: Block) -> str:
+        """One command in this process; where it is redirected nothing is printed."""
+        words = shlex.split(line, comments=True)[1:]
+        target = words.pop() if words[-2:-1] == [">"] else None
+        outcome = CliRunner().invoke(main, words[:-1] if target else words)
+        assert outcome.exit_code == block.exit_code, f"{block}: {line}\n{outcome.output}"
+        if target is None:
+            return outcome.output if block.exit_code else outcome.stdout
+        (self.folder / target).write_text(outcome.stdout)
+        return ""
 
     def _real_shell(self, block: Block) -> str:
         done = subprocess.run(
@@ -94,9 +102,12 @@ class Reader:
 
 
 def is_plain(line: str) -> bool:
-    """Whether a command line is emc alone, which needs no shell and no process of its own."""
-    words = list(shlex.shlex(line, posix=True, punctuation_chars=True))
-    return words[0] == "emc" and not any(set(word) <= set("();<>|&") for word in words) and "$" not in line
+    """Whether a command line is emc alone, redirected at most, which needs no shell and no process of its own."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words = list(lexer)
+    signs = [place for place, word in enumerate(words) if set(word) <= set("();<>|&")]
+    redirected = [len(words) - 2] if words[-2:-1] == [">"] else []
+    return words[0] == "emc" and signs == redirected and "$" not in line
 
 
 def plain(text: str) -> str:
