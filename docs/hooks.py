@@ -26,6 +26,9 @@ SCALES = {
     "smoke": "Two minutes: whether everything runs, not what it shows",
 }
 
+#: Code with a bar in a table: the repository's pages need it escaped, Python-Markdown shows the escape.
+_CODE_IN_TABLE = re.compile(r"(?<=[|, ])`[^`\n]*\\\|[^`\n]*`")
+
 #: Where the gallery goes in its page.
 MARK = "<!-- gallery -->"
 
@@ -41,6 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Make links to files outside of docs/, which work in the repository, work in the site; fill the gallery."""
     markdown = markdown.replace("../benchmarks/README.md", "benchmarks.md").replace("../figures/", "figures/")
+    markdown = _CODE_IN_TABLE.sub(lambda found: found[0].replace("\\|", "|"), markdown)
     if page.file.src_uri == "gallery.md":
         if MARK not in markdown:
             raise PluginError(f"gallery.md must say where its pictures go, got no {MARK}; add that line")
