@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Every measurement of speed, each with its table on stdout and its JSON in benchmarks/results (a quick look writes none).
 BENCHMARKS := $(wildcard $(addprefix benchmarks/,cold_start.py engine.py reference.py lockstep.py distance.py growth.py))
 
-.PHONY: measure claims test test-cuda faults check format bench bench-quick clean
+.PHONY: measure figures claims test test-cuda faults check format docs docs-serve bench bench-quick clean
 
 # The main job on the embedded default: the EMC of an MLP on digits with random labels.
 measure: .venv/.installed
@@ -39,6 +39,13 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation, into site/: links and anchors are checked, and any warning is an error.
+docs: .venv/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: .venv/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload
+
 # Within an hour on two cores. CIFAR-10 is taken from EMC_DATA; without it those cases are skipped.
 bench: .venv/.installed
 	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script $(QUICK) || exit 1; done
@@ -61,4 +68,4 @@ $(BIN)/python:
 	touch $@ .venv/.installed
 
 clean:
-	rm -rf .venv .bootstrap build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bootstrap build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -191,7 +191,9 @@ def compare(first: Source, second: Source, *others: Source, confidence: float = 
     the extremes do not share is undecided.
 
     Args:
-        first, second, others: results, or files that `emc measure --json` wrote.
+        first: a result, or a file that `emc measure --json` wrote.
+        second: what it is compared with, likewise.
+        others: likewise, each compared with the first.
         confidence: of the intervals; a p-value of at most 1 - confidence shows a difference.
 
     Raises:

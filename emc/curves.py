@@ -63,7 +63,11 @@ def curve(
     position), the points are held against a band around it.
 
     Args:
-        model, data, train, observer, journal: as in `emc.measure`.
+        model: as in `emc.measure`.
+        data: as in `emc.measure`.
+        train: as in `emc.measure`.
+        observer: as in `emc.measure`.
+        journal: as in `emc.measure`.
         sizes: n to try, each at least 1 and at most the pool's rows.
         draws: tried at each size.
         settings: any other setting of `Task`, `Procedure` or `Execution`, and `seed` and `confidence`.

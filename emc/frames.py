@@ -30,7 +30,7 @@ MEASUREMENT_COLUMNS = {
     "state": "done, censored (emc is a lower bound), or failed (a training came to no verdict)",
     "emc": "samples; effective model complexity, or its lower bound where censored",
     "censored": "whether the EMC is at least emc only",
-    "status": "how the search ended (README, statuses)",
+    "status": "how the search ended (docs/reading-results.md)",
     "lower": "samples; lower end of the bracket or interval",
     "upper": "samples; upper end; missing where censored",
     "interval_low": "samples; lower end of the confidence interval of n50; missing where there is none",

@@ -168,7 +168,7 @@ BUDGET = ("min_steps", "max_epochs", "batch_size")
 
 @dataclass(frozen=True)
 class Procedure(Spec):
-    """What maps samples to a classifier. README, "Decisions", says how each default was measured."""
+    """What maps samples to a classifier. docs/decisions.md says what each default rests on."""
 
     KIND: ClassVar[str] = "procedure"
 

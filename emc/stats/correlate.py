@@ -103,7 +103,8 @@ def correlate(
     resamples. With ten points or fewer it is too short: use it as a sketch.
 
     Args:
-        x, y: numbers, or results, which stand for their EMC; equally many.
+        x: numbers, or results, which stand for their EMC.
+        y: likewise, as many.
         confidence: of the intervals.
         resamples: how many.
         seed: of the resamples.

@@ -61,7 +61,7 @@ class Reactive:
 
     When the rate has become small it starts over at the base rate, so that it never starves. Without noise of batches
     the tail of a separable problem is long and smooth, and a rate that grows shortens it; with noise, growth wrecks
-    ReLU nets (measured: README, "Decisions"), so there the base rate is the largest.
+    ReLU nets (measured: benchmarks/README.md, "Defaults"), so there the base rate is the largest.
     """
 
     def __init__(self, factor: float, patience: int, floor: float, gain: float, ceiling: float) -> None:

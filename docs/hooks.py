@@ -1,0 +1,95 @@
+"""What the site takes from outside of docs/: the benchmarks' page, pictures, and the gallery made of figures/."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "figures"
+BENCHMARKS = ROOT / "benchmarks" / "README.md"
+
+#: The scales of the figures, those that say most first, and what each is.
+SCALES = {
+    "paper": "The paper's grids with all its datasets",
+    "gpu": "About half an hour on one GPU",
+    "cpu": "About an hour on two cores, on data that needs no network",
+    "smoke": "Two minutes: whether everything runs, not what it shows",
+}
+
+#: Code with a bar in a table: the repository's pages need it escaped, Python-Markdown shows the escape.
+_CODE_IN_TABLE = re.compile(r"(?<=[|, ])`[^`\n]*\\\|[^`\n]*`")
+
+#: Where the gallery goes in its page.
+MARK = "<!-- gallery -->"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add pictures and the benchmarks' page where they lie, so that none is kept twice."""
+    for picture in sorted(FIGURES.glob("**/*.png")):
+        files.append(File.generated(config, picture.relative_to(ROOT).as_posix(), abs_src_path=str(picture)))
+    files.append(File.generated(config, "benchmarks.md", abs_src_path=str(BENCHMARKS)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Make links to files outside of docs/, which work in the repository, work in the site; fill the gallery."""
+    markdown = markdown.replace("../benchmarks/README.md", "benchmarks.md").replace("../figures/", "figures/")
+    markdown = _CODE_IN_TABLE.sub(lambda found: found[0].replace("\\|", "|"), markdown)
+    if page.file.src_uri == "gallery.md":
+        if MARK not in markdown:
+            raise PluginError(f"gallery.md must say where its pictures go, got no {MARK}; add that line")
+        markdown = markdown.replace(MARK, gallery(FIGURES))
+    return markdown
+
+
+def gallery(figures: Path) -> str:
+    """The pictures of every scale with their captions, in the order of `captions.json`, as Markdown.
+
+    Args:
+        figures: a folder of folders, one a scale, each with PNG files and `captions.json` (file stem to caption).
+
+    Raises:
+        PluginError: a picture without a caption, a caption without a picture, or captions that are no such mapping.
+    """
+    found = [(scale, folder) for scale in SCALES if any((folder := figures / scale).glob("*.png"))]
+    parts = ["\n".join(_section(scale, folder)) for scale, folder in found]
+    missing = [scale for scale in SCALES if scale not in dict(found)]
+    if missing:
+        commands = "\n".join(f"    make figures SCALE={scale}" for scale in missing)
+        parts.append(f"Not drawn here, and the commands that draw them:\n\n{commands}")
+    return "\n\n".join(parts)
+
+
+def _section(scale: str, folder: Path) -> Iterator[str]:
+    captions = _captions(folder)
+    yield f"## {SCALES[scale]}\n"
+    yield f"Drawn by `make figures SCALE={scale}`.\n"
+    for stem, caption in captions.items():
+        source = f"figures/{scale}/{stem}.png"
+        heading = stem.replace("_", " ").capitalize()
+        yield f"### {heading} {{#{scale}-{re.sub(r'[^a-z0-9]+', '-', stem.lower())}}}\n"
+        yield f"[![{html.escape(heading)}]({source}){{ loading=lazy }}]({source})\n\n{caption}\n"
+
+
+def _captions(folder: Path) -> dict[str, str]:
+    path, stems = folder / "captions.json", {picture.stem for picture in folder.glob("*.png")}
+    try:
+        captions = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PluginError(f"pictures have captions in {path}, got {error}; write it") from None
+    if not isinstance(captions, dict) or not all(isinstance(text, str) for text in captions.values()):
+        raise PluginError(f"{path} maps a picture's name without .png to its caption, got something else; mend it")
+    if captions.keys() != stems:
+        odd = ", ".join(sorted(captions.keys() ^ stems))
+        raise PluginError(f"every picture has a caption and every caption a picture, got {odd} alone in {folder}")
+    return captions
