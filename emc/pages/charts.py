@@ -34,14 +34,18 @@ _LOOKS = {
 FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif'
 
 _SIZES = alt.Scale(type="log", nice=False, padding=12)
-_WHOLE = alt.Axis(format=",.0f", labelOverlap="greedy", tickCount=6, grid=False)
+
+
+def _sizes_axis(name: str) -> alt.Axis:
+    """An axis with the ticks that the numbers behind the picture bring along by this name."""
+    return alt.Axis(format=",.0f", values=alt.ExprRef(expr=f"ticks_{name}"), grid=False)
 
 
 def searches() -> alt.FacetChart:
     """Each replicate's sizes in the order they were tried, with the bracket after each."""
     order = alt.X("step:Q", title="probe", axis=alt.Axis(format="d", tickMinStep=1, grid=False))
     base = alt.Chart().encode(x=order)
-    size = alt.Y("lower:Q", scale=_SIZES, title="samples n", axis=_WHOLE)
+    size = alt.Y("lower:Q", scale=_SIZES, title="samples n", axis=_sizes_axis("n"))
     ends = base.transform_filter("isValid(datum.lower) && isValid(datum.upper)")
     band = ends.mark_area(color=GREEN, opacity=0.22, interpolate="step-after").encode(y=size, y2="upper:Q")
     lower = base.mark_line(color=GREEN, interpolate="step-after", strokeWidth=1.2).encode(y=size)
@@ -55,7 +59,7 @@ def searches() -> alt.FacetChart:
 
 def accuracy() -> alt.LayerChart | alt.FacetChart:
     """Training accuracy of every probe against n, the EMC and its interval."""
-    x = alt.X("n:Q", scale=_SIZES, title="samples n", axis=_WHOLE)
+    x = alt.X("n:Q", scale=_SIZES, title="samples n", axis=_sizes_axis("n"))
     y = alt.Y("accuracy:Q", scale=alt.Scale(zero=False), title="training accuracy", axis=alt.Axis(format=".4~f"))
     probes = alt.Chart(_named("probes")).encode(x=x).transform_filter("isValid(datum.accuracy)")
     return alt.layer(*_emc_marks(), _points(probes, y), width=620, height=240)
@@ -63,19 +67,17 @@ def accuracy() -> alt.LayerChart | alt.FacetChart:
 
 def overview() -> alt.LayerChart | alt.FacetChart:
     """EMC against parameters: bars are intervals, upward arrows lower bounds, the line is one sample a parameter."""
-    x = alt.X("parameters:Q", scale=_SIZES, title="trainable parameters", axis=_WHOLE)
+    x = alt.X("parameters:Q", scale=_SIZES, title="trainable parameters", axis=_sizes_axis("parameters"))
     base = alt.Chart(_named("measurements")).encode(x=x)
-    y = alt.Y("emc:Q", scale=_SIZES, title="EMC (samples)", axis=_WHOLE)
+    y = alt.Y("emc:Q", scale=_SIZES, title="EMC (samples)", axis=_sizes_axis("emc"))
     palette = alt.Scale(range=list(FAMILIES))
-    bars = (
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=1.2)
-        .encode(y=alt.Y("low:Q", scale=_SIZES), y2="high:Q", color=alt.Color("family:N", scale=palette, legend=None))
-    )
+    family = alt.Color("family:N", title="model", scale=palette)
+    bars = alt.Chart(_named("intervals")).mark_rule(strokeWidth=1.2)
+    bars = bars.encode(x=x, y=alt.Y("low:Q", scale=_SIZES), y2="high:Q", color=family)
     kinds = alt.Scale(domain=["measured", "lower bound"], range=["circle", "triangle-up"])
     points = base.mark_point(size=60, strokeWidth=1.5, opacity=1).encode(
         y=y,
-        color=alt.Color("family:N", title="model", scale=palette),
+        color=family,
         shape=alt.Shape("kind:N", title="EMC", scale=kinds),
         tooltip=_told("settings", "emc", "parameters", "fingerprint"),
     )
@@ -89,7 +91,7 @@ def overview() -> alt.LayerChart | alt.FacetChart:
 
 def curve() -> alt.VConcatChart:
     """P(fit) with its fitted curve and Cover's theorem, and mean training accuracy, against n."""
-    x = alt.X("n:Q", scale=_SIZES, title="samples n", axis=_WHOLE)
+    x = alt.X("n:Q", scale=_SIZES, title="samples n", axis=_sizes_axis("n"))
     whole = alt.Scale(domain=[0, 1])
     share, low = (alt.Y(f"{name}:Q", title="P(fit)", scale=whole) for name in ("share", "low"))
     cover = alt.Chart(_named("cover")).mark_line(color="currentColor", strokeDash=[5, 4], strokeWidth=1.2)
@@ -98,9 +100,7 @@ def curve() -> alt.VConcatChart:
     layers = (
         region.encode(x=x, y=low, y2="high:Q"),
         cover.encode(x=x, y=share),
-        fitted.mark_area(color=BLUE, opacity=0.18)
-        .transform_filter("isValid(datum.low)")
-        .encode(x=x, y=low, y2="high:Q"),
+        alt.Chart(_named("band")).mark_area(color=BLUE, opacity=0.18).encode(x=x, y=low, y2="high:Q"),
         fitted.mark_line(color=BLUE, strokeWidth=1.4).encode(x=x, y=share),
         *_emc_marks(),
         *_dots("shares", x, "P(fit)", whole),
@@ -131,7 +131,9 @@ def _emc_marks() -> tuple[alt.Chart, ...]:
         "kind:N", title="EMC", scale=alt.Scale(domain=["measured", "lower bound"], range=[[1, 0], [5, 4]])
     )
     return (
-        base.mark_rect(color=GREEN, opacity=0.18).encode(x=alt.X("low:Q", scale=_SIZES), x2="high:Q"),
+        alt.Chart(_named("interval"))
+        .mark_rect(color=GREEN, opacity=0.18)
+        .encode(x=alt.X("low:Q", scale=_SIZES), x2="high:Q"),
         base.mark_rule(color=GREEN, strokeWidth=1.6).encode(x=alt.X("emc:Q", scale=_SIZES), strokeDash=dash),
     )
 
@@ -199,4 +201,5 @@ def specification(kind: str) -> dict[str, Any]:
     chart = chart.configure_legend(labelColor=ink, titleColor=ink, labelLimit=240, titleFontWeight="normal")
     chart = chart.configure_header(labelColor=ink, titleColor=ink).configure_view(stroke=None)
     found: dict[str, Any] = chart.to_dict()
-    return found
+    names = ("n", "parameters", "emc")
+    return {**found, "params": [{"name": f"ticks_{name}", "value": []} for name in names]}

@@ -120,7 +120,7 @@ _CAPTION = (
     "censored replicates, are left out. Left of the dashed line the first fits fewer samples."
 )
 _COLUMNS = (
-    Column("comparison", True),
+    Column("no.", True),
     Column("setting"),
     Column("first"),
     Column("second"),

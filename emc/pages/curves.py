@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from emc.curve_record import Curve, CurvePoint
-from emc.pages.parts import AT_LEAST, Cell, Column, Detail, Figure, Section, Source, Table, number
+from emc.pages.parts import AT_LEAST, Cell, Column, Detail, Figure, Section, Source, Table, number, ticks
 from emc.pages.settings import setting_cells, settings_of, shortened, telling
 from emc.plotting import Dot, curve_data
 
@@ -37,9 +38,9 @@ def curves(found: Sequence[Curve]) -> Section:
     lines = [
         (number(place + 1), *own, *_outcome(curve)) for place, (own, curve) in enumerate(zip(cells, found, strict=True))
     ]
-    heads = [Column("curve", True), *map(Column, names), *_OUTCOME]
+    heads = [Column("no.", True), *map(Column, names), *_OUTCOME]
     sources = {f"curve{place}": source(curve) for place, curve in enumerate(found)}
-    details = [_detail(curve, name) for curve, name in zip(found, sources, strict=True)]
+    details = [_detail(curve, place, name) for place, (curve, name) in enumerate(zip(found, sources, strict=True), 1)]
     return Section("curves", "Curves", (), (), [Table("Curves of P(fit)", heads, lines, details)], sources)
 
 
@@ -60,11 +61,11 @@ def _outcome(curve: Curve) -> tuple[Cell, ...]:
     )
 
 
-def _detail(curve: Curve, name: str) -> Detail:
+def _detail(curve: Curve, place: int, name: str) -> Detail:
     sizes = {f"{point.n:,}" for point in curve.points} | {"n"}
     facts = [(key, text) for key, text in curve.rows() if key not in sizes]  # the sizes have a table of their own
     caption = _CAPTION + (_COVER if curve.cover is not None else "")
-    return Detail(f"n50 {curve.rows()[0][1]}", facts, [Figure("curve", name, caption)], [_sizes(curve)])
+    return Detail(f"Curve {place}: n50 {curve.rows()[0][1]}", facts, [Figure("curve", name, caption)], [_sizes(curve)])
 
 
 def _sizes(curve: Curve) -> Table:
@@ -83,18 +84,21 @@ def _size(point: CurvePoint) -> tuple[Cell, ...]:
 def source(curve: Curve) -> Source:
     """The numbers behind a curve's figure, those of `emc.plotting`."""
     data = curve_data(curve)
-    low, high = data.interval or (None, None)
-    emc = [] if data.n50 is None else [(data.n50, low, high, "lower bound" if data.censored else "measured")]
-    lines = () if data.fitted is None else zip(*data.fitted, strict=True)
+    emc = [] if data.n50 is None else [(data.n50, "lower bound" if data.censored else "measured")]
+    lines = [] if data.fitted is None else list(zip(*data.fitted, strict=True))
+    sizes = [dot.n for dot in (*data.fits, *data.accuracies)]
     return Source(
         {
             "shares": (_DOT, _dots(data.fits)),
             "accuracies": (_DOT, _dots(data.accuracies)),
-            "fitted": (("n", "share", "low", "high"), [tuple(map(_finite, line)) for line in lines]),
+            "fitted": (("n", "share"), [line[:2] for line in lines]),
+            "band": (("n", "low", "high"), [(n, low, high) for n, _, low, high in lines if not math.isnan(low)]),
             "cover": (("n", "share"), list(zip(*data.cover, strict=True)) if data.cover else []),
             "region": (("n", "low", "high"), list(zip(*data.cover_band, strict=True)) if data.cover_band else []),
-            "emc": (("emc", "low", "high", "kind"), emc),
-        }
+            "emc": (("emc", "kind"), emc),
+            "interval": (("low", "high"), [data.interval] if data.interval else []),
+        },
+        ticks(n=[*sizes, *(data.interval or ())]),
     )
 
 
@@ -104,7 +108,3 @@ _DOT = ("n", "share", "low", "high", "failures")
 def _dots(dots: Iterable[Dot]) -> list[tuple[object, ...]]:
     told = {True: "some failures undertrained", False: "all failures trained to their end"}
     return [(dot.n, dot.share, dot.low, dot.high, told[dot.undertrained]) for dot in dots]
-
-
-def _finite(value: float) -> float | None:
-    return None if value != value else value

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emc.errors import EmcError
-from emc.pages.parts import AT_LEAST, Cell, Column, Detail, Figure, Listing, Section, Source, Table, number
+from emc.pages.parts import AT_LEAST, Cell, Column, Detail, Figure, Listing, Section, Source, Table, number, ticks
 from emc.pages.searches import outcome_text, steps
 from emc.pages.settings import setting_cells, settings_of, shortened, telling
 from emc.plotting import Outcome
@@ -17,13 +17,16 @@ PROBES = (
     "upper",
 )  # fmt: skip
 
-#: Columns behind the settings that differ.
-_OUTCOME = (
-    Column("parameters", True),
+#: Columns before and behind the settings that differ.
+_FIRST = (
+    Column("no.", True),
     Column("EMC", True),
     Column("interval from", True),
     Column("interval to", True),
     Column("status"),
+)
+_LAST = (
+    Column("parameters", True),
     Column("evidence"),
     Column("replicates", True),
     Column("probes", True),
@@ -38,16 +41,13 @@ def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Sec
     rows = [settings_of(result) for result in results]
     names = telling(rows)
     cells = [setting_cells(row, names) for row in shortened(rows)]
-    columns = [Column(name, numeric) for name, numeric in _heads(names, cells)]
+    heads = [*_FIRST, *(Column(name, _is_numeric(cells, place)) for place, name in enumerate(names)), *_LAST]
     sources = {f"measurement{place}": source(result) for place, result in enumerate(results)}
-    details = [_detail(result, name) for result, name in zip(results, sources, strict=True)]
-    lines = [
-        (*_first(place), *own, *_outcome(result))
-        for place, (own, result) in enumerate(zip(cells, results, strict=True))
-    ]
-    tables = (
-        [Table("Measurements", [Column("measurement", True), *columns, *_OUTCOME], lines, details)] if lines else []
-    )
+    details, lines = [], []
+    for place, (result, own, name) in enumerate(zip(results, cells, sources, strict=True)):
+        details.append(_detail(result, place + 1, name))
+        lines.append((number(place + 1), *_outcome(result), *own, *_cost(result)))
+    tables = [Table("Measurements", heads, lines, details)] if lines else []
     if failed:
         gone = [(Cell(name), Cell(text)) for name, text in failed.items()]
         tables.append(Table("Measurements that could not be made", [Column("fingerprint"), Column("reason")], gone))
@@ -74,34 +74,30 @@ def _texts(results: Sequence[EmcResult], failed: Mapping[str, str]) -> list[str]
     return [f"{text}. Only what differs is shown: the rest is under Procedure and versions."]
 
 
-def _heads(names: Sequence[str], cells: Sequence[Sequence[Cell]]) -> list[tuple[str, bool]]:
-    return [(name, all(row[place].order is not None for row in cells)) for place, name in enumerate(names)]
-
-
-def _first(place: int) -> tuple[Cell]:
-    return (number(place + 1),)
+def _is_numeric(cells: Sequence[Sequence[Cell]], place: int) -> bool:
+    return all(row[place].order is not None for row in cells)
 
 
 def _outcome(result: EmcResult) -> tuple[Cell, ...]:
     low, high = result.interval or (None, None)
+    emc = number(result.emc, before=AT_LEAST if result.censored else "")
+    return emc, number(low, ",.5g"), number(high, ",.5g"), Cell(result.status.key)
+
+
+def _cost(result: EmcResult) -> tuple[Cell, ...]:
     evidence = ", ".join(f"{count} {kind}" for kind, count in result.deciding_evidence.items())
-    cost = result.cost
     return (
         number(result.parameters),
-        number(result.emc, before=AT_LEAST if result.censored else ""),
-        number(low, ",.5g"),
-        number(high, ",.5g"),
-        Cell(result.status.key),
         Cell(evidence),
         number(len(result.replicates)),
-        number(cost["probes"], ",.0f"),
-        number(cost["steps"], ",.0f"),
-        number(cost["seconds"], ",.1f"),
+        number(result.cost["probes"], ",.0f"),
+        number(result.cost["steps"], ",.0f"),
+        number(result.cost["seconds"], ",.1f"),
         Cell(result.fingerprint),
     )
 
 
-def _detail(result: EmcResult, name: str) -> Detail:
+def _detail(result: EmcResult, place: int, name: str) -> Detail:
     figures = [Figure("accuracy", name, _ACCURACY)]
     facts = result.rows()
     try:
@@ -110,7 +106,7 @@ def _detail(result: EmcResult, name: str) -> Detail:
     except EmcError as error:
         facts.append(("order of probes", f"cannot be told: {error}"))
     listing = Listing(name, "probes", f"All {len(result.probes):,} probes")
-    return Detail(f"EMC {result.rows()[0][1]}", facts, figures, [_replicates(result)], [listing])
+    return Detail(f"Measurement {place}: EMC {result.rows()[0][1]}", facts, figures, [_replicates(result)], [listing])
 
 
 _SEARCHES = (
@@ -149,8 +145,14 @@ def source(result: EmcResult) -> Source:
         ends = (None, None) if step is None else (step.lower or None, step.upper)
         probes.append(_probe_row(probe, None if step is None else step.place, *ends))
     low, high = result.interval or (None, None)
-    emc = [(result.emc, low, high, _kind(result))] if result.emc else []
-    return Source({"probes": (PROBES, sorted(probes, key=_by_step)), "emc": (("emc", "low", "high", "kind"), emc)})
+    return Source(
+        {
+            "probes": (PROBES, sorted(probes, key=_by_step)),
+            "emc": (("emc", "kind"), [(result.emc, _kind(result))] if result.emc else []),
+            "interval": (("low", "high"), [(low, high)] if low and high else []),
+        },
+        ticks(n=[result.emc, low, high, *(probe.n for probe in result.probes)]),
+    )
 
 
 def _probe_row(probe: ProbeResult, step: int | None, lower: int | None, upper: int | None) -> tuple[Any, ...]:
@@ -174,20 +176,24 @@ def _kind(result: EmcResult) -> str:
 
 
 def _overview(results: Sequence[EmcResult], cells: Sequence[Sequence[Cell]], names: Sequence[str]) -> Source | None:
-    """The numbers of the picture of all measurements; None where fewer than two have a place in it."""
-    rows = []
+    """The numbers of the picture of all measurements; None where they have one number of parameters."""
+    rows, intervals = [], []
     for result, own in zip(results, cells, strict=True):
         if not result.parameters or not result.emc:
             continue
         low, high = result.interval or (None, None)
         settings = ", ".join(f"{name} {cell.text}" for name, cell in zip(names, own, strict=True))
         family = str(result.procedure.get("model")).partition(":")[0]
-        ends = (None, None) if not low or not high else (low, high)
-        rows.append((result.parameters, result.emc, *ends, family, _kind(result), settings, result.fingerprint))
-    if len(rows) < 2:
+        rows.append((result.parameters, result.emc, family, _kind(result), settings, result.fingerprint))
+        intervals += [(result.parameters, low, high, family)] if low and high else []
+    sizes = sorted({row[0] for row in rows})
+    if len(sizes) < 2:
         return None
-    heads = ("parameters", "emc", "low", "high", "family", "kind", "settings", "fingerprint")
-    sizes = [row[0] for row in rows]
-    first, last = min(sizes), max(sizes)
-    line = [(at, at) for at in (first, last)] if first < last else []
-    return Source({"measurements": (heads, rows), "line": (("parameters", "emc"), line)})
+    heads = ("parameters", "emc", "family", "kind", "settings", "fingerprint")
+    tables: dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]]]] = {
+        "measurements": (heads, rows),
+        "intervals": (("parameters", "low", "high", "family"), intervals),
+        "line": (("parameters", "emc"), [(at, at) for at in (sizes[0], sizes[-1])]),
+    }
+    ends = [end for row in intervals for end in row[1:3]]
+    return Source(tables, ticks(parameters=sizes, emc=[sizes[0], sizes[-1], *(row[1] for row in rows), *ends]))

@@ -6,7 +6,7 @@ const tables = new Map();
 const objects = ([names, rows]) => rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])));
 
 const datasets = (source) =>
-  Object.fromEntries(Object.entries(sources[source]).map(([name, table]) => [name, objects(table)]));
+  Object.fromEntries(Object.entries(sources[source].tables).map(([name, table]) => [name, objects(table)]));
 
 // A layer of no rows would leave its axes without an extent.
 const told = (spec, named) => ({
@@ -20,7 +20,8 @@ async function draw(figure) {
   figure.dataset.drawn = "drawing";
   const { kind, source } = figure.dataset;
   const named = datasets(source);
-  const spec = { ...told(charts[kind], named), datasets: named };
+  const params = charts[kind].params.map(({ name }) => ({ name, value: sources[source].ticks[name] ?? [] }));
+  const spec = { ...told(charts[kind], named), datasets: named, params };
   await vegaEmbed(figure.querySelector(".chart"), spec, { renderer: "svg", actions: false });
   figure.dataset.drawn = "yes";
 }
@@ -31,7 +32,7 @@ function list(place) {
   const table = place.appendChild(document.createElement("table"));
   table.className = "compact stripe";
   table.appendChild(document.createElement("caption")).textContent = place.querySelector("summary").textContent;
-  const [names, rows] = sources[place.dataset.source][place.dataset.table];
+  const [names, rows] = sources[place.dataset.source].tables[place.dataset.table];
   const columns = names.map((title) => ({ title, render: DataTable.render.text() }));
   tables.set(table, new DataTable(table, { data: rows, columns, order: [], pageLength: 25, ...common }));
 }

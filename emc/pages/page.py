@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def html(parts: Sequence[Section], title: str) -> str:
     from emc.pages.charts import specification
 
     kinds = {figure.kind for section in parts for figure in _figures(section)}
-    sources = {name: source.tables for section in parts for name, source in section.sources.items()}
+    sources = {name: asdict(source) for section in parts for name, source in section.sources.items()}
     data = {"charts": {kind: specification(kind) for kind in sorted(kinds)}, "sources": sources}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from emc.plotting import readable_ticks
 
 #: Before a lower bound.
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO} "
@@ -42,9 +44,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Source:
-    """Numbers behind figures, as named tables: for each the columns' names and its rows, plain JSON values."""
+    """Numbers behind figures.
+
+    Attributes:
+        tables: by name, the columns' names and the rows, plain JSON values.
+        ticks: of logarithmic axes, by the name that `emc.pages.charts` gives them.
+    """
 
     tables: Mapping[str, tuple[tuple[str, ...], Sequence[Sequence[Any]]]]
+    ticks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def ticks(**sizes: Iterable[float | None]) -> dict[str, list[int]]:
+    """Ticks of logarithmic axes that show these sizes.
+
+    >>> ticks(n=[16, 128, None])
+    {'ticks_n': [20, 50, 100]}
+    """
+    known = {name: [size for size in found if size] for name, found in sizes.items()}
+    return {
+        f"ticks_{name}": readable_ticks(min(found) / 1.1, max(found) * 1.1) for name, found in known.items() if found
+    }
 
 
 @dataclass(frozen=True)
