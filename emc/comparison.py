@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from emc.errors import ComparisonError
-from emc.report import read_result
 from emc.results import EmcResult, Status, Tabular
 from emc.seeds import order_key
 from emc.specs import Measurement, later_settings
@@ -25,6 +24,7 @@ from emc.stats.compare import (
     judge,
     log_sizes,
 )
+from emc.texts import read_result
 
 Source = EmcResult | str | os.PathLike[str]
 
@@ -142,7 +142,9 @@ class Comparison(Tabular):
         contrast, first, second = self.contrasts[place], self.names[0], self.names[place + 1]
         reached = contrast.interval_confidence
         short = "" if reached >= self.confidence else ", the widest that so few replicates give"
-        p_text = f"{bounds_text(contrast.p_value)} ({contrast.test}; the smallest possible is {contrast.smallest_p:.4g})"
+        p_text = (
+            f"{bounds_text(contrast.p_value)} ({contrast.test}; the smallest possible is {contrast.smallest_p:.4g})"
+        )
         larger, equal, smaller, unknown = contrast.counts
         what = "pairs" if contrast.paired else "pairings"
         counts = f"{first} larger in {larger}, equal in {equal}, smaller in {smaller} of {sum(contrast.counts)} {what}"

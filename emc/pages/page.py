@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from emc.errors import JournalError, OutputError
 from emc.files import check_writable, write_text
 from emc.pages.account import costs, procedure
+from emc.pages.comparisons import comparisons
+from emc.pages.curves import curves
+from emc.pages.measurements import measurements
 from emc.pages.parts import Section
 from emc.recorded import Recorded, read_recorded
 
@@ -29,7 +32,7 @@ def report(
     journal: str | os.PathLike[str],
     path: str | os.PathLike[str],
     title: str | None = None,
-    fingerprints: Collection[str] | None = None,
+    kept: Collection[str] | None = None,
 ) -> None:
     """Write what a journal holds as one page of HTML, which needs no network.
 
@@ -37,7 +40,7 @@ def report(
         journal: its path.
         path: of the page.
         title: of the page; default: the journal's name.
-        fingerprints: of the measurements and curves to keep; default: all.
+        kept: fingerprints of the measurements to keep; default: all.
 
     Raises:
         JournalError: the journal cannot be read, or holds nothing of that.
@@ -45,9 +48,9 @@ def report(
     """
     check_writable(Path(path))
     _check_packages()
-    recorded = _kept(read_recorded(journal), fingerprints)
+    recorded = _kept(read_recorded(journal), kept)
     if not (recorded.results or recorded.curves or recorded.failed):
-        which = "" if fingerprints is None else " among those asked for"
+        which = "" if kept is None else " among those asked for"
         raise JournalError(
             f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; '
             "run emc measure, emc curve or emc sweep with this journal"
@@ -67,20 +70,13 @@ def _check_packages() -> None:
 def _kept(recorded: Recorded, fingerprints: Collection[str] | None) -> Recorded:
     if fingerprints is None:
         return recorded
-    return Recorded(
-        tuple(result for result in recorded.results if result.fingerprint in fingerprints),
-        tuple(curve for curve in recorded.curves if curve.fingerprint in fingerprints),
-        {name: cell for name, cell in recorded.cells.items() if name in fingerprints},
-        {name: reason for name, reason in recorded.failed.items() if name in fingerprints},
-    )
+    results = tuple(result for result in recorded.results if result.fingerprint in fingerprints)
+    failed = {name: reason for name, reason in recorded.failed.items() if name in fingerprints}
+    return replace(recorded, results=results, failed=failed)
 
 
 def sections(recorded: Recorded) -> list[Section]:
     """The page's sections, in order; those with nothing to say are left out."""
-    from emc.pages.comparisons import comparisons
-    from emc.pages.curves import curves
-    from emc.pages.measurements import measurements
-
     found = []
     if recorded.results or recorded.failed:
         found.append(measurements(recorded.results, recorded.failed))
