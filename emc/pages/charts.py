@@ -7,6 +7,7 @@ the page's colour, so that one drawing serves light, dark and paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -185,6 +186,7 @@ CHARTS: dict[str, Callable[[], Any]] = {
 }
 
 
+@cache
 def specification(kind: str) -> dict[str, Any]:
     """The Vega-Lite specification of one kind of chart."""
     chart = CHARTS[kind]().configure(background="transparent", font=FONT)

@@ -22,7 +22,7 @@ async function draw(figure) {
   const named = datasets(source);
   const params = charts[kind].params.map(({ name }) => ({ name, value: sources[source].ticks[name] ?? [] }));
   const spec = { ...told(charts[kind], named), datasets: named, params };
-  await vegaEmbed(figure.querySelector(".chart"), spec, { renderer: "svg", actions: false });
+  await vegaEmbed(figure.querySelector(".chart"), spec, { renderer: "svg", actions: false, logLevel: 1 });
   figure.dataset.drawn = "yes";
 }
 
@@ -47,9 +47,9 @@ const common = {
 function sortable(table) {
   const columnControl = [{ target: 1, content: ["search"] }];
   const made = new DataTable(table, { ...common, columnControl, order: [], pageLength: 50 });
-  table.querySelectorAll("thead input").forEach((input) => {
-    const column = input.closest("th, td").cellIndex;
-    input.setAttribute("aria-label", `Filter ${made.column(column).title()}`);
+  table.querySelectorAll("thead input, thead select").forEach((control) => {
+    const what = control.matches("input") ? "Filter" : "How to filter";
+    control.setAttribute("aria-label", `${what} ${made.column(control.closest("th, td").cellIndex).title()}`);
   });
   tables.set(table, made);
 }
