@@ -81,7 +81,7 @@ document.addEventListener("click", (event) => {
 document.querySelectorAll(".controls button").forEach((control) =>
   control.addEventListener("click", async () => {
     const table = tables.get(document.getElementById(control.dataset.table));
-    for (const node of table.rows({ page: "current" }).nodes()) {
+    for (const node of table.rows({ page: "current" }).nodes().toArray()) {
       const [row, button] = [table.row(node), node.querySelector("button.open")];
       if (control.classList.contains("all")) await open(row, button);
       else close(row, button);

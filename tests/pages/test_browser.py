@@ -93,10 +93,10 @@ def test_sorting_and_filtering(opened):
     search.fill("Übermodell")
     assert column(page, "EMC") == ["130"]
     search.fill("")
-    page.get_by_label("Filter status").fill("censored")
+    page.get_by_label("Filter status", exact=True).first.fill("censored")
     assert column(page, "EMC") == ["\N{GREATER-THAN OR EQUAL TO} 160"]
-    page.get_by_label("Filter status").fill("")
-    page.get_by_label("Filter EMC").fill("70")
+    page.get_by_label("Filter status", exact=True).first.fill("")
+    page.get_by_label("Filter EMC", exact=True).first.fill("70")
     assert column(page, "EMC") == ["70"]
 
 
