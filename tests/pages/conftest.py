@@ -58,5 +58,6 @@ def hostile(sized: Callable[..., EmcResult], make_curve: Callable[..., Curve], t
         )
         for result, name in zip(results, HOSTILE, strict=True)
     ]
+    named.append(replace(sized(9, 190), task=named[0].task))
     facts = {"name": "Gaussian", "rows": 4000, "shape": [6], "content_hash": "abc"}
     return write_journal(tmp_path / "<b>&journal.jsonl", named, [make_curve(dataset=facts)], HOSTILE[0])
