@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Every measurement of speed, each with its table on stdout and its JSON in benchmarks/results (a quick look writes none).
 BENCHMARKS := $(wildcard $(addprefix benchmarks/,cold_start.py engine.py reference.py lockstep.py distance.py growth.py))
 
-.PHONY: measure figures claims test test-cuda faults check format docs docs-serve bench bench-quick clean
+.PHONY: measure figures claims test test-cuda browser faults check format docs docs-serve bench bench-quick clean
 
 # The main job on the embedded default: the EMC of an MLP on digits with random labels.
 measure: .venv/.installed
@@ -23,6 +23,10 @@ test: .venv/.installed-dev
 # What differs on a GPU; skipped where there is none.
 test-cuda: .venv/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m cuda
+
+# What the page of `emc report` is tested in; asks for root. Without it those tests are skipped.
+browser:
+	apt-get update --quiet --quiet && apt-get install --quiet --quiet --yes --no-install-recommends chromium
 
 # Every fault a sweep has to survive, injected in full (the tests do a few of each); one table at the end. Minutes.
 faults: .venv/.installed-dev

@@ -11,8 +11,8 @@ import click
 from common import prepared, use_one_thread
 from verdicts import is_separable
 
-from emc.report import read_result
 from emc.specs import Probe
+from emc.texts import read_result
 
 
 @click.command()

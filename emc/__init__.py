@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emc.estimate_record import Estimate
     from emc.extrapolation import estimate
     from emc.frames import load
+    from emc.pages.page import report
     from emc.results import EmcResult
     from emc.scaling import Scaled, scale
     from emc.specs import Execution, Measurement, Procedure, Search, Task
@@ -52,6 +53,7 @@ _HOMES = {
     "Execution": "emc.specs",
     "Measurement": "emc.specs",
     "Procedure": "emc.specs",
+    "report": "emc.pages.page",
     "scale": "emc.scaling",
     "Scaled": "emc.scaling",
     "Search": "emc.specs",
@@ -83,6 +85,7 @@ __all__ = [
     "load",
     "measure",
     "prepare",
+    "report",
     "scale",
     "sweep",
 ]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from emc.errors import ComparisonError
-from emc.report import read_result
 from emc.results import EmcResult, Status, Tabular
 from emc.seeds import order_key
 from emc.specs import Measurement, later_settings
@@ -25,6 +24,7 @@ from emc.stats.compare import (
     judge,
     log_sizes,
 )
+from emc.texts import read_result
 
 Source = EmcResult | str | os.PathLike[str]
 
@@ -119,9 +119,9 @@ class Comparison(Tabular):
 
     def _sentence(self, place: int) -> str:
         contrast, first, second = self.contrasts[place], self.names[0], self.names[place + 1]
-        p = f"p {_bounds(contrast.p_adjusted)}" + (" after Holm's correction" if len(self.contrasts) > 1 else "")
-        numbers = f"{_percent(contrast.interval_confidence)} interval {_interval(contrast.interval)}, {p}"
-        ratio = _bounds(contrast.ratio)
+        p = f"p {bounds_text(contrast.p_adjusted)}" + (" after Holm's correction" if len(self.contrasts) > 1 else "")
+        numbers = f"{_percent(contrast.interval_confidence)} interval {interval_text(contrast.interval)}, {p}"
+        ratio = bounds_text(contrast.ratio)
         if contrast.verdict in (Verdict.LARGER, Verdict.SMALLER):
             return f"{first} fits {ratio} times as many samples as {second} ({numbers})"
         if contrast.verdict is Verdict.UNDECIDED:
@@ -142,22 +142,24 @@ class Comparison(Tabular):
         contrast, first, second = self.contrasts[place], self.names[0], self.names[place + 1]
         reached = contrast.interval_confidence
         short = "" if reached >= self.confidence else ", the widest that so few replicates give"
-        p_text = f"{_bounds(contrast.p_value)} ({contrast.test}; the smallest possible is {contrast.smallest_p:.4g})"
+        p_text = (
+            f"{bounds_text(contrast.p_value)} ({contrast.test}; the smallest possible is {contrast.smallest_p:.4g})"
+        )
         larger, equal, smaller, unknown = contrast.counts
         what = "pairs" if contrast.paired else "pairings"
         counts = f"{first} larger in {larger}, equal in {equal}, smaller in {smaller} of {sum(contrast.counts)} {what}"
         rows = [
-            ("ratio of EMCs", f"{_bounds(contrast.ratio)} (Hodges-Lehmann on logarithms, {first} over {second})"),
+            ("ratio of EMCs", f"{bounds_text(contrast.ratio)} (Hodges-Lehmann on logarithms, {first} over {second})"),
             (
                 f"{_percent(self.confidence)} interval",
-                f"{_interval(contrast.interval)} ({contrast.interval_method}: {_percent(reached)}{short})",
+                f"{interval_text(contrast.interval)} ({contrast.interval_method}: {_percent(reached)}{short})",
             ),
             ("p-value", p_text),
         ]
         if len(self.contrasts) > 1:
-            rows.append(("after Holm", f"{_bounds(contrast.p_adjusted)} (of {len(self.contrasts)} comparisons)"))
+            rows.append(("after Holm", f"{bounds_text(contrast.p_adjusted)} (of {len(self.contrasts)} comparisons)"))
         unknown_text = f", censored in {unknown}" if unknown else ""
-        rows.append(("dominance", f"{_bounds(contrast.dominance)} ({counts}{unknown_text})"))
+        rows.append(("dominance", f"{bounds_text(contrast.dominance)} ({counts}{unknown_text})"))
         rows.append(("pairing", self.pairings[place]))
         censored = self._censored_text(place)
         return [*rows, ("censored", censored)] if censored else rows
@@ -361,13 +363,15 @@ def _closed(value: float) -> float | None:
     return None if math.isinf(value) else value
 
 
-def _bounds(found: Bounds) -> str:
+def bounds_text(found: Bounds) -> str:
+    """A number that censoring may leave open, as a user reads it."""
     if found.value is not None:
         return f"{found.low:.4g}"
     return f"{found.low:.4g} or more" if math.isinf(found.high) else f"{found.low:.4g} to {found.high:.4g}"
 
 
-def _interval(ends: tuple[float, float]) -> str:
+def interval_text(ends: tuple[float, float]) -> str:
+    """An interval as a user reads it."""
     return f"{ends[0]:.4g} to {'infinity' if math.isinf(ends[1]) else f'{ends[1]:.4g}'}"
 
 

@@ -160,7 +160,7 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     replicates = {"replicates": len(record["replicates"]), "confidence": record["confidence"]}
     return (
-        _settings({**record["task"], **record["procedure"], **record["search"], "seed": record["seed"]})
+        settings_by_name({**record["task"], **record["procedure"], **record["search"], "seed": record["seed"]})
         | row
         | replicates
     )
@@ -168,11 +168,11 @@ def measurement_row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _failed_row(record: Mapping[str, Any]) -> dict[str, Any]:
     row = {"fingerprint": record["fingerprint"], "state": "failed", "error": record["error"]}
-    return _settings(record["cell"]) | row
+    return settings_by_name(record["cell"]) | row
 
 
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, and the options of plug-ins by themselves."""
+def settings_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, and the options of plug-ins by themselves, as `model.width`."""
     homes, found = flat_settings(), {}
     for name, value in values.items():
         found[name] = value
@@ -236,7 +236,7 @@ def _probe_rows(journal: str | os.PathLike[str], settings: dict[str, dict[str, A
                 "rows": record["dataset"]["rows"],
                 "device": record["device"],
             }
-            settings[record["base"]] = _settings(shared) | known
+            settings[record["base"]] = settings_by_name(shared) | known
             continue
         values = _PROBE_DEFAULTS | record
         values["accuracy"] = values["correct"] / values["n"] if values["steps"] > 0 else None

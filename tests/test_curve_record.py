@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emc import report
+from emc import texts
 from emc.curve_record import CoverCheck, Curve, CurvePoint
 from emc.errors import OutputError
 from emc.results import Evidence, ProbeResult, Verdict
@@ -53,7 +53,7 @@ def test_the_table(make_curve: MakeCurve) -> None:
 
 
 def test_every_line_of_the_table_stands_in_one_line(make_curve: MakeCurve) -> None:
-    text = report.plain_table(make_curve().rows())
+    text = texts.plain_table(make_curve().rows())
     columns = [line for line in text.splitlines() if line.split()[0] in {"n", "8", "11", "14", "18", "24"}]
     assert len(columns) == 6
     assert len({len(line) for line in columns}) == 1
@@ -78,10 +78,10 @@ def test_a_lower_bound_is_marked(make_curve: MakeCurve) -> None:
 
 def test_a_curve_survives_its_file(make_curve: MakeCurve, tmp_path: Path) -> None:
     for curve in (make_curve(), make_curve(Evidence.BUDGET, fitted=None, cover=None)):
-        report.write_result(curve, tmp_path / "c.json")
-        assert report.read_record(tmp_path / "c.json") == curve
+        texts.write_result(curve, tmp_path / "c.json")
+        assert texts.read_record(tmp_path / "c.json") == curve
     with pytest.raises(OutputError, match=r'must hold an EMC result, got ".*c\.json" \(a curve\)'):
-        report.read_result(tmp_path / "c.json")
+        texts.read_result(tmp_path / "c.json")
 
 
 def test_the_record_says_what_it_is(make_curve: MakeCurve) -> None:

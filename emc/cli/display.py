@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from emc import report
+from emc import texts
 from emc.errors import printable
 
 
@@ -18,16 +18,16 @@ def say(text: str, err: bool = False) -> None:
     click.echo("\n".join(map(printable, text.split("\n"))), err=err)
 
 
-def print_table(rows: Sequence[report.Row], err: bool = False) -> None:
+def print_table(rows: Sequence[texts.Row], err: bool = False) -> None:
     """Print rows to stdout, or stderr: by rich on a terminal, else as plain aligned text."""
     rows = [(printable(name), printable(" ".join(text.split()))) for name, text in rows]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
-        click.echo(report.plain_table(rows), err=err)
+        click.echo(texts.plain_table(rows), err=err)
         return
     from rich.console import Console
 
-    Console(file=stream).print(report.rich_table(rows))
+    Console(file=stream).print(texts.rich_table(rows))
 
 
 def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False) -> None:
@@ -35,7 +35,7 @@ def print_columns(head: Sequence[str], rows: Sequence[Sequence[str]], err: bool 
     rows = [[printable(text) for text in row] for row in rows]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
-        click.echo(report.columns_text(head, rows), err=err)
+        click.echo(texts.columns_text(head, rows), err=err)
         return
     from rich import box
     from rich.console import Console

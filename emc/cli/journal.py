@@ -14,7 +14,7 @@ from emc.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from emc.journal import Check
-    from emc.report import Row
+    from emc.texts import Row
 
 STDOUT = "-"
 

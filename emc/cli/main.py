@@ -24,6 +24,7 @@ COMMANDS = {
     "estimate": ("emc.cli.estimate", "estimate", "Extrapolate the EMC from fits well below it."),
     "sweep": ("emc.cli.sweep", "sweep", "Measure every cell of a grid of settings."),
     "results": ("emc.cli.results", "results", "List and filter what a journal holds."),
+    "report": ("emc.cli.report", "report", "Write what a journal holds as a page for a browser."),
     "scale": ("emc.cli.scale", "scale", "Name a family's members nearest to numbers of parameters."),
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emc import report
+from emc import texts
 from emc.cli.config import build_specs, read_config
 from emc.cli.display import print_table, say, saying
 from emc.cli.live import watching
@@ -65,13 +65,13 @@ class Outputs:
         try:
             self._write_files(result)
         finally:
-            print_table(report.table_rows(result, self.verbose), err=self.table_to_stderr)
+            print_table(texts.table_rows(result, self.verbose), err=self.table_to_stderr)
 
     def _write_files(self, result: EmcResult | Curve) -> None:
         if self.json_path == STDOUT:
             click.echo(result.to_json())
         elif self.json_path is not None:
-            report.write_result(result, self.json_path)
+            texts.write_result(result, self.json_path)
         if self.plot_path is not None:
             from emc.plotting import plot_result
 
@@ -130,7 +130,7 @@ def measure(
 
 
 def _print_plan(prepared: Prepared, as_json: bool) -> None:
-    plan = report.plan_record(
+    plan = texts.plan_record(
         prepared.measurement,
         prepared.dataset.facts.to_dict(),
         {} if prepared.sizes is None else asdict(prepared.sizes),
@@ -138,7 +138,7 @@ def _print_plan(prepared: Prepared, as_json: bool) -> None:
         prepared.rough_cost(),
         prepared.matched,
     )
-    say(json.dumps(plan, indent=1, allow_nan=False) if as_json else report.plan_text(plan))
+    say(json.dumps(plan, indent=1, allow_nan=False) if as_json else texts.plan_text(plan))
 
 
 def _say_plan(prepared: Prepared) -> None:

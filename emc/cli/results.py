@@ -155,7 +155,7 @@ def results(
     from emc.frames import load
 
     frame = load(journal or default_journal(), "probes" if probes else "measurements")
-    frame = _filtered(frame, asked)
+    frame = filtered(frame, asked)
     if sort is not None:
         name = sort.removeprefix("-")
         _check_columns([name], frame)
@@ -183,7 +183,12 @@ def _check_columns(names: Sequence[str], frame: pd.DataFrame) -> None:
             raise UnknownNameError(f'the journal has no column "{name}"; {remedy}')
 
 
-def _filtered(frame: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
+def filtered(frame: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
+    """The rows that meet all conditions.
+
+    Raises:
+        UnknownNameError: a condition is on a column that is not there.
+    """
     _check_columns([condition.column for condition in conditions], frame)
     for condition in conditions:
         frame = frame[[condition.holds(value) for value in frame[condition.column]]]
@@ -238,7 +243,7 @@ def _write_text(text: str, output: str | None) -> None:
 
 
 def _write_table(frame: pd.DataFrame, output: str | None) -> None:
-    from emc.report import columns_text
+    from emc.texts import columns_text
 
     head, rows = list(frame.columns), [[_text(value) for value in row] for row in _cells(frame)]
     if output is None:

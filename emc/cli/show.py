@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from emc import report
+from emc import texts
 from emc.cli.display import print_table, say
 
 
@@ -19,9 +19,9 @@ from emc.cli.display import print_table, say
 )
 def show(result: str, verbose: bool) -> None:
     """Print the table of RESULT, a file written by `emc measure` or `emc curve` with --json, as it was printed then."""
-    loaded = report.read_record(result)
-    print_table(report.table_rows(loaded))
+    loaded = texts.read_record(result)
+    print_table(texts.table_rows(loaded))
     if verbose and loaded.tuning is not None:
-        say("\n" + report.tuning_table(loaded.tuning))
+        say("\n" + texts.tuning_table(loaded.tuning))
     if verbose:
-        say("\n" + report.probes_text(loaded))
+        say("\n" + texts.probes_text(loaded))

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 import emc
-from emc import report
+from emc import texts
 from emc.errors import ComparisonError
 from emc.results import EmcResult, Replicate, Status
 from emc.stats.compare import Verdict
@@ -43,8 +43,8 @@ A, B = (210, 190, 205, 200, 220, 180), (100, 99, 101, 95, 105, 90)
 @pytest.fixture
 def files(sized: Sized, run: Run) -> None:  # noqa: ARG001
     """a.json and b.json in the folder that `run` works in."""
-    report.write_result(sized(*A), "a.json")
-    report.write_result(sized(*B), "b.json")
+    texts.write_result(sized(*A), "a.json")
+    texts.write_result(sized(*B), "b.json")
 
 
 @pytest.mark.usefixtures("files")
@@ -90,7 +90,7 @@ def test_the_confidence_moves_the_verdict(run: Run) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_several_are_compared_with_the_first(run: Run, sized: Sized) -> None:
-    report.write_result(sized(*A), "c.json")
+    texts.write_result(sized(*A), "c.json")
     outcome = run("compare", "a.json", "b.json", "c.json", "--confidence", "0.9")
     text = " ".join(outcome.stdout.split())
     assert text.startswith("conclusion a.json fits 2.049 times as many samples as b.json (")
@@ -102,7 +102,7 @@ def test_several_are_compared_with_the_first(run: Run, sized: Sized) -> None:
 
 def test_the_library_call_takes_results_and_paths(sized: Sized, tmp_path: Path) -> None:
     a, b = sized(*A), sized(*B)
-    report.write_result(b, tmp_path / "b.json")
+    texts.write_result(b, tmp_path / "b.json")
     comparison = emc.compare(a, tmp_path / "b.json")
     assert comparison.contrasts == emc.compare(a, b).contrasts
     assert comparison.names == ("A", str(tmp_path / "b.json"))
@@ -206,8 +206,8 @@ def test_not_even_one_sample_fitted(sized: Sized) -> None:
 
 
 def test_different_estimands_are_refused(mistake: Mistake, sized: Sized) -> None:
-    report.write_result(sized(*A), "a.json")
-    report.write_result(sized(*A, estimand="n50, best of 2 inits"), "b.json")
+    texts.write_result(sized(*A), "a.json")
+    texts.write_result(sized(*A, estimand="n50, best of 2 inits"), "b.json")
     assert mistake("compare", "a.json", "b.json") == (
         'results compared must have one estimand, got "n50" in a.json and "n50, best of 2 inits" in b.json; '
         "measure both with the same --growth, --attempts and --criterion"
@@ -216,27 +216,27 @@ def test_different_estimands_are_refused(mistake: Mistake, sized: Sized) -> None
 
 def test_results_without_replicates_are_refused(mistake: Mistake, sized: Sized) -> None:
     error = "largest n of mean training error<=0.1"
-    report.write_result(sized(*A), "a.json")
-    report.write_result(sized(*A, estimand=error, replicates=()), "b.json")
+    texts.write_result(sized(*A), "a.json")
+    texts.write_result(sized(*A, estimand=error, replicates=()), "b.json")
     assert mistake("compare", "b.json", "b.json") == (
         f'results compared must have one EMC a replicate, got "{error}" in b.json, which has none; '
         "measure with --search bisection and --criterion fit or a loss"
     )
     stopped = replace(sized(*A, estimand=error), replicates=(), status=Status.INTERRUPTED)
-    report.write_result(stopped, "b.json")
+    texts.write_result(stopped, "b.json")
     assert mistake("compare", "b.json", "a.json").startswith("only finished results can be compared, got the interru")
 
 
 def test_interrupted_results_are_refused(mistake: Mistake, sized: Sized) -> None:
-    report.write_result(sized(*A), "a.json")
-    report.write_result(sized(*A, censored=1, status=Status.INTERRUPTED), "b.json")
+    texts.write_result(sized(*A), "a.json")
+    texts.write_result(sized(*A, censored=1, status=Status.INTERRUPTED), "b.json")
     sentence = "only finished results can be compared, got the interrupted b.json; run it again"
     assert mistake("compare", "a.json", "b.json") == sentence
 
 
 def test_one_replicate_is_refused(mistake: Mistake, sized: Sized) -> None:
-    report.write_result(sized(*A), "a.json")
-    report.write_result(sized(5), "b.json")
+    texts.write_result(sized(*A), "a.json")
+    texts.write_result(sized(5), "b.json")
     sentence = "a comparison takes at least 2 replicates, got 1 in b.json; use --replicates 6"
     assert mistake("compare", "a.json", "b.json") == sentence
 

@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from emc import report
+from emc import texts
 from emc.cli.main import COMMANDS, main
 from emc.errors import DataError
 from emc.results import EmcResult
@@ -48,7 +48,7 @@ finally:
 
 @pytest.fixture
 def result_file(make_result: MakeResult, tmp_path: Path) -> str:
-    report.write_result(make_result(), tmp_path / "result.json")
+    texts.write_result(make_result(), tmp_path / "result.json")
     return str(tmp_path / "result.json")
 
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from emc import report
+from emc import texts
 from emc.results import EmcResult
 
 Run = Callable[..., Result]
@@ -20,7 +20,7 @@ MakeResult = Callable[..., EmcResult]
 
 
 def _table(result: EmcResult, verbose: bool = False) -> str:
-    return report.plain_table(report.table_rows(result, verbose)) + "\n"
+    return texts.plain_table(texts.table_rows(result, verbose)) + "\n"
 
 
 def test_the_table_is_on_stdout_and_the_view_on_stderr(run: Run, fake_api: Any) -> None:
@@ -40,7 +40,7 @@ def test_quiet_has_no_view(run: Run, fake_api: Any) -> None:
 def test_json_and_plot_are_written_whole_and_alone(run: Run, fake_api: Any, tmp_path: Path) -> None:
     assert run("measure", "--json", "r.json", "--plot", "r.png").exit_code == 0
     assert sorted(os.listdir(tmp_path)) == ["r.json", "r.png"]
-    assert report.read_result("r.json") == fake_api.result
+    assert texts.read_result("r.json") == fake_api.result
     with Image.open("r.png") as picture:
         picture.load()
 
@@ -84,7 +84,7 @@ def test_an_interrupted_measurement(
     assert outcome.exit_code == 130
     assert outcome.stdout == _table(fake_api.result)
     assert f"interrupted: {remedy}" in outcome.stderr
-    assert report.read_result("r.json") == fake_api.result
+    assert texts.read_result("r.json") == fake_api.result
 
 
 def test_an_interrupted_measurement_without_replicates(run: Run, fake_api: Any, make_result: MakeResult) -> None:
@@ -107,7 +107,7 @@ def test_show_prints_the_same_table(
 @pytest.mark.parametrize("flag", ["-v", "--probes"])
 def test_show_lists_failing_probes(run: Run, fake_api: Any, flag: str) -> None:
     table = run("measure", "--json", "r.json").stdout
-    assert run("show", "r.json", flag).stdout == table + "\n" + report.probes_text(fake_api.result) + "\n"
+    assert run("show", "r.json", flag).stdout == table + "\n" + texts.probes_text(fake_api.result) + "\n"
 
 
 def test_the_data_root_reaches_the_sources(run: Run, fake_api: Any, tmp_path: Path) -> None:
