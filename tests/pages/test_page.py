@@ -24,7 +24,7 @@ def test_sections_with_nothing_to_say_are_left_out(sized, make_curve):
 
     assert titles((), (), {}, {}) == []
     assert titles((), (), {}, {"a": "it broke"}) == ["Measurements"]
-    assert titles((sized(4),), (), {}, {}) == ["Measurements", "Cost", "Procedure and versions"]
+    assert titles((sized(4),), (), {}, {}) == ["Measurements", "Claims", "Cost", "Procedure and versions"]
     assert titles((sized(4), sized(8)), (make_curve(),), {}, {})[1:3] == ["Curves", "Comparisons"]
 
 
