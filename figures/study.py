@@ -97,7 +97,7 @@ def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
 
 def _identity(cell: Cell) -> str:
     """A cell's measurement with every option written out: equal for cells that ask for the same in other words."""
-    measurement = resolve_names(Measurement.from_flat(join_options(cell)))
+    measurement = resolve_names(Measurement.from_flat(join_options(cell)), own_model=False, own_data=False)
     return json.dumps(measurement.to_dict(), sort_keys=True)
 
 
