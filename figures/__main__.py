@@ -36,7 +36,8 @@ HERE = Path(__file__).parent
 
 MARKS = (
     "Marks are the median over replicates with its 95 % interval; an arrow leads from a lower bound, a hollow mark is "
-    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave open."
+    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave "
+    "open."
 )
 
 
