@@ -40,13 +40,18 @@ SIZES = {
 
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
-    """MLPs of equal size on every dataset: random labels of two classes, one label space for all; semantic labels."""
+    """MLPs of equal size on every dataset: random labels of two classes, one label space for all; semantic labels.
+
+    Beside them the linear model, of which Cover's theorem says one sample a parameter for two classes.
+    """
     data = [*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ())]
     base = {**scale.base, "model": "mlp", "test_split": scale.test}
+    linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "labels": "random", "classes": 2}
     grid = {"data": data, "match_parameters": list(SIZES[scale.name])}
     return [
         {"base": {**base, "labels": "random", "classes": 2}, "grid": grid},
         {"base": {**base, "labels": "semantic"}, "grid": grid},
+        {"base": {**base, **linear}, "grid": {"data": data}},
     ]
 
 

@@ -58,11 +58,12 @@ GPU = Scale(
     "wider families in stacks: about half an hour on one H200, in pieces that continue",
     {
         "replicates": REPLICATES,
-        "batch_size": FULL_BATCH,
+        "batch_size": 1024,
         "stall_tolerance": STALL,
-        "min_steps": 4_000,
+        "min_steps": 3_000,
         "max_epochs": 1,
         "certify": "none",
+        "n_max": 4_096,
     },
 )
 PAPER = Scale(
