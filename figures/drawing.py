@@ -99,6 +99,9 @@ def draw_ratios(
     names: bool = True,
 ) -> None:
     """Ratios of EMCs against a number on log axes, with the line of no difference; rows without one are left out."""
+    if not (table["ratio"] > 0).any():
+        axes.set_axis_off()
+        return
     whole = table if whole is None else whole
     _number_axis(axes, whole[x], x_label)
     _ratio_axis(axes, whole if whole_y is None else whole_y, "y", y_label)
