@@ -91,7 +91,7 @@ def test_a_journal_with_nothing_gives_an_empty_table_with_its_columns(name):
     study = study_of(name)
     table = study.table(taken_of(name, lambda *_: None))
     assert table.empty
-    assert {"emc"} & set(table.columns) or "rise_percent" in table
+    assert ("rise_percent" if name == "generalisation" else "emc") in table
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -135,7 +135,7 @@ def test_every_interval_lies_inside_the_axes(name):
 
 
 def test_labels_are_held_against_semantic_ones_on_natural_inputs():
-    def twice(place, cell):
+    def twice(_, cell):
         semantic = cell.get("labels", "semantic") == "semantic" and cell.get("inputs", "natural") == "natural"
         return made(cell, [n * (1 if semantic else 2) for n in spread(100)])
 
@@ -170,7 +170,7 @@ def test_depths_are_held_against_the_shallowest_of_their_size():
 
 def test_rows_name_what_they_change_and_their_reference_has_no_ratio():
     optimizers = study_of("optimizers").table(taken_of("optimizers"))
-    assert optimizers["text"].tolist()[:2] == ["SGD, batches of 32", "GD, full batch".replace("full", "full")]
+    assert optimizers["text"].tolist()[:2] == ["SGD, batches of 32", "GD, full batch"]
     assert optimizers["ratio"].isna().tolist() == [True] + [False] * (len(optimizers) - 1)
     regularisers = study_of("regularisers").table(taken_of("regularisers"))
     assert regularisers["text"].tolist() == [

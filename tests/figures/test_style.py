@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -108,7 +109,7 @@ def test_names_of_lines_never_touch(axes):
     heights = [text.xy[1] for text in axes.texts]
     assert [text.get_text() for text in axes.texts] == ["a", "b", "c", "d"]
     step = 3.0 * style.MM / (0.75 * axes.figure.get_size_inches()[1])
-    assert all(after - before >= 0.99 * step for before, after in zip(heights, heights[1:], strict=False))
+    assert all(after - before >= 0.99 * step for before, after in pairwise(heights))
     assert heights[-1] <= 1
 
 
