@@ -12,7 +12,8 @@ __all__ = ["curves", "sweeps"]
 
 #: Each optimizer with its batch size, at rates near those that tuning finds; the size that all of them fit.
 OPTIMIZERS = (
-    ("sgd:lr=0.1", 32), ("gd:lr=0.3", 2048), ("adam", 32), ("adam", 2048), ("adamw:weight_decay=0.01", 32), ("lbfgs", 2048), ("sam:base=sgd|lr=0.1", 32),
+    ("sgd:lr=0.1", 32), ("gd:lr=0.3", 2048), ("adam", 32), ("adam", 2048), ("adamw:weight_decay=0.01", 32),
+    ("lbfgs", 2048), ("sam:base=sgd|lr=0.1", 32),
 )  # fmt: skip
 GRID = {
     "smoke": ("mlp:width=3", 12, 2),
