@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emc.errors import SpecError, did_you_mean
 from emc.journal import read
-from emc.journal.records import is_number, is_whole
+from emc.journal.records import is_number
 from emc.registry import PluginSpec
 from emc.results import FAILED_KIND, MEASUREMENT_KIND, Evidence, ProbeResult, Verdict
 from emc.specs import flat_settings
@@ -257,7 +257,7 @@ def _of_detail(detail: Any) -> dict[str, float | None]:
     right, rows = known.get("test_correct"), known.get("test_rows")
     flat = known.get("flatness")
     flat = flat if isinstance(flat, Mapping) else {}
-    share = right / rows if is_whole(right) and is_whole(rows) and rows > 0 else None
+    share = right / rows if isinstance(right, int) and isinstance(rows, int) and rows > 0 else None
     ends = [flat.get(name) for name in ("largest", "trace")]
     return dict(zip(_OF_DETAIL, [share, *(end if is_number(end) else None for end in ends)], strict=True))
 
