@@ -9,7 +9,7 @@ from figures.scales import Scale
 
 MODELS = {
     "smoke": ("mlp:width=3",),
-    "cpu": ("mlp:width=5", "mlp:width=8", "mlp:width=11"),
+    "cpu": ("mlp:width=5", "mlp:width=8"),
     "gpu": ("mlp:width=16", "mlp:width=32", "cnn:width=8,hidden=16"),
     "paper": tuple(f"mlp:width={2**k}" for k in range(2, 11)) + tuple(f"cnn:width={2**k}" for k in range(2, 9)),
 }

@@ -20,16 +20,16 @@ FAMILIES = {
         "vit": ("vit:patch=4,dim=4,depth=1,heads=1",),
     },
     "cpu": {
-        "mlp": ("mlp:width=5", "mlp:width=8", "mlp:width=11"),
-        "cnn": ("cnn:width=4,hidden=8", "cnn:width=5,hidden=10", "cnn:width=6,hidden=12"),
+        "mlp": ("mlp:width=4", "mlp:width=5", "mlp:width=8"),
+        "cnn": ("cnn:width=3,hidden=7", "cnn:width=4,hidden=8", "cnn:width=5,hidden=10"),
         "vit": ("vit:patch=4,dim=6,depth=1,heads=1",),
     },
     "gpu": {
-        "mlp": ("mlp:width=2", "mlp:width=4", "mlp:width=8"),
-        "cnn": ("cnn:width=8,hidden=16", "cnn:width=12,hidden=24", "cnn:width=20,hidden=24"),
-        "vit": ("vit:patch=4,dim=8,depth=1,heads=2", "vit:patch=4,dim=12,depth=1,heads=2"),
-        "mixer": ("mixer:patch=4,dim=8,depth=1", "mixer:patch=4,dim=16,depth=1"),
-        "resnet": ("resnet:width=4,blocks=1|1,norm=group", "resnet:width=6,blocks=1|1,norm=group"),
+        "mlp": ("mlp:width=4", "mlp:width=8", "mlp:width=16"),
+        "cnn": ("cnn:width=12,hidden=24", "cnn:width=20,hidden=24", "cnn:width=28,hidden=32"),
+        "vit": ("vit:patch=4,dim=12,depth=1,heads=2", "vit:patch=4,dim=20,depth=1,heads=2"),
+        "mixer": ("mixer:patch=4,dim=16,depth=1", "mixer:patch=4,dim=16,depth=2"),
+        "resnet": ("resnet:width=6,blocks=1|1,norm=group", "resnet:width=9,blocks=1|1,norm=group"),
     },
     "paper": {
         "mlp": tuple(f"mlp:width={2**k}" for k in range(1, 13)),

@@ -10,7 +10,7 @@ from figures.scales import Scale
 
 WIDTHS = {
     "smoke": (2, 3, 4),
-    "cpu": (2, 3, 5, 8, 11, 16),
+    "cpu": (2, 3, 4, 5, 8, 11),
     "gpu": (4, 8, 16, 32, 48),
     "paper": tuple(2**k for k in range(1, 12)),
 }

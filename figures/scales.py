@@ -63,6 +63,7 @@ GPU = Scale(
         "min_steps": 3_000,
         "max_epochs": 1,
         "certify": "none",
+        "n_max": 4_096,
     },
 )
 PAPER = Scale(

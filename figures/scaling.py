@@ -12,12 +12,12 @@ from figures.scales import Scale
 MEMBERS = {
     "smoke": ("mlp:width=3", "mlp:width=3,depth=2"),
     "cpu": (
-        "mlp:width=5", "mlp:width=5,depth=2", "mlp:width=5,depth=3",
-        "mlp:width=11", "mlp:width=10,depth=2", "mlp:width=9,depth=3",
+        "mlp:width=5", "mlp:width=5,depth=2", "mlp:width=4,depth=3",
+        "mlp:width=8", "mlp:width=7,depth=2", "mlp:width=6,depth=3",
     ),
     "gpu": (
-        "vit:patch=4,dim=16,depth=1,heads=2", "vit:patch=4,dim=12,depth=2,heads=2", "vit:patch=4,dim=8,depth=4,heads=2",
-        "resnet:width=6,blocks=1|1,norm=group", "resnet:width=4,blocks=2|2,norm=group",
+        "vit:patch=4,dim=12,depth=2,heads=2", "vit:patch=4,dim=8,depth=4,heads=2",
+        "resnet:width=4,blocks=2|2,norm=group", "resnet:width=6,blocks=1|1,norm=group",
     ),
     "paper": (),
 }  # fmt: skip
