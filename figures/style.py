@@ -82,6 +82,7 @@ LINES = {
     ("semantic", "gaussian"): (0, (1, 1)),
     ("semantic", "permuted"): (0, (5, 1, 1, 1)),
 }
+NATURAL = ("semantic", "natural")
 REGIMES = {
     ("semantic", "natural"): "semantic labels",
     ("random", "natural"): "random labels",
@@ -101,6 +102,19 @@ def family(model: str) -> Look:
     """Look of a model's family; one that is not in the table is grey and keeps its name."""
     name = model.partition(":")[0]
     return FAMILIES.get(name, Look(name, GREY, "h"))
+
+
+def shade(colour: str, place: int, count: int) -> str:
+    """A colour from light to dark: of the things that share it, this one is at that place."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    if count == 1:
+        return colour
+    if place < count / 2:
+        return to_hex(tint(colour, 0.55 + 0.45 * 2 * place / (count - 1)))
+    dark = 2 * place / (count - 1) - 1
+    red, green, blue = (part * (1 - 0.65 * dark) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def tint(colour: str, share: float = 0.35) -> tuple[float, float, float]:
@@ -127,7 +141,7 @@ def draw_mark(
 
     The bar is the interval; an end that censored replicates leave open is a dotted line without a head. The mark is
     hollow where the EMC is a bound since training ended too soon; an arrow leads from an EMC that is a lower bound for
-    whatever reason; an EMC below 1 has no place on a log axis and stands at its foot, arrow down.
+    whatever reason; an EMC of 0 has no place on a log axis and stands at its foot, arrow down.
 
     Args:
         axes: where.
@@ -142,7 +156,7 @@ def draw_mark(
     hollow = row["status"] == "undertrained"
     face: Any = "white" if hollow else tint(look.colour) if tinted else look.colour
     mark = _mark(look, face)
-    if emc < 1:
+    if emc <= 0:
         foot = axes.get_xaxis_transform() if upright else axes.get_yaxis_transform()
         axes.plot(*((at, 0) if upright else (0, at)), transform=foot, clip_on=False, **mark)
         _draw_arrow(axes, (at, 0) if upright else (0, at), look.colour, upright, -1, "axes fraction")
@@ -156,25 +170,27 @@ def draw_mark(
         _draw_arrow(axes, (at, emc) if upright else (emc, at), look.colour, upright, 1, style="-")
 
 
-def draw_ratio(axes: Axes, at: float, row: Mapping[str, Any], look: Look) -> None:
-    """Draw a ratio with its interval along the x axis; hollow with an arrow to where censoring leaves it open.
+def draw_ratio(axes: Axes, at: float, row: Mapping[str, Any], look: Look, *, upright: bool = True) -> None:
+    """Draw a ratio with its interval; hollow, with an arrow, where censoring leaves it open.
 
     Args:
         axes: where.
-        at: height.
-        row: columns of `figures.tables.RATIO_COLUMNS`.
+        at: place on the other axis.
+        row: columns of `figures.tables.RATIO_COLUMNS`; nothing is drawn where there is no ratio above 0.
         look: colour and marker.
+        upright: whether the ratio is on the y axis.
     """
     value = float(row["ratio"])
     if not value > 0:
         return
     below, above = bool(row["ratio_open_below"]), bool(row["ratio_open_above"])
     ends = value if below else float(row["ratio_low"]), value if above else float(row["ratio_high"])
-    _draw_bar(axes, at, ends, look.colour, upright=False)
-    axes.plot(value, at, **_mark(look, "white" if below or above else look.colour))
+    _draw_bar(axes, at, ends, look.colour, upright)
+    place = (at, value) if upright else (value, at)
+    axes.plot(*place, **_mark(look, "white" if below or above else look.colour))
     for open_, direction in ((below, -1), (above, 1)):
         if open_:
-            _draw_arrow(axes, (value, at), look.colour, False, direction)
+            _draw_arrow(axes, place, look.colour, upright, direction)
 
 
 def _mark(look: Look, face: Any) -> dict[str, Any]:
@@ -330,6 +346,17 @@ def draw_parameter_line(axes: Axes, place: float = 0.5) -> None:
     )
 
 
+def draw_parameter_count(axes: Axes, parameters: float) -> None:
+    """Draw "one sample a parameter" across rows whose EMCs are on the x axis, with its name above the axes."""
+    low, high = axes.get_xlim()
+    right = math.log(parameters / low) > 0.6 * math.log(high / low)
+    axes.axvline(parameters, color=GREY, linewidth=0.7, zorder=1)
+    axes.annotate(
+        ONE_A_PARAMETER, xy=(parameters, 1), xytext=(0, 2), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha="right" if right else "left", va="bottom", color=GREY, fontsize=6,
+    )  # fmt: skip
+
+
 def _set_top(axes: Axes, top: float) -> None:
     low = axes.get_ylim()[0]
     log_axis(axes, "y", (low, top), axes.get_ylabel(), room=(1, 1))
@@ -340,24 +367,21 @@ def _set_bottom(axes: Axes, bottom: float) -> None:
     log_axis(axes, "y", (bottom, high), axes.get_ylabel(), room=(1, 1))
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], line_mm: float = 3.2) -> None:
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], line_mm: float = 3.0) -> None:
     """Name lines to the right of the axes at the height where they end, moved apart where they would touch.
 
     Args:
-        axes: with limits that are set.
-        ends: x and y of each line's last mark, its name and its colour.
+        axes: with a log y axis and limits that are set.
+        ends: height of each line's last mark, its name and its colour.
         line_mm: height of a line of text.
     """
     if not ends:
         return
-    figure = axes.get_figure(root=True)
-    height = figure.get_size_inches()[1] if figure is not None else 3.0
-    grid = axes.get_gridspec()
-    rows = 1 if grid is None else grid.nrows
-    step = line_mm * MM / (0.75 * height / rows)
-    display = axes.transScale + axes.transLimits
-    places = sorted((float(display.transform((x, y))[1]), text, colour) for x, y, text, colour in ends)
-    heights = _apart([place for place, _, _ in places], step)
+    figure, grid = axes.get_figure(root=True), axes.get_gridspec()
+    height = 3.0 if figure is None else figure.get_size_inches()[1] / (1 if grid is None else grid.nrows)
+    low, high = axes.get_ylim()
+    places = sorted((math.log(max(y, low) / low) / math.log(high / low), text, colour) for y, text, colour in ends)
+    heights = _apart([place for place, _, _ in places], line_mm * MM / (0.75 * height))
     for (_, text, colour), at in zip(places, heights, strict=True):
         axes.annotate(
             text, xy=(1, at), xytext=(2, 0), xycoords="axes fraction", textcoords="offset points",
@@ -378,17 +402,35 @@ def _apart(places: Sequence[float], step: float) -> list[float]:
     return [place + shift for place in found]
 
 
-def family_handles(names: Iterable[str]) -> list[Artist]:
-    """Legend entries of families, in the table's order."""
+def draw_value(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False) -> None:
+    """Draw one point without an interval; hollow where either number is a bound."""
+    axes.plot(x, y, **_mark(look, "white" if hollow else look.colour))
+
+
+def look_handles(looks: Iterable[Look], *, line: bool = True) -> list[Artist]:
+    """Legend entries of looks."""
     from matplotlib.lines import Line2D
 
-    wanted = set(names)
-    looks = [look for name, look in FAMILIES.items() if name in wanted]
-    looks += [family(name) for name in sorted(wanted - FAMILIES.keys())]
     return [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=4.5, linewidth=1, label=look.text)
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=4.5, linewidth=line, label=look.text)
         for look in looks
     ]
+
+
+def family_handles(names: Iterable[str], *, line: bool = True) -> list[Artist]:
+    """Legend entries of families, in the order of `FAMILIES`."""
+    wanted = set(names)
+    looks = [look for name, look in FAMILIES.items() if name in wanted]
+    return look_handles([*looks, *(family(name) for name in sorted(wanted - FAMILIES.keys()))], line=line)
+
+
+def label_outer(axes: Sequence[Axes], columns: int) -> None:
+    """Keep the names of axes at the left and at the foot of a grid of panels only."""
+    for place, one in enumerate(axes):
+        if place % columns:
+            one.set_ylabel("")
+        if place < len(axes) - columns:
+            one.set_xlabel("")
 
 
 def mark_handles(table: pd.DataFrame) -> list[Artist]:

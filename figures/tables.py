@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,13 +110,14 @@ def _ratio(low: float, high: float, below: bool, above: bool, result: EmcResult,
     return high if below else low
 
 
-def frame(rows: Iterable[Mapping[str, Any]], *columns: str) -> pd.DataFrame:
+def frame(rows: Iterable[Mapping[str, Any]], *columns: str, after: Sequence[str] = ()) -> pd.DataFrame:
     """Rows as a frame that has its columns even where there are no rows.
 
     Args:
         rows: one a mark.
         columns: of the study, which stand before those that all marks share.
+        after: further ones behind them, such as `RATIO_COLUMNS`.
     """
     import pandas as pd
 
-    return pd.DataFrame(list(rows), columns=[*columns, *MARK_COLUMNS])
+    return pd.DataFrame(list(rows), columns=[*columns, *MARK_COLUMNS, *after])
