@@ -74,7 +74,7 @@ class PowerLaw(Tabular):
         exponent_interval, factor_interval: None with fewer than `MIN_REPLICATES` replicates at some size.
         r_squared: of the logarithms of all replicates.
         residuals: by size; a trend among them says that no power law holds.
-        bracket_shift: by how much the brackets' ends may move the exponent, which the interval is widened by.
+        bracket_error: standard error of the exponent that the brackets alone make; the intervals hold it.
         sizes: those fitted.
         left_out: those with censored replicates.
         bound: what these say; None where none are left out.
@@ -89,7 +89,7 @@ class PowerLaw(Tabular):
     factor_interval: tuple[float, float] | None
     r_squared: float
     residuals: tuple[Residual, ...]
-    bracket_shift: float
+    bracket_error: float
     sizes: tuple[Size, ...]
     left_out: tuple[Size, ...]
     bound: Bound | None
@@ -106,7 +106,8 @@ class PowerLaw(Tabular):
         value = self.factor * parameters**self.exponent
         if self.exponent_interval is None:
             return value, None
-        ends = _ends(self._drawn @ np.array([1.0, x]), points.fewest, self.confidence, points.shift(x))
+        drawn = self._drawn @ np.array([1.0, x])
+        ends = _ends(math.log(value), drawn, points.fewest, self.confidence, points.line_error(x))
         return value, (math.exp(ends[0]), math.exp(ends[1]))
 
     def rows(self) -> list[tuple[str, str]]:
@@ -142,13 +143,13 @@ class PowerLaw(Tabular):
     def _method(self) -> str:
         how = "by number, the same at every size" if self.paired else "at each size by itself"
         return (
-            f"expanded percentile bootstrap of replicates {how}, {self.resamples:,} resamples, seed {self.seed}; "
-            f"the exponent's widened by {self.bracket_shift:.3f} on either side for the brackets"
+            f"Student's t with the standard error of a bootstrap of replicates {how}, {self.resamples:,} resamples, "
+            f"seed {self.seed}; with that of the brackets, for the exponent {self.bracket_error:.3f}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        plain = ("exponent", "factor", "r_squared", "bracket_shift", "paired", "confidence", "resamples", "seed")
+        plain = ("exponent", "factor", "r_squared", "bracket_error", "paired", "confidence", "resamples", "seed")
         ends = {name: getattr(self, name) for name in ("exponent_interval", "factor_interval")}
         return {
             **{name: getattr(self, name) for name in plain},
@@ -169,13 +170,14 @@ def fit_power_law(
 ) -> PowerLaw:
     """Fit EMC = a * parameters ** b by least squares on logarithms, each replicate a point.
 
-    A replicate stands at the geometric middle of its bracket, sqrt(lower * upper). Its EMC may lie anywhere in it, all
-    of a size on the same side too, since the search asks every replicate for the same sizes. So an interval is widened
-    by what the brackets can do at most: with b = sum_i w_i log y_i that is the sum of |w_i| times half their log width.
+    A replicate stands at the geometric middle of its bracket, sqrt(lower * upper). Its EMC may lie anywhere in it, on
+    the same side for all replicates of a size, since the search asks all for the same sizes. So each size's error is
+    taken for uniform over the brackets (Sheppard) and shared by its replicates: for the exponent independent between
+    sizes, for the line's height shared by all.
 
-    The interval is that of the least-squares law over these sizes, whether or not a power law holds; replicates are
-    resampled, sizes are not. Percentiles of a bootstrap of few are too near: theirs are taken further out, as if by
-    Student's t (Hesterberg's expanded percentiles).
+    Replicates are resampled (bootstrap), sizes are not: the interval is that of the least-squares law over these sizes,
+    whether or not a power law holds. Student's t for the fewest replicates of a size is laid around the estimate, with
+    the resamples' standard deviation, corrected for their number, and the brackets' in quadrature.
 
     A size with a censored replicate is left out: without its largest or smallest EMCs it would mislead. What it says
     all the same is `PowerLaw.bound`.
@@ -191,7 +193,7 @@ def fit_power_law(
         ComparisonError: fewer than `MIN_SIZES` different numbers of parameters without censored replicates.
 
     References:
-        Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3 (expanded percentiles).
+        Hesterberg 2015, "What teachers should know about the bootstrap", section 4.2 (bootstrap t, and the correction).
 
     >>> sizes = [Size(p, tuple(Replicate(r, p, p, Status.BRACKETED) for r in range(6))) for p in (100, 200, 400)]
     >>> round(fit_power_law(sizes, paired=True).exponent, 6)
@@ -209,8 +211,9 @@ def fit_power_law(
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     exponent_interval = factor_interval = None
     if points.fewest >= MIN_REPLICATES:
-        exponent_interval = _ends(drawn[:, 1], points.fewest, confidence, points.slope_shift)
-        ends = _ends(drawn @ np.array([1, -points.centre]), points.fewest, confidence, points.shift(-points.centre))
+        exponent_interval = _ends(float(slope), drawn[:, 1], points.fewest, confidence, points.slope_error)
+        at_one, way = level - slope * points.centre, np.array([1, -points.centre])
+        ends = _ends(at_one, drawn @ way, points.fewest, confidence, points.line_error(-points.centre))
         factor_interval = math.exp(ends[0]), math.exp(ends[1])
     return PowerLaw(
         exponent=float(slope),
@@ -219,7 +222,7 @@ def fit_power_law(
         factor_interval=factor_interval,
         r_squared=points.r_squared(level, slope),
         residuals=points.residuals(level, slope),
-        bracket_shift=points.slope_shift,
+        bracket_error=points.slope_error,
         sizes=kept,
         left_out=left_out,
         bound=bound,
@@ -284,7 +287,8 @@ class _Points:
         self.x, self.y, self.half, self.number, self.size = x - self.centre, y, half, number, size
         self.groups = int(number.max()) + 1
         self.fewest = int(np.bincount(size).min())
-        self.slope_shift = float(np.abs(self.x) @ half / (self.x @ self.x))
+        by_size = np.bincount(size, np.abs(self.x) * half) / (self.x @ self.x)
+        self.slope_error = float(np.sqrt(by_size @ by_size / 3))
 
     @classmethod
     def of(cls, sizes: Sequence[Size]) -> _Points:
@@ -316,10 +320,10 @@ class _Points:
             slope = np.where(spread > 1e-12 * s * sxx, (s * sxy - sx * sy) / spread, np.nan)
             return np.stack([(sy - slope * sx) / s, slope], axis=1)
 
-    def shift(self, x: float) -> float:
-        """By how much the brackets can move the line at x at most."""
+    def line_error(self, x: float) -> float:
+        """Standard error of the line at x that the brackets make."""
         weights = 1 / len(self.x) + self.x * x / (self.x @ self.x)
-        return float(np.abs(weights) @ self.half)
+        return float(np.abs(weights) @ self.half) / math.sqrt(3)
 
     def r_squared(self, level: float, slope: float) -> float:
         left, whole = self.y - level - slope * self.x, self.y - self.y.mean()
@@ -344,12 +348,11 @@ def _counts(points: _Points, paired: bool, resamples: int, seed: int) -> Array:
     return counts
 
 
-def _ends(drawn: Array, replicates: int, confidence: float, widened: float) -> tuple[float, float]:
-    """Expanded percentiles of a bootstrap of so many replicates, moved apart by what the brackets may add."""
-    far = stats.t.ppf((1 + confidence) / 2, replicates - 1) * math.sqrt(replicates / (replicates - 1))
-    share = float(stats.norm.sf(far))
-    low, high = np.quantile(drawn, [share, 1 - share])
-    return float(low) - widened, float(high) + widened
+def _ends(value: float, drawn: Array, replicates: int, confidence: float, bracket_error: float) -> tuple[float, float]:
+    """Student's t around a value, with the errors of a bootstrap of so many replicates and of the brackets."""
+    error = math.hypot(float(drawn.std()) * math.sqrt(replicates / (replicates - 1)), bracket_error)
+    half = float(stats.t.ppf((1 + confidence) / 2, replicates - 1)) * error
+    return value - half, value + half
 
 
 def _interval_text(level: str, ends: tuple[float, float] | None) -> str:

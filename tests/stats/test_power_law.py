@@ -47,7 +47,7 @@ def test_an_exact_law_is_found(exponent: float, paired: bool) -> None:
     assert [r.ratio for r in law.residuals] == pytest.approx([1] * 4)
     assert [r.parameters for r in law.residuals] == list(PARAMETERS)
     assert law.predict(1600)[0] == pytest.approx(3e9 * 1600**exponent, rel=1e-6)
-    assert law.bracket_shift == 0
+    assert law.bracket_error == 0
 
 
 def test_the_line_is_that_of_least_squares() -> None:
@@ -67,24 +67,19 @@ def test_a_replicate_stands_at_the_middle_of_its_bracket() -> None:
     assert law.factor == pytest.approx(6)
 
 
-def test_brackets_widen_the_interval_by_the_worst_they_can_do() -> None:
-    """The small sizes at the lower, the large ones at the upper ends: the steepest line that the brackets hold."""
+def test_brackets_alone_give_the_error_of_uniform_draws() -> None:
+    """Replicates that agree: what is left is where in its bracket each size lies."""
     law = fit_power_law(sizes_of([[10**6 * p] * 6 for p in PARAMETERS], width=0.1), paired=True)
     x = np.log(PARAMETERS)
-    middle = x + math.log(10**6 * math.sqrt(1.1))
-    steepest = np.polyfit(x, middle + np.where(x > x.mean(), 1, -1) * math.log(1.1) / 2, 1)[0]
-    assert law.bracket_shift == pytest.approx(steepest - 1, rel=1e-5)
-    assert law.exponent_interval == pytest.approx((2 - steepest, steepest), rel=1e-5)
-    value, ends = law.predict(PARAMETERS[-1])
-    highest = np.polyval(np.polyfit(x, middle + np.sign(hat_row(x)) * math.log(1.1) / 2, 1), x[-1])
+    offs = np.random.default_rng(0).uniform(-0.5, 0.5, (20_000, 4)) * math.log(1.1)
+    slopes = np.polyfit(x, offs.T, 1)[0]
+    assert law.bracket_error == pytest.approx(slopes.std(), rel=0.02)
+    half = stats.t.ppf(0.975, 5) * law.bracket_error
+    assert law.exponent_interval == pytest.approx((1 - half, 1 + half), rel=1e-6)
+    value, ends = law.predict(math.exp(x.mean()))
     assert ends is not None
-    assert math.log(ends[1] / value) == pytest.approx(highest - math.log(value), rel=1e-4)
-
-
-def hat_row(x: np.ndarray) -> np.ndarray:
-    """Weights of the values in the line at the last x."""
-    centred = x - x.mean()
-    return 1 / len(x) + centred[-1] * centred / (centred @ centred)
+    height = stats.t.ppf(0.975, 5) * math.log(1.1) / math.sqrt(12)  # all sizes off by the same share
+    assert np.log(ends) == pytest.approx(math.log(value) + np.array([-height, height]), abs=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -115,14 +110,14 @@ def test_what_replicates_share_does_not_widen_the_interval_where_they_are_paired
     assert together[1] - together[0] < 0.03 < 0.1 < apart[1] - apart[0]
 
 
-def test_the_interval_is_about_students_on_the_replicates_exponents() -> None:
+def test_the_interval_is_students_on_the_replicates_exponents() -> None:
     values = noisy(5, replicates=12)
     law = fit_power_law(sizes_of(values), paired=True, resamples=40_000)
     x = np.log(PARAMETERS)
     slopes = [np.polyfit(x, np.log([row[r] for row in values]), 1)[0] for r in range(12)]
     expected = stats.t.interval(0.95, 11, np.mean(slopes), stats.sem(slopes))
     assert law.exponent == pytest.approx(np.mean(slopes), rel=1e-4)
-    assert law.exponent_interval == pytest.approx(expected, abs=0.15 * (expected[1] - expected[0]))
+    assert law.exponent_interval == pytest.approx(expected, abs=0.01 * (expected[1] - expected[0]))
 
 
 def test_replicates_that_are_missing_at_some_sizes_are_resampled_with_the_others() -> None:
@@ -200,7 +195,7 @@ def test_it_prints_what_a_reader_needs() -> None:
     told = dict(law.rows())
     assert told["power law"].endswith("over 100 to 800 parameters")
     assert told["linear"] == "no: the exponent is below 1"
-    assert told["intervals"].startswith("expanded percentile bootstrap of replicates by number")
+    assert told["intervals"].startswith("Student's t with the standard error of a bootstrap of replicates by number")
     assert str(law).splitlines()[1].startswith("exponent")
     assert dict(fit_power_law(sizes_of(noisy(0, exponent=1)), paired=True).rows())["linear"].endswith("not excluded")
     assert "above 1" in dict(fit_power_law(sizes_of(noisy(0, exponent=2)), paired=True).rows())["linear"]
