@@ -125,11 +125,12 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     for one, panel in zip(axes, panels, strict=True):
         rows = table[table["panel"] == panel].sort_values(panel)
         by_width = panel == BY_WIDTH
-        one.set_title(f"n = {rows['n'].iloc[0]:,}" if by_width else str(rows["model"].iloc[0]))
+        family = style.family(str(rows["model"].iloc[0])).text
+        one.set_title(f"{family}s, n = {rows['n'].iloc[0]:,}" if by_width else str(rows["model"].iloc[0]))
         style.log_axis(one, "x", rows[panel], "hidden width" if by_width else "samples n", room=(1.15, 1.15))
         for name, look in (("test", TEST), ("training", TRAINING)):
             _draw_errors(one, rows, panel, name, look)
-        _draw_half(one, float(rows["emc_is_n_at"].iloc[0]))
+        _draw_half(one, float(rows["emc_is_n_at"].iloc[0]), "width" if by_width else "n =")
         one.set_ylim(-0.03, 1.0)
         one.set_ylabel("error (share of rows)")
     style.label_outer(axes, len(panels))
@@ -141,14 +142,14 @@ def _draw_errors(axes: Axes, rows: pd.DataFrame, panel: str, name: str, look: st
     for row in rows.to_dict("records"):
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         axes.plot([row[panel]] * 2, [low, high], color=look.colour, linewidth=0.9)
-        style.draw_value(axes, row[panel], row[f"{name}_error"], look)
+        style.draw_value(axes, row[panel], row[f"{name}_error"], look, hollow=row["undertrained"] > 0)
 
 
-def _draw_half(axes: Axes, place: float) -> None:
+def _draw_half(axes: Axes, place: float, name: str) -> None:
     if place == place:
         axes.axvline(place, color=style.GREY, linewidth=0.9, linestyle=(0, (4, 1.5)), zorder=1)
         axes.annotate(
-            f"EMC = n at {place:.3g}", (place, 0.98), xytext=(3, 0), textcoords="offset points",
+            f"EMC = n at {name} {place:.3g}", (place, 0.98), xytext=(3, 0), textcoords="offset points",
             xycoords=("data", "axes fraction"), va="top", fontsize=6.5, color=style.GREY,
         )  # fmt: skip
 
@@ -160,7 +161,8 @@ STUDY = Study(
     curves=curves,
     table=table,
     draw=draw,
-    caption="Test error on clean labels and training error on labels of which a fifth are drawn anew, mean over draws "
-    "with bootstrap intervals: against width at one n (left) and against n at one model (right). The broken line is "
-    "where half of the draws fit all samples, so that EMC = n.",
+    caption="Test error on clean labels and training error on labels of which a fifth are drawn anew, mean over "
+    "draws with bootstrap intervals: against width at one n (left) and against n at one model (right). The broken line is "
+    "where half of the draws fit all samples, so that EMC = n. Hollow: some draws still gained when their budget was "
+    "over.",
 )

@@ -87,7 +87,19 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     for place, name in enumerate(series):
         _draw_law(axes, table[table["series"] == name], 1.02 ** (place - (len(series) - 1) / 2))
     _draw_exponents(beside, table, series)
-    style.legend_below(figure, style.mark_handles(table))
+    style.legend_below(figure, [*_handles(table, series), *style.mark_handles(table)])
+
+
+def _handles(table: pd.DataFrame, series: Sequence[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    found = []
+    for name in series:
+        look, line, tinted = _look(table[table["series"] == name])
+        face = style.tint(look.colour) if tinted else look.colour
+        mark: dict[str, Any] = {"marker": look.marker, "markersize": 4.5, "markerfacecolor": face}
+        found.append(Line2D([], [], color=look.colour, linestyle=line, label=name, **mark))
+    return found
 
 
 def _look(rows: pd.DataFrame) -> tuple[style.Look, Any, bool]:
@@ -125,7 +137,7 @@ def _draw_exponents(axes: Axes, table: pd.DataFrame, series: Sequence[str]) -> N
     axes.set_ylim(len(series) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
-    axes.set_xlabel("exponent b of EMC = a P^b")
+    axes.set_xlabel("exponent $b$ of EMC = $a P^b$")
 
 
 def _text(law: Any) -> str:
@@ -144,7 +156,7 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC against parameters, with the power law EMC = a P^b of each series by least squares on logarithms. "
-    "Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, brackets included); hollow where "
+    caption="EMC against parameters, with the power law EMC = a P^b of each series by least squares on "
+    "logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, brackets included); hollow where "
     "sizes with censored replicates were left out. An exponent of 1 is an EMC in proportion to the parameters.",
 )

@@ -79,7 +79,8 @@ def _draw_median(axes: Axes, share: pd.Series, steps: pd.Series, look: style.Loo
     for low, high in pairwise(edges):
         held = steps.to_numpy(dtype=float)[(logs >= low) & (logs < high)]
         if len(held) >= FEWEST:
-            found.append((float(np.exp((low + high) / 2)), *np.quantile(held, [0.25, 0.5, 0.75])))
+            at = float(np.exp(np.median(logs[(logs >= low) & (logs < high)])))
+            found.append((at, *np.quantile(held, [0.25, 0.5, 0.75])))
     if found:
         at, low, middle, high = np.array(found).T
         axes.fill_between(at, low, high, color=look.colour, alpha=0.25, linewidth=0, zorder=2)
