@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Every measurement of speed, each with its table on stdout and its JSON in benchmarks/results (a quick look writes none).
 BENCHMARKS := $(wildcard $(addprefix benchmarks/,cold_start.py engine.py reference.py lockstep.py distance.py growth.py))
 
-.PHONY: measure test test-cuda faults check format bench bench-quick clean
+.PHONY: measure test test-cuda faults check format bench bench-quick figures clean
 
 # The main job on the embedded default: the EMC of an MLP on digits with random labels.
 measure: .venv/.installed
@@ -40,6 +40,12 @@ bench: .venv/.installed
 
 bench-quick:
 	$(MAKE) bench QUICK=--quick
+
+# Every study of the paper, and what it lacks, at a scale: smoke, cpu, gpu or paper (figures/scales.py). What is measured
+# already is not measured again.
+SCALE ?= cpu
+figures: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m figures --scale $(SCALE)
 
 # Debian ships venv apart from Python; virtualenv stands in for it.
 $(BIN)/python:

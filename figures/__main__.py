@@ -20,7 +20,7 @@ import click
 
 import emc
 from emc.files import replacing, write_text
-from emc.journal import compact
+from emc.journal import compact, read
 from emc.recorded import read_recorded
 from figures import style
 from figures.scales import SCALES, Scale
@@ -36,7 +36,8 @@ HERE = Path(__file__).parent
 
 MARKS = (
     "Marks are the median over replicates with its 95 % interval; an arrow leads from a lower bound, a hollow mark is "
-    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave open."
+    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave "
+    "open."
 )
 
 
@@ -103,7 +104,7 @@ def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) 
     known = folder / "captions.json"
     captions = json.loads(known.read_text()) if known.exists() else {}
     for name in names:
-        study = importlib.import_module(f"figures.{name}").STUDY
+        study = study_named(name)
         taken = take(study, scale, recorded)
         if not render(study, taken, folder):
             print(f"{name}: nothing is measured yet that could be drawn", file=sys.stderr)
@@ -137,7 +138,7 @@ def render(study: Study, taken: Taken, folder: Path) -> bool:
 def missing_text(taken: Taken) -> str:
     """How many cells have no result; empty where all have one."""
     total = len(taken.results) + len(taken.curves) + len(taken.missing)
-    return f"{len(taken.missing)} of {total} cells are not measured." if taken.missing else ""
+    return f"{len(taken.missing)} of {total} cells have no result." if taken.missing else ""
 
 
 def page(scale: Scale, captions: Mapping[str, Mapping[str, str]], times: Mapping[str, Any] | None) -> str:
@@ -153,10 +154,9 @@ def page(scale: Scale, captions: Mapping[str, Mapping[str, str]], times: Mapping
             ", ".join(f"{name} {value}" for name, value in times["machine"].items() if value is not None) + ".",
             "",
         ]
-        lines += ["| study | seconds | probes trained | steps |", "|---|---:|---:|---:|"]
+        lines += ["| study | seconds | processor seconds | probes trained |", "|---|---:|---:|---:|"]
         for name, took in times["studies"].items():
-            trained = took["trained"]
-            lines.append(f"| {name} | {took['wall_s']:,.0f} | {trained['probes']:,.0f} | {trained['steps']:,.0f} |")
+            lines.append(f"| {name} | {took['wall_s']:,.0f} | {took['processor_s']:,.0f} | {took['probes']:,.0f} |")
         lines.append("")
     for name, told in captions.items():
         lines += [f"## {told['title']}", "", f"![{name}]({name}.png)", "", told["caption"], ""]
@@ -177,36 +177,51 @@ def pack(journal: Path, packed: Path) -> None:
 
 def measure(name: str, scale: Scale, journal: Path, device: str, times: Path) -> bool:
     """Run what a study asks for; whether it came to its end."""
-    study = importlib.import_module(f"figures.{name}")
-    started, processor = time.monotonic(), time.process_time()
-    trained: dict[str, float] = {"probes": 0, "steps": 0, "seconds": 0.0}
+    study = study_named(name)
+    started, processor, held = time.monotonic(), time.process_time(), probes_of(journal)
+    ended = _measure_sweeps(study, scale, journal, device) and _measure_curves(study, scale, journal, device)
+    trained = probes_of(journal) - held
+    took = {
+        "wall_s": round(time.monotonic() - started, 1),
+        "processor_s": round(time.process_time() - processor, 1),
+        "probes": trained,
+    }
+    if trained:
+        note_time(times, name, took)
+    print(f"{name}: {took['wall_s']:.0f} s, {trained} probes trained", flush=True)
+    return ended
+
+
+def _measure_sweeps(study: Study, scale: Scale, journal: Path, device: str) -> bool:
     for sweep in study.sweeps(scale):
         found = emc.sweep(sweep, journal=journal, device=device)
         for failure in found.failures.values():
-            print(f"{name}: {failure}", file=sys.stderr)
-        trained = {key: value + found.cost[key] for key, value in trained.items()}
+            print(f"{study.name}: {failure}", file=sys.stderr)
         if found.interrupted:
             return False
-    for given in getattr(study, "curves", lambda _: ())(scale):
-        curve = emc.curve(**given, journal=journal, device=device)
-        if curve.interrupted:
-            return False
-    seconds = time.monotonic() - started
-    note_time(
-        times,
-        name,
-        {"wall_s": round(seconds, 1), "trained": trained, "processor_s": round(time.process_time() - processor, 1)},
-    )
-    print(f"{name}: {seconds:.0f} s, {trained['probes']:.0f} probes trained", flush=True)
     return True
 
 
-def note_time(path: Path, name: str, took: Mapping[str, Any]) -> None:
-    """Keep what a study took, the longest run of it."""
+def _measure_curves(study: Study, scale: Scale, journal: Path, device: str) -> bool:
+    return not any(emc.curve(**given, journal=journal, device=device).interrupted for given in study.curves(scale))
+
+
+def study_named(name: str) -> Study:
+    """The study of a file."""
+    study: Study = importlib.import_module(f"figures.{name}").STUDY
+    return study
+
+
+def probes_of(journal: Path) -> int:
+    """How many verdicts a journal holds."""
+    return sum(1 for _ in read(journal, "probe")) if journal.exists() else 0
+
+
+def note_time(path: Path, name: str, took: Mapping[str, float]) -> None:
+    """Add what a study took to what its earlier pieces took."""
     known = json.loads(path.read_text()) if path.exists() else {"machine": machine(), "studies": {}}
-    before = known["studies"].get(name)
-    if before is None or before["wall_s"] < took["wall_s"]:
-        known["studies"][name] = dict(took)
+    before = known["studies"].get(name, {})
+    known["studies"][name] = {key: round(value + before.get(key, 0), 1) for key, value in took.items()}
     path.write_text(json.dumps(known, indent=1) + "\n")
 
 

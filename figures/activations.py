@@ -62,7 +62,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
         axes[columns * place].set_title(style.family(name).text)
         draw_emc(axes[columns * place], rows, series)
         if has_ratios:
-            draw_ratios(axes[columns * place + 1], rows, series, y_label="EMC / EMC, ReLU")
+            draw_ratios(axes[columns * place + 1], rows, series, y_label="EMC relative to ReLU")
     style.legend_below(figure, style.mark_handles(table))
 
 

@@ -65,7 +65,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     draw_emc(axes[0], table, series, **options)
     if has_ratios:
         draw_ratios(
-            axes[1], table, series, whole=table, y_label=f"EMC / EMC, {table['classes'].min()} classes", **options
+            axes[1], table, series, whole=table, y_label=f"EMC relative to {table['classes'].min()} classes", **options
         )
     style.legend_below(figure, style.mark_handles(table))
 

@@ -84,10 +84,11 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     looks = _looks(table)
     kinds = [kind for kind in ("random", "semantic") if (table["labels"] == kind).any()]
     tested = table[(table["labels"] == "semantic") & table["test_accuracy"].notna() & (table["emc"] > 0)]
-    axes = style.panels(figure, len(kinds) + (len(tested) > 0), height_mm=68)
+    axes = style.panels(figure, len(kinds) + (len(tested) > 0), height_mm=62)
     for one, kind in zip(axes, kinds, strict=False):
         one.set_title(f"{kind} labels" + (", 2 classes" if kind == "random" else ""))
         draw_emc(one, table[table["labels"] == kind], looks, whole=table, names=False)
+    style.label_outer(axes[: len(kinds)], len(kinds))
     if len(tested):
         _draw_accuracy(axes[-1], tested, looks)
     handles = style.look_handles(looks[name].look for name in table["series"].unique())

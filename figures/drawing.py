@@ -51,7 +51,7 @@ def draw_emc(
     series: Mapping[str, Series],
     *,
     whole: pd.DataFrame | None = None,
-    whole_y: pd.DataFrame | None = None,
+    heights: Sequence[float] | None = None,
     x: str = "parameters",
     x_label: str = "trained parameters",
     names: bool = True,
@@ -63,23 +63,22 @@ def draw_emc(
         table: one row a mark.
         series: looks by the value of that column.
         whole: rows that set the axes' limits, so that panels agree; `table` where not given.
-        whole_y: the same for the y axis alone.
+        heights: what the y axis has to hold; the EMCs of `whole` where not given.
         x, x_label: column and name of the other axis.
         names: whether to name the lines at their ends.
     """
     whole = table if whole is None else whole
-    whole_y = whole if whole_y is None else whole_y
-    style.log_axis(axes, "x", whole[x], x_label)
-    style.log_axis(axes, "y", emc_values(whole_y), "EMC (samples)", room=(1.25, 1.5))
+    _number_axis(axes, whole[x], x_label)
+    style.log_axis(axes, "y", emc_values(whole) if heights is None else heights, "EMC (samples)", room=(1.25, 1.5))
     if x == "parameters":
         style.draw_parameter_line(axes)
     ends = []
-    for (name, rows), shift in zip(_groups(table), _shifts(table), strict=True):
+    for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
         one = series[name]
         rows = rows.sort_values(x)
         places = [float(value) * shift for value in rows[x]]
-        heights = [emc if emc > 0 else math.nan for emc in rows["emc"]]
-        axes.plot(places, heights, color=one.look.colour, linestyle=one.line)
+        joined = [emc if emc > 0 else math.nan for emc in rows["emc"]]
+        axes.plot(places, joined, color=one.look.colour, linestyle=one.line)
         for at, row in zip(places, _dicts(rows), strict=True):
             style.draw_mark(axes, at, row, one.look, tinted=one.tinted)
         ends.append((float(rows["emc"].iloc[-1]), one.look.text, one.look.colour))
@@ -100,12 +99,15 @@ def draw_ratios(
     names: bool = True,
 ) -> None:
     """Ratios of EMCs against a number on log axes, with the line of no difference; rows without one are left out."""
+    if not (table["ratio"] > 0).any():
+        axes.set_axis_off()
+        return
     whole = table if whole is None else whole
-    style.log_axis(axes, "x", whole[x], x_label)
+    _number_axis(axes, whole[x], x_label)
     _ratio_axis(axes, whole if whole_y is None else whole_y, "y", y_label)
     ends = []
     table = table[table["ratio"] > 0]
-    for (name, rows), shift in zip(_groups(table), _shifts(table), strict=True):
+    for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
         one = series[name]
         rows = rows.sort_values(x)
         places = [float(value) * shift for value in rows[x]]
@@ -128,10 +130,20 @@ def _groups(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
     return [(str(name), rows) for name, rows in table.groupby("series", sort=False)]
 
 
-def _shifts(table: pd.DataFrame) -> list[float]:
+def _number_axis(axes: Axes, values: pd.Series[Any], label: str) -> None:
+    """The axis that EMCs are drawn against; a single number has its tick and room for the series beside it."""
+    single = values.nunique() == 1
+    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.12))
+    if single:
+        axes.set_xticks([float(values.iloc[0])])
+
+
+def _shifts(axes: Axes, table: pd.DataFrame) -> list[float]:
     """Factors that set the marks of series beside each other, so that no bar hides another."""
     count = table["series"].nunique()
-    return [1.025 ** (place - (count - 1) / 2) for place in range(count)]
+    low, high = axes.get_xlim()
+    step = (high / low) ** (0.12 if len(axes.get_xticks()) == 1 else 0.02)
+    return [step ** (place - (count - 1) / 2) for place in range(count)]
 
 
 def draw_rows(
@@ -171,6 +183,10 @@ def draw_rows(
         _ratio_axis(axes[-1], table, "x", ratio_label)
         for at, row in zip(heights, _dicts(table), strict=True):
             style.draw_ratio(axes[-1], at, row, looks[row["series"]], upright=False)
+            if not isinstance(row["reference"], str):
+                axes[-1].annotate(
+                    "reference", xy=(1, at), xytext=(3, 2), textcoords="offset points", color=style.GREY, fontsize=6
+                )
     _name_rows(axes, list(table["text"]))
     style.legend_below(figure, style.mark_handles(table))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from figures import style
-from figures.drawing import Series, draw_emc, draw_ratios
+from figures.drawing import Series, draw_emc, draw_ratios, emc_values
 from figures.pools import families, pool
 from figures.scales import Scale
 from figures.study import Cell, Study, Taken
@@ -86,20 +87,35 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     has_ratios = bool((table["ratio"] > 0).any())
     widths = [0.55 if table[table["family"] == name]["parameters"].nunique() == 1 else 1 for name in families]
     axes = style.panels(
-        figure, len(families), 1 + has_ratios, height_mm=72 + 48 * has_ratios, width_ratios=widths, sharey="row"
+        figure,
+        len(families),
+        1 + has_ratios,
+        height_mm=72 + 48 * has_ratios,
+        width_ratios=widths,
+        sharey="row",
+        width=style.TWO_COLUMNS if len(families) > 1 else style.ONE_COLUMN,
     )
     for place, name in enumerate(families):
         rows, look = table[table["family"] == name], style.family(name)
         series = {
-            text: Series(style.Look(text, look.colour, look.marker), style.LINES[regime], regime[0] == "random")
+            text: Series(
+                style.Look(text.partition(" ")[0], look.colour, look.marker), style.LINES[regime], regime[0] == "random"
+            )
             for regime, text in style.REGIMES.items()
         }
         axes[place].set_title(look.text)
-        draw_emc(axes[place], rows, series, whole_y=table)
+        draw_emc(axes[place], rows, series, heights=[*emc_values(table), *_line_heights(table)])
         if has_ratios:
-            draw_ratios(axes[len(families) + place], rows, series, y_label="EMC / EMC, semantic labels", whole_y=table)
+            draw_ratios(
+                axes[len(families) + place], rows, series, y_label="EMC relative to semantic labels", whole_y=table
+            )
     style.label_outer(axes, len(families))
     style.legend_below(figure, style.mark_handles(table))
+
+
+def _line_heights(table: pd.DataFrame) -> list[float]:
+    """Heights that let every panel show its half of the line "one sample a parameter"."""
+    return [math.sqrt(rows["parameters"].min() * rows["parameters"].max()) for _, rows in table.groupby("family")]
 
 
 STUDY = Study(
@@ -110,6 +126,6 @@ STUDY = Study(
     draw=draw,
     caption="EMC for semantic and for random labels on natural inputs, and for semantic labels on Gaussian noise and "
     "on inputs under one fixed permutation of pixels, for MLPs, CNNs and the linear model. Below: each over the EMC "
-    "with semantic labels and natural inputs, Hodges-Lehmann ratios paired by replicate with 95 % intervals; hollow with an "
-    "arrow where lower bounds leave the ratio open.",
+    "with semantic labels and natural inputs, Hodges-Lehmann ratios paired by replicate with 95 % intervals; hollow "
+    "with an arrow where lower bounds leave the ratio open.",
 )

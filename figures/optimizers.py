@@ -94,7 +94,7 @@ def _name(cell: Cell) -> str:
 def draw(figure: Figure, table: pd.DataFrame) -> None:
     """Optimizers as rows: EMC, and its ratio to SGD."""
     look = style.family(str(table["model"].iloc[0]))
-    draw_rows(figure, table, dict.fromkeys(table["series"], look), ratio_label="EMC / EMC, SGD")
+    draw_rows(figure, table, dict.fromkeys(table["series"], look), ratio_label="EMC relative to SGD")
 
 
 STUDY = Study(

@@ -71,7 +71,7 @@ def _text(cell: Cell) -> str:
 def draw(figure: Figure, table: pd.DataFrame) -> None:
     """Regularisers as rows: EMC, and its ratio to none."""
     look = style.family(str(table["model"].iloc[0]))
-    draw_rows(figure, table, {"all": look}, ratio_label="EMC / EMC without")
+    draw_rows(figure, table, {"all": look}, ratio_label="EMC relative to none")
 
 
 STUDY = Study(

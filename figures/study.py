@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from emc.curve_record import Curve
@@ -114,7 +115,13 @@ def _several(texts: Iterable[str]) -> str:
 
 def _identity(cell: Cell) -> str:
     """A cell's measurement with every option written out: equal for cells that ask for the same in other words."""
-    measurement = resolve_names(Measurement.from_flat(join_options(cell)), own_model=False, own_data=False)
+    return _resolved(json.dumps(cell, sort_keys=True))
+
+
+@cache
+def _resolved(text: str) -> str:
+    cell = join_options(json.loads(text))
+    measurement = resolve_names(Measurement.from_flat(cell), own_model=False, own_data=False)
     return json.dumps(measurement.to_dict(), sort_keys=True)
 
 

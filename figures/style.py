@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from emc.plotting import OKABE_ITO, STYLE, readable_ticks, save_figure
@@ -218,26 +218,26 @@ def _draw_arrow(
     upright: bool,
     direction: int,
     other: str = "data",
-    style: Literal["->", "-"] = "->",
+    style: Literal["<-", "-"] = "<-",
 ) -> None:
     """An arrow from a mark, 10 points long, along the axis of the EMC; without a head it is dotted."""
     way = (0, 10 * direction) if upright else (10 * direction, 0)
     coords = ("data", other) if upright else (other, "data")
     axes.annotate(
         "",
-        xy=way,
-        xytext=foot,
-        xycoords="offset points",
-        textcoords=coords,
+        xy=foot,
+        xytext=way,
+        xycoords=coords,
+        textcoords="offset points",
         annotation_clip=False,
         zorder=3,
         arrowprops={
             "arrowstyle": style,
             "color": colour,
             "linewidth": 0.9,
-            "shrinkA": 2,
-            "shrinkB": 0,
-            "linestyle": "-" if style == "->" else ":",
+            "shrinkA": 0,
+            "shrinkB": 2,
+            "linestyle": "-" if style == "<-" else ":",
         },
     )
 
@@ -272,28 +272,37 @@ def log_axis(
 
 
 def ticks(low: float, high: float, apart: float = 0.11) -> list[float]:
-    """Readable ticks of a log axis no nearer to each other than a share of its length; round ones go first.
+    """Readable ticks of a log axis: `readable_ticks`, or round steps where the axis spans less than they need.
 
-    >>> ticks(290, 980)
-    [300, 400, 500, 600, 700, 900]
+    Ticks are no nearer to each other than a share of the axis' length; round ones go first.
+
+    >>> ticks(290, 9800)
+    [500, 1000, 2000, 5000]
     >>> ticks(0.3, 4)
     [0.5, 1.0, 2.0]
+    >>> ticks(134, 304)
+    [150.0, 200.0, 250.0, 300.0]
     """
     if low < 1:
-        # Ratios: whole numbers of tenths and of hundredths.
+        # Ratios: as whole numbers of tenths or hundredths.
         scale = 10.0 ** -math.floor(math.log10(low))
         return [value / scale for value in ticks(low * scale, high * scale, apart)]
+    found: list[float] = [tick for tick in readable_ticks(low, high) if _first_digit(tick) in (1, 2, 5)]
+    if len(found) < 3 or any(tick != float(f"{tick:.0e}") for tick in found):
+        from matplotlib.ticker import MaxNLocator
+
+        steps = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        found = [float(tick) for tick in steps if low <= tick <= high]
     kept: list[float] = []
     length = math.log(high / low)
-    for tick in sorted(readable_ticks(low, high), key=_roundness):
+    for tick in sorted(found, key=lambda tick: (_first_digit(tick) != 1, tick)):
         if all(abs(math.log(tick / other)) >= apart * length for other in kept):
             kept.append(tick)
     return sorted(kept)
 
 
-def _roundness(tick: float) -> tuple[int, float]:
-    first = int(f"{tick:e}"[0])
-    return {1: 0, 5: 1, 2: 1}.get(first, 2), tick
+def _first_digit(tick: float) -> int:
+    return int(f"{tick:e}"[0])
 
 
 def count_text(value: float) -> str:
@@ -310,40 +319,24 @@ def count_text(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.4g}"
 
 
-def draw_parameter_line(axes: Axes, place: float = 0.5) -> None:
+def draw_parameter_line(axes: Axes) -> None:
     """Draw the line "one sample a parameter" over log axes of parameters (x) and samples (y), and its name along it.
 
-    The y axis is raised where the line would cross less than half of the picture.
+    The y axis is widened where the line would cross less than half of the picture.
 
     Args:
         axes: with limits that are set.
-        place: of the name, as a share of the line's visible part.
     """
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     middle = math.sqrt(left * right)
-    if top < middle:
-        _set_top(axes, middle)
-        top = middle
-    if bottom > middle:
-        bottom = middle
-        _set_bottom(axes, bottom)
+    if not bottom < middle < top / 1.3:
+        log_axis(axes, "y", (min(bottom, middle), max(top, 1.3 * middle)), axes.get_ylabel(), room=(1, 1))
     axes.plot([left, right], [left, right], color=GREY, linewidth=0.7, zorder=1, label="_" + ONE_A_PARAMETER)
-    first, last = max(left, bottom), min(right, top)
-    x = first * (last / first) ** place
-    axes.annotate(
-        ONE_A_PARAMETER,
-        xy=(x, x),
-        xytext=(0, 2),
-        textcoords="offset points",
-        rotation=45,
-        rotation_mode="anchor",
-        transform_rotates_text=True,
-        ha="center",
-        va="bottom",
-        color=GREY,
-        fontsize=6,
-        zorder=1,
-    )
+    start = max(left, axes.get_ylim()[0]) * (right / left) ** 0.02
+    axes.text(
+        start, start, ONE_A_PARAMETER, rotation=45, rotation_mode="anchor", transform_rotates_text=True, ha="left",
+        va="bottom", color=GREY, fontsize=6, zorder=1,
+    )  # fmt: skip
 
 
 def draw_parameter_count(axes: Axes, parameters: float) -> None:
@@ -355,16 +348,6 @@ def draw_parameter_count(axes: Axes, parameters: float) -> None:
         ONE_A_PARAMETER, xy=(parameters, 1), xytext=(0, 2), xycoords=("data", "axes fraction"),
         textcoords="offset points", ha="right" if right else "left", va="bottom", color=GREY, fontsize=6,
     )  # fmt: skip
-
-
-def _set_top(axes: Axes, top: float) -> None:
-    low = axes.get_ylim()[0]
-    log_axis(axes, "y", (low, top), axes.get_ylabel(), room=(1, 1))
-
-
-def _set_bottom(axes: Axes, bottom: float) -> None:
-    high = axes.get_ylim()[1]
-    log_axis(axes, "y", (bottom, high), axes.get_ylabel(), room=(1, 1))
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], line_mm: float = 3.0) -> None:
@@ -436,13 +419,15 @@ def label_outer(axes: Sequence[Axes], columns: int) -> None:
 def mark_handles(table: pd.DataFrame) -> list[Artist]:
     """Legend entries of what hollow marks, arrows and dotted bars mean, as far as a table has them."""
     from matplotlib.lines import Line2D
+    from matplotlib.path import Path
 
     plain: dict[str, Any] = {"color": GREY, "linestyle": "none", "markersize": 4.5}
     found: list[Artist] = []
     if (table["status"] == "undertrained").any():
         found.append(Line2D([], [], marker="o", markerfacecolor="white", label="undertrained", **plain))
     if table["censored"].any():
-        found.append(Line2D([], [], marker=r"$\uparrow$", label="lower bound", **plain | {"markersize": 6}))
+        arrow = Path([(0, -1), (0, 1), (-0.45, 0.4), (0, 1), (0.45, 0.4)], [1, 2, 1, 2, 2])
+        found.append(Line2D([], [], marker=arrow, markerfacecolor="none", label="lower bound", **plain))
     if ((table["interval_high"] == math.inf) & ~table["censored"].astype(bool)).any():
         found.append(Line2D([], [], color=GREY, linestyle=":", label="interval open above"))
     return found
@@ -462,7 +447,7 @@ def note(figure: Figure, text: str) -> None:
     figure.suptitle(text, fontsize=6.5, color=OKABE_ITO["vermillion"], x=0.01, ha="left")
 
 
-def save(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
+def save(figure: Figure, folder: pathlib.Path, stem: str) -> tuple[pathlib.Path, pathlib.Path]:
     """Write a picture as PNG of 300 dots an inch and as PDF; the same picture gives the same bytes.
 
     Raises:
