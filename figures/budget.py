@@ -63,6 +63,7 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC of one network with random labels against the steps that a probe may take, in mini-batches and in one "
-    "batch. A search whose failures still gained when their budget was over is undertrained: its EMC is a lower bound.",
+    caption="EMC of one network with random labels against the steps that a probe may take, in mini-batches and in "
+    "one batch. A search whose failures still gained when their budget was over is undertrained: its EMC is a "
+    "lower bound.",
 )

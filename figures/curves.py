@@ -162,6 +162,6 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="Share of draws that fit every sample (above, Wilson's intervals) and mean training accuracy (below, "
-    "bootstrap intervals) against n. The line is a psychometric curve; n50, where it is one half, is the EMC. For the "
-    "linear model on Gaussian inputs Cover's theorem gives the curve.",
+    "bootstrap intervals) against n. The line is a psychometric curve; n50, where it is one half, is the EMC. "
+    "For the linear model on Gaussian inputs Cover's theorem gives the curve.",
 )

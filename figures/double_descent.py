@@ -161,8 +161,8 @@ STUDY = Study(
     curves=curves,
     table=table,
     draw=draw,
-    caption="Test error on clean labels and training error on labels of which a fifth are drawn anew, mean over "
-    "draws with bootstrap intervals: against width at one n (left) and against n at one model (right). The broken line is "
-    "where half of the draws fit all samples, so that EMC = n. Hollow: some draws still gained when their budget was "
-    "over.",
+    caption="Test error on clean labels and training error on labels of which a fifth are drawn anew, mean over draws "
+    "with bootstrap intervals: against width at one n (left) and against n at one model (right). The broken "
+    "line is where half of the draws fit all samples, so that EMC = n. Hollow: some draws still gained when "
+    "their budget was over.",
 )

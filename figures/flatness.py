@@ -11,6 +11,7 @@ from scipy import stats
 from emc.curve_record import Curve
 from emc.results import EmcResult, Verdict
 from figures import style
+from figures.drawing import dicts
 from figures.optimizers import NAMES, sweeps
 from figures.scales import Scale
 from figures.study import Cell, Study, Taken
@@ -120,7 +121,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     known = table["emc"].notna()
     count = len(MEASURES) + bool(known.any())
     axes = style.panels(figure, count, height_mm=24 + 6 * len(table), sharey=True)
-    rows = table.to_dict("records")
+    rows = dicts(table)
     if known.any():
         emcs = table[known]
         values = [value for name in EMC[1:4] for value in emcs[name] if np.isfinite(value)]
@@ -163,8 +164,8 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="Largest eigenvalue and trace of the Hessian of the mean training loss where each optimizer fitted one "
-    "number of samples well below its EMC: medians over draws with 95 % intervals by order statistics. Beside them the "
-    "EMC under the same optimizer and batch, of the study of optimizers, whose rates may differ. Training ends at the "
-    "first check that finds all samples right, at another loss for each optimizer; the Hessian of a cross-entropy "
-    "falls with the loss, so that the panels are to be read together.",
+    "number of samples well below its EMC: medians over draws with 95 % intervals by order statistics. Beside "
+    "them the EMC under the same optimizer and batch, of the study of optimizers, whose rates may differ. "
+    "Training ends at the first check that finds all samples right, at another loss for each optimizer; the "
+    "Hessian of a cross-entropy falls with the loss, so that the panels are to be read together.",
 )

@@ -11,6 +11,7 @@ import emc
 from emc.errors import ComparisonError
 from emc.results import EmcResult
 from figures import style
+from figures.drawing import dicts
 from figures.pools import families, pool
 from figures.scales import Scale
 from figures.study import Cell, Study, Taken
@@ -117,7 +118,7 @@ def _draw_law(axes: Axes, rows: pd.DataFrame, shift: float) -> None:
         ends = np.array([rows["parameters"].min(), rows["parameters"].max()], dtype=float)
         heights = law["factor"] * ends ** law["exponent"]
         axes.plot(ends * shift, heights, color=look.colour, linestyle=line)
-    for row in rows.to_dict("records"):
+    for row in dicts(rows):
         style.draw_mark(axes, row["parameters"] * shift, row, look, tinted=tinted)
 
 
@@ -156,7 +157,8 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC against parameters, with the power law EMC = a P^b of each series by least squares on "
-    "logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, brackets included); hollow where "
-    "sizes with censored replicates were left out. An exponent of 1 is an EMC in proportion to the parameters.",
+    caption="EMC against parameters, with the power law EMC = a P^b of each series by least squares on logarithms. "
+    "Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, brackets included); "
+    "hollow where sizes with censored replicates were left out. An exponent of 1 is an EMC in proportion to "
+    "the parameters.",
 )

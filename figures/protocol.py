@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emc.plotting import OKABE_ITO
 from emc.results import EmcResult
 from figures import style
+from figures.drawing import dicts
 from figures.scales import Scale, grid, one
 from figures.study import Cell, Study, Taken
 from figures.tables import RATIO_COLUMNS, frame, mark, ratio
@@ -97,12 +98,12 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     ends = [value for name in ("ratio", "ratio_low", "ratio_high") for value in rows[name] if 0 < value < float("inf")]
     style.log_axis(axes, "x", [*ends, 1.0], f"EMC / EMC under {PROTOCOL}", room=(1.15, 1.15))
     axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
-    for at, row in zip(places, rows.to_dict("records"), strict=True):
+    for at, row in zip(places, dicts(rows), strict=True):
         look = OTHER if row["other_estimand"] else SAME
         style.draw_ratio(axes, at, row, look, upright=False)
         beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 6}
         axes.annotate(_text(row), (1, at), xycoords=("axes fraction", "data"), **beside)
-    labels = [f"{_option(row['setting'])} {row['value']}" for row in rows.to_dict("records")]
+    labels = [f"{_option(row['setting'])} {row['value']}" for row in dicts(rows)]
     axes.set_yticks(places, labels)
     axes.set_ylim(max(places, default=0) + 0.8, -0.8)
     axes.tick_params(axis="y", length=0)
@@ -142,6 +143,7 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC with one setting changed over the EMC under the protocol itself: Hodges-Lehmann ratios with 95 % "
-    "intervals, paired by replicate but for the change of seed; hollow with an arrow where lower bounds leave them "
-    "open. A change of the search or of the attempts that asks for another number (another estimand) is marked.",
+    "intervals, paired by replicate but for the change of seed; hollow with an arrow where lower bounds leave "
+    "them open. A change of the search or of the attempts that asks for another number (another estimand) is "
+    "marked.",
 )

@@ -94,6 +94,6 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="Optimizer steps until all n samples are right against n over the EMC of the same replicate, for every "
-    "fitted probe of the journal under the study's own optimizer and batch size; steps are counted at checks. The line "
-    "is the median over bins, the band the quartiles.",
+    "fitted probe of the journal under the study's own optimizer and batch size; steps are counted at checks. "
+    "The line is the median over bins, the band the quartiles.",
 )
