@@ -79,7 +79,7 @@ def draw_emc(
         places = [float(value) * shift for value in rows[x]]
         joined = [emc if emc > 0 else math.nan for emc in rows["emc"]]
         axes.plot(places, joined, color=one.look.colour, linestyle=one.line)
-        for at, row in zip(places, _dicts(rows), strict=True):
+        for at, row in zip(places, dicts(rows), strict=True):
             style.draw_mark(axes, at, row, one.look, tinted=one.tinted)
         ends.append((float(rows["emc"].iloc[-1]), one.look.text, one.look.colour))
     if names:
@@ -112,7 +112,7 @@ def draw_ratios(
         rows = rows.sort_values(x)
         places = [float(value) * shift for value in rows[x]]
         axes.plot(places, list(rows["ratio"]), color=one.look.colour, linestyle=one.line)
-        for at, row in zip(places, _dicts(rows), strict=True):
+        for at, row in zip(places, dicts(rows), strict=True):
             style.draw_ratio(axes, at, row, one.look)
         ends.append((float(rows["ratio"].iloc[-1]), one.look.text, one.look.colour))
     if names:
@@ -170,7 +170,7 @@ def draw_rows(
     axes = style.panels(figure, count, height_mm=24 + 6 * len(table), sharey=True)
     heights = range(len(table))
     for place, (name, label) in enumerate([("", "EMC (samples)"), *scaled]):
-        rows = [_times(row, 1.0 if not name else float(row[name])) for row in _dicts(table)]
+        rows = [_times(row, 1.0 if not name else float(row[name])) for row in dicts(table)]
         values = [row[column] for row in rows for column in ("emc", "interval_low", "interval_high")]
         line = _one_a_parameter(table, name)
         style.log_axis(axes[place], "x", [value for value in [*values, *line] if math.isfinite(value)], label)
@@ -181,7 +181,7 @@ def draw_rows(
             style.draw_parameter_count(axes[place], at_line)
     if ratios:
         _ratio_axis(axes[-1], table, "x", ratio_label)
-        for at, row in zip(heights, _dicts(table), strict=True):
+        for at, row in zip(heights, dicts(table), strict=True):
             style.draw_ratio(axes[-1], at, row, looks[row["series"]], upright=False)
             if not isinstance(row["reference"], str):
                 axes[-1].annotate(
@@ -199,7 +199,8 @@ def _one_a_parameter(table: pd.DataFrame, unit: str) -> list[float]:
     return [float(table["parameters"].iloc[0])] if same else []
 
 
-def _dicts(table: pd.DataFrame) -> list[dict[str, Any]]:
+def dicts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table by column."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
