@@ -44,7 +44,7 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
 
     Beside them the linear model, of which Cover's theorem says one sample a parameter for two classes.
     """
-    data = [*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ())]
+    data = list(dict.fromkeys((*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ()))))
     base = {**scale.base, "model": "mlp", "test_split": scale.test}
     linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "labels": "random", "classes": 2}
     grid = {"data": data, "match_parameters": list(SIZES[scale.name])}
