@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Transformers train by PyTorch's modules on a CPU; a budget of their own keeps them to minutes there.
-BUDGET = {"cpu": {"min_steps": 4_000}}
+BUDGET = {"cpu": {"min_steps": 2_000}}
 
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POOL = {
     "smoke": ("digits", "cnn:width=2,hidden=4", (2, 5)),
-    "cpu": ("synthetic_images:count=4000,size=8,channels=1,classes=20", "cnn:width=5,hidden=10", (2, 5, 10, 20)),
+    "cpu": ("synthetic_images:count=4000,size=8,channels=1,classes=20", "cnn:width=3,hidden=7", (2, 5, 20)),
     "gpu": ("synthetic_images:count=40000,size=16,channels=3,classes=50", "cnn:width=12,hidden=16", (2, 5, 10, 25, 50)),
     "paper": ("cifar100", "cnn:width=64", (2, 5, 10, 20, 50, 100)),
 }

@@ -22,8 +22,7 @@ NATURAL = {"smoke": "digits", "cpu": "digits", "gpu": "digits", "paper": "cifar1
 SMALL = {
     "smoke": ("mlp:width=2",),
     "cpu": (
-        "mlp:width=3", "mlp:width=5", "mlp:width=8",
-        "cnn:width=2,hidden=4", "cnn:width=4,hidden=8", "cnn:width=5,hidden=10",
+        "mlp:width=3", "mlp:width=5", "mlp:width=8", "cnn:width=2,hidden=4", "cnn:width=3,hidden=7",
     ),
     "gpu": ("mlp:width=8", "mlp:width=16", "cnn:width=8,hidden=16", "cnn:width=12,hidden=24"),
     "paper": tuple(f"mlp:width={2**k}" for k in range(1, 10)) + tuple(f"cnn:width={2**k}" for k in range(2, 9)),

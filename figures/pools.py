@@ -20,8 +20,8 @@ FAMILIES = {
         "vit": ("vit:patch=4,dim=4,depth=1,heads=1",),
     },
     "cpu": {
-        "mlp": ("mlp:width=4", "mlp:width=5", "mlp:width=8"),
-        "cnn": ("cnn:width=3,hidden=7", "cnn:width=4,hidden=8", "cnn:width=5,hidden=10"),
+        "mlp": ("mlp:width=4", "mlp:width=8"),
+        "cnn": ("cnn:width=3,hidden=7", "cnn:width=5,hidden=10"),
         "vit": ("vit:patch=4,dim=6,depth=1,heads=1",),
     },
     "gpu": {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MODEL = {"smoke": ("mlp", 3), "cpu": ("mlp", 8), "gpu": ("mlp", 32), "paper": ("cnn", 64)}
 #: One budget for all, since some train by PyTorch's modules one at a time.
-BUDGET = {"cpu": {"min_steps": 4_000}}
+BUDGET = {"cpu": {"min_steps": 2_000}}
 
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:

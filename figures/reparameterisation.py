@@ -35,7 +35,7 @@ MODELS = {
     ),
 }
 #: One budget for all, since these train by PyTorch's modules.
-BUDGET = {"cpu": {"min_steps": 3_000}}
+BUDGET = {"cpu": {"min_steps": 2_000}}
 
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:

@@ -51,7 +51,13 @@ SMOKE = Scale(
 CPU = Scale(
     "cpu",
     "nets with an EMC of 100 to 300 on data that needs no network: about an hour on two cores",
-    {"replicates": REPLICATES, "batch_size": FULL_BATCH, "stall_tolerance": STALL, "max_epochs": 1},
+    {
+        "replicates": REPLICATES,
+        "batch_size": FULL_BATCH,
+        "stall_tolerance": STALL,
+        "min_steps": 6_000,
+        "max_epochs": 1,
+    },
 )
 GPU = Scale(
     "gpu",

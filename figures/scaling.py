@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEMBERS = {
     "smoke": ("mlp:width=3", "mlp:width=3,depth=2"),
     "cpu": (
-        "mlp:width=5", "mlp:width=5,depth=2", "mlp:width=4,depth=3",
+        "mlp:width=4", "mlp:width=4,depth=2", "mlp:width=4,depth=3",
         "mlp:width=8", "mlp:width=7,depth=2", "mlp:width=6,depth=3",
     ),
     "gpu": (
