@@ -129,7 +129,9 @@ def _option(setting: str) -> str:
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    """The ratio and its interval as text; an open end as a bound."""
+    """The ratio and its interval as text; with one end open a bound, with both nothing but that of lower bounds."""
+    if row["ratio_open_above"] and row["ratio_open_below"]:
+        return f"open ({row['ratio']:.2f} of lower bounds)"
     low = "0" if row["ratio_low"] == 0 else f"{row['ratio_low']:.2f}"
     high = "\N{INFINITY}" if row["ratio_high"] == float("inf") else f"{row['ratio_high']:.2f}"
     sign = style.AT_LEAST if row["ratio_open_above"] else "\N{LESS-THAN OR EQUAL TO}" if row["ratio_open_below"] else ""
