@@ -72,7 +72,7 @@ def table(taken: Taken) -> pd.DataFrame:
         against = {} if sgd is None or result is sgd else ratio(result, sgd, NAMES[REFERENCE])
         tuned = (result.tuning or {}).get("chosen") or {}
         batch = int(cell["batch_size"])
-        full = batch >= int(result.dataset["rows"])
+        full = all(probe.n <= batch for probe in result.probes)
         names = {
             "series": _name(cell),
             "text": f"{NAMES.get(_name(cell), _name(cell))}, {'full batch' if full else f'batches of {batch}'}",

@@ -74,13 +74,13 @@ def cells(study: Study, scale: Scale) -> Iterator[Cell]:
 
 def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
     """What a journal holds of a study."""
-    by_identity = {_identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
+    by_identity = {identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
     asked = list(cells(study, scale))
-    found = [(cell, by_identity.get(_identity(cell))) for cell in asked]
+    found = [(cell, by_identity.get(identity(cell))) for cell in asked]
     curves = {
         _curve_identity(recorded.cells[c.fingerprint], [p.n for p in c.points], c.draws): c for c in recorded.curves
     }
-    drawn = [(given, curves.get(_curve_key(given))) for given in study.curves(scale)]
+    drawn = [(given, curves.get(curve_key(given))) for given in study.curves(scale)]
     return Taken(
         scale,
         tuple((cell, result) for cell, result in found if result is not None),
@@ -113,7 +113,7 @@ def _several(texts: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(texts))
 
 
-def _identity(cell: Cell) -> str:
+def identity(cell: Cell) -> str:
     """A cell's measurement with every option written out: equal for cells that ask for the same in other words."""
     return _resolved(json.dumps(cell, sort_keys=True))
 
@@ -125,10 +125,11 @@ def _resolved(text: str) -> str:
     return json.dumps(measurement.to_dict(), sort_keys=True)
 
 
-def _curve_key(given: Cell) -> tuple[str, tuple[int, ...], int]:
+def curve_key(given: Cell) -> tuple[str, tuple[int, ...], int]:
+    """What a curve is known by: its settings, sizes and draws."""
     settings = {name: value for name, value in given.items() if name not in ("sizes", "draws")}
     return _curve_identity(settings, given["sizes"], given["draws"])
 
 
 def _curve_identity(settings: Cell, sizes: Sequence[int], draws: int) -> tuple[str, tuple[int, ...], int]:
-    return _identity(settings), tuple(sorted(sizes)), draws
+    return identity(settings), tuple(sorted(sizes)), draws
