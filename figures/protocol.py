@@ -103,7 +103,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
         style.draw_ratio(axes, at, row, look, upright=False)
         beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 6}
         axes.annotate(_text(row), (1, at), xycoords=("axes fraction", "data"), **beside)
-    labels = [f"{_option(row['setting'])} {row['value']}" for row in dicts(rows)]
+    labels = [f"{_option(row['setting'])} = {row['value']}" for row in dicts(rows)]
     axes.set_yticks(places, labels)
     axes.set_ylim(max(places, default=0) + 0.8, -0.8)
     axes.tick_params(axis="y", length=0)
