@@ -87,8 +87,8 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     style.draw_parameter_line(axes)
     for place, name in enumerate(series):
         _draw_law(axes, table[table["series"] == name], 1.02 ** (place - (len(series) - 1) / 2))
-    _draw_exponents(beside, table, series)
-    style.legend_below(figure, [*_handles(table, series), *style.mark_handles(table)])
+    _draw_exponents(beside, table[table["exponent"].notna()])
+    style.legend_below(figure, [*_handles(table, series), *style.mark_handles(table)], columns=3)
 
 
 def _handles(table: pd.DataFrame, series: Sequence[str]) -> list[Any]:
@@ -122,32 +122,31 @@ def _draw_law(axes: Axes, rows: pd.DataFrame, shift: float) -> None:
         style.draw_mark(axes, row["parameters"] * shift, row, look, tinted=tinted)
 
 
-def _draw_exponents(axes: Axes, table: pd.DataFrame, series: Sequence[str]) -> None:
-    """Each exponent with its interval, or the bound that censored sizes leave, beside the line of an exponent of 1."""
+def _draw_exponents(axes: Axes, table: pd.DataFrame) -> None:
+    """Each exponent with its interval, and the line of an exponent of 1; series without one are left out."""
+    series = list(dict.fromkeys(table["series"]))
     for at, name in enumerate(series):
         rows = table[table["series"] == name]
         look, _, _ = _look(rows)
         law = rows.iloc[0]
-        if law["exponent"] == law["exponent"]:
-            axes.plot([law["exponent_low"], law["exponent_high"]], [at, at], color=look.colour, linewidth=0.9)
-            filled = style.Look(look.text, look.colour, look.marker)
-            style.draw_value(axes, law["exponent"], at, filled, hollow=law["left_out"] > 0)
+        axes.plot([law["exponent_low"], law["exponent_high"]], [at, at], color=look.colour, linewidth=0.9)
+        style.draw_value(axes, law["exponent"], at, look)
     axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
     texts = [f"{name}\n{_text(table[table['series'] == name].iloc[0])}" for name in series]
     axes.set_yticks(range(len(series)), texts)
-    axes.set_ylim(len(series) - 0.4, -0.6)
+    axes.set_ylim(max(len(series), 1) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
-    axes.set_xlabel("exponent $b$ of EMC = $a P^b$")
+    axes.set_xlabel("exponent b of EMC = a P\N{MODIFIER LETTER SMALL B}")
 
 
 def _text(law: Any) -> str:
-    if law["exponent"] != law["exponent"]:
-        return "no fit: fewer than 3 sizes fully known"
     ends = ""
     if law["exponent_low"] == law["exponent_low"]:
         ends = f" ({law['exponent_low']:.2f} to {law['exponent_high']:.2f})"
-    left = f", {law['left_out']:.0f} sizes left out" if law["left_out"] > 0 else ""
+    left = ""
+    if law["left_out"] > 0:
+        left = f", {law['left_out']:.0f} of {law['left_out'] + law['fitted_sizes']:.0f} sizes left out"
     return f"b = {law['exponent']:.2f}{ends}{left}"
 
 
@@ -157,8 +156,8 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC against parameters, with the power law EMC = a P^b of each series by least squares on logarithms. "
-    "Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, brackets included); "
-    "hollow where sizes with censored replicates were left out. An exponent of 1 is an EMC in proportion to "
-    "the parameters.",
+    caption="EMC against parameters, with the power law EMC = a P^b of each series of three sizes or more, by least "
+    "squares on logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, brackets "
+    "included). Sizes with censored replicates are left out of a law. An exponent of 1 is an EMC in proportion to the "
+    "parameters.",
 )

@@ -103,7 +103,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
         style.draw_ratio(axes, at, row, look, upright=False)
         beside: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 6}
         axes.annotate(_text(row), (1, at), xycoords=("axes fraction", "data"), **beside)
-    labels = [f"{_option(row['setting'])} {row['value']}" for row in dicts(rows)]
+    labels = [f"{_option(row['setting'])} = {row['value']}" for row in dicts(rows)]
     axes.set_yticks(places, labels)
     axes.set_ylim(max(places, default=0) + 0.8, -0.8)
     axes.tick_params(axis="y", length=0)
@@ -129,7 +129,9 @@ def _option(setting: str) -> str:
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    """The ratio and its interval as text; an open end as a bound."""
+    """The ratio and its interval as text; with one end open a bound, with both nothing but that of lower bounds."""
+    if row["ratio_open_above"] and row["ratio_open_below"]:
+        return f"open ({row['ratio']:.2f} of lower bounds)"
     low = "0" if row["ratio_low"] == 0 else f"{row['ratio_low']:.2f}"
     high = "\N{INFINITY}" if row["ratio_high"] == float("inf") else f"{row['ratio_high']:.2f}"
     sign = style.AT_LEAST if row["ratio_open_above"] else "\N{LESS-THAN OR EQUAL TO}" if row["ratio_open_below"] else ""

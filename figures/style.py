@@ -433,11 +433,11 @@ def mark_handles(table: pd.DataFrame) -> list[Artist]:
     return found
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend under all panels, which hides nothing."""
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) -> None:
+    """A legend under all panels, which hides nothing, of so many columns at most."""
     if handles:
         figure.legend(
-            handles=list(handles), loc="outside lower center", ncols=min(len(handles), 8), handlelength=1.8,
+            handles=list(handles), loc="outside lower center", ncols=min(len(handles), columns), handlelength=1.8,
             columnspacing=1.5,
         )  # fmt: skip
 
