@@ -446,7 +446,8 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) ->
         length = sum(len(str(handle.get_label())) + 6 for handle in handles)
         rows = math.ceil(length / (100 * figure.get_size_inches()[0] / TWO_COLUMNS))
         figure.legend(
-            handles=list(handles), loc="outside lower center", ncols=math.ceil(len(handles) / rows), handlelength=1.8,
+            handles=list(handles), loc="outside lower center", ncols=min(columns, math.ceil(len(handles) / rows)),
+            handlelength=1.8,
             columnspacing=1.5,
         )  # fmt: skip
 
