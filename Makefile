@@ -57,6 +57,12 @@ bench: .venv/.installed
 bench-quick:
 	$(MAKE) bench QUICK=--quick
 
+# Every study of the paper, and what it lacks, at a scale: smoke, cpu, gpu or paper (figures/scales.py). What is measured
+# already is not measured again.
+SCALE ?= cpu
+figures: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m figures --scale $(SCALE)
+
 # Debian ships venv apart from Python; virtualenv stands in for it.
 $(BIN)/python:
 	$(PYTHON) -m venv .venv || { rm -rf .venv; \

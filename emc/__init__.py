@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from emc.extrapolation import estimate
     from emc.frames import load
     from emc.pages.page import report
+    from emc.power_laws import power_law
     from emc.results import EmcResult
     from emc.scaling import Scaled, scale
     from emc.specs import Execution, Measurement, Procedure, Search, Task
     from emc.stats.correlate import Correlation, correlate
+    from emc.stats.power_law import PowerLaw
     from emc.sweeping import SweepResult, sweep
 
 __version__ = "0.1.0"
@@ -44,6 +46,8 @@ _HOMES = {
     "Comparison": "emc.comparison",
     "curve": "emc.curves",
     "Curve": "emc.curve_record",
+    "power_law": "emc.power_laws",
+    "PowerLaw": "emc.stats.power_law",
     "estimate": "emc.extrapolation",
     "Estimate": "emc.estimate_record",
     "correlate": "emc.stats.correlate",
@@ -71,6 +75,7 @@ __all__ = [
     "Estimate",
     "Execution",
     "Measurement",
+    "PowerLaw",
     "Prepared",
     "Procedure",
     "Scaled",
@@ -84,6 +89,7 @@ __all__ = [
     "estimate",
     "load",
     "measure",
+    "power_law",
     "prepare",
     "report",
     "scale",

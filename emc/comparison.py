@@ -207,7 +207,7 @@ def compare(first: Source, second: Source, *others: Source, confidence: float = 
     sources = (first, second, *others)
     results = tuple(s if isinstance(s, EmcResult) else read_result(os.fspath(s)) for s in sources)
     names = tuple(_letters(place) if isinstance(s, EmcResult) else os.fspath(s) for place, s in enumerate(sources))
-    _check(names, results)
+    check_finished(names, results)
     bounds = tuple(bounds_of(results[0], other) for other in results[1:])
     found = [_contrast(results[0], other, up_to, confidence) for other, up_to in zip(results[1:], bounds, strict=True)]
     contrasts = judge([contrast for contrast, _ in found], confidence)
@@ -231,7 +231,12 @@ def _letters(place: int) -> str:
     return chr(ord("A") + place) if place < 26 else f"result {place + 1}"
 
 
-def _check(names: Sequence[str], results: Sequence[EmcResult]) -> None:
+def check_finished(names: Sequence[str], results: Sequence[EmcResult]) -> None:
+    """Refuse results that cannot stand beside each other: unfinished, without replicates, of several estimands.
+
+    Raises:
+        ComparisonError: one of these.
+    """
     for name, result in zip(names, results, strict=True):
         if Status.INTERRUPTED in (result.status, *(replicate.status for replicate in result.replicates)):
             raise ComparisonError(f"only finished results can be compared, got the interrupted {name}; run it again")
@@ -266,7 +271,7 @@ def bounds_of(*results: EmcResult) -> tuple[float, ...]:
 
 def _contrast(first: EmcResult, second: EmcResult, up_to: tuple[float, ...], confidence: float) -> tuple[Contrast, str]:
     a, b = log_sizes(first.replicates, up_to[0]), log_sizes(second.replicates, up_to[1])
-    unpaired = _why_unpaired(first, second)
+    unpaired = why_unpaired(first, second)
     if unpaired:
         return contrast_groups(a, b, confidence), f"unpaired, since {unpaired}"
     orders = [_orders(first), _orders(second)]
@@ -283,7 +288,7 @@ def _taken(side: LogSizes, order: Mapping[int, int], keys: Sequence[int]) -> Log
     return side.take([order[key] for key in keys])
 
 
-def _why_unpaired(first: EmcResult, second: EmcResult) -> str:
+def why_unpaired(first: EmcResult, second: EmcResult) -> str:
     """Why replicates of the same number have other samples; empty where they have the same."""
     contents = [result.dataset.get("content_hash") for result in (first, second)]
     versions = [result.versions.get("results") for result in (first, second)]

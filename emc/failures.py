@@ -66,9 +66,24 @@ def _escapes(values: list[Mapping[str, Any]]) -> str:
     return "; ".join(told) or "none"
 
 
+def _flatness(value: Mapping[str, Any]) -> str:
+    return f"{largest_text(value)} largest eigenvalue, {trace_text(value)} trace, at a loss of {value['loss']:.4g}"
+
+
+def largest_text(flatness: Mapping[str, Any]) -> str:
+    """The largest eigenvalue, which Lanczos may not have found."""
+    return "not known" if flatness["largest"] is None else f"{flatness['largest']:.4g}"
+
+
+def trace_text(flatness: Mapping[str, Any]) -> str:
+    """The trace, with its standard error where it was estimated."""
+    error = flatness["trace_error"]
+    return f"{flatness['trace']:.4g}" + (f" (+- {100 * error:.2g} %)" if error else "")
+
+
 TRAINING, POLISH, KINKS = "training", "full-batch descent from there (the polish)", "kinks of ReLU"
 CURVATURE, PROGRAM = "curvature where that ended", "proof of what a model can fit"
-HELD_OUT = "test split"
+HELD_OUT, FLATNESS = "test split", "flatness where the training ended"
 
 #: By key of the record, in the order of printing; `loss` and `gradient_norm` are fields of their own there.
 NUMBERS: dict[str, Number] = {
@@ -154,6 +169,9 @@ NUMBERS: dict[str, Number] = {
     ),
     "test_correct": Number(HELD_OUT, "right answers", _amount("rows"), "of the rows held out by --test-split"),
     "test_rows": Number(HELD_OUT, "rows", _amount("rows"), "held out"),
+    "flatness": Number(
+        FLATNESS, "Hessian", _flatness, "largest eigenvalue and trace, of the mean training loss over the n samples"
+    ),
     "proof": Number(PROGRAM, "proof", str, "why no model can fit"),
     "first_conflict": Number(
         PROGRAM, "first conflict", _amount("samples"), "size from which equal inputs carry different labels"

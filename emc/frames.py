@@ -84,10 +84,16 @@ PROBE_COLUMNS = {
     "accuracy": "share from 0 to 1: correct / n; missing where nothing was trained",
     "training_loss": "mean over the n samples at that count: nats (loss cross_entropy) or squared logits (squared)",
     "gradient_norm": "full-batch gradient norm relative to its value at init; missing where it was not examined",
+    "test_accuracy": "share from 0 to 1 of the rows held out; missing without a test split",
+    "flatness_largest": "largest eigenvalue of the training loss's Hessian at the end; missing without flatness",
+    "flatness_trace": "its trace (standard error: emc show --probes); missing without flatness",
     "steps": "optimizer steps",
     "sample_steps": "samples seen in those steps",
     "seconds": "seconds charged to it",
 }
+
+#: Those that are in a probe's detail.
+_OF_DETAIL = ("test_accuracy", "flatness_largest", "flatness_trace")
 
 #: What a verdict's line may leave out.
 _PROBE_DEFAULTS: dict[str, Any] = {
@@ -221,7 +227,7 @@ def _probe_types() -> dict[str, Any]:
     import pandas as pd
 
     whole = dict.fromkeys(("n", "replicate", "attempt", "correct", "steps", "sample_steps"), "int64")
-    real = dict.fromkeys(("accuracy", "training_loss", "gradient_norm", "seconds"), "float64")
+    real = dict.fromkeys(("accuracy", "training_loss", "gradient_norm", "seconds", *_OF_DETAIL), "float64")
     verdicts, evidence = ([each.value for each in Verdict], [each.key for each in Evidence])
     return {**whole, **real, "verdict": pd.CategoricalDtype(verdicts), "evidence": pd.CategoricalDtype(evidence)}
 
@@ -241,7 +247,19 @@ def _probe_rows(journal: str | os.PathLike[str], settings: dict[str, dict[str, A
         values = _PROBE_DEFAULTS | record
         values["accuracy"] = values["correct"] / values["n"] if values["steps"] > 0 else None
         values["training_loss"] = values["loss"]
+        values |= _of_detail(values.get("detail"))
         yield tuple(values.get(name) for name in PROBE_COLUMNS)
+
+
+def _of_detail(detail: Any) -> dict[str, float | None]:
+    """What columns show of the numbers that only some probes record; None where they are of other types."""
+    known = detail if isinstance(detail, Mapping) else {}
+    right, rows = known.get("test_correct"), known.get("test_rows")
+    flat = known.get("flatness")
+    flat = flat if isinstance(flat, Mapping) else {}
+    share = right / rows if isinstance(right, int) and isinstance(rows, int) and rows > 0 else None
+    ends = [flat.get(name) for name in ("largest", "trace")]
+    return dict(zip(_OF_DETAIL, [share, *(end if is_number(end) else None for end in ends)], strict=True))
 
 
 def _joined(frame: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

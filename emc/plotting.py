@@ -188,7 +188,7 @@ def plot_result(result: EmcResult | Curve, path: str | Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         if isinstance(result, EmcResult):
             figure = Figure(figsize=(6.6, 3.7), layout="constrained")
             draw_accuracy(figure.subplots(), accuracy_data(result))
@@ -198,19 +198,28 @@ def plot_result(result: EmcResult | Curve, path: str | Path) -> None:
         save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure in the format of the path's suffix, whole or not at all, without the date of drawing.
+def save_figure(figure: Figure, path: str | Path, dpi: int = 200) -> None:
+    """Write a figure in the format of the path's suffix, whole or not at all, without what drew it and when.
+
+    Args:
+        figure: to write.
+        path: of the file.
+        dpi: dots an inch of a PNG.
 
     Raises:
         OutputError: an unknown suffix, or the file cannot be written.
     """
     kind = picture_format(path)
-    undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    unsigned: dict[str, dict[str, None]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=200, metadata=undated)
+        figure.savefig(temporary, format=kind, dpi=dpi, metadata=unsigned[kind])
 
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -223,9 +232,19 @@ _STYLE: Any = {
     "pdf.fonttype": 42,
 }
 
-# Colours that colour-blind readers tell apart; markers differ too, so that grey print does.
-# M. Okabe and K. Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/color/
-_BLUE, _VERMILLION, _GREEN = "#0072B2", "#D55E00", "#009E73"
+#: Colours that colour-blind readers tell apart; markers differ too, so that grey print does.
+#: M. Okabe and K. Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/color/
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+_BLUE, _VERMILLION, _GREEN = OKABE_ITO["blue"], OKABE_ITO["vermillion"], OKABE_ITO["green"]
 _MARKERS: dict[Outcome, dict[str, Any]] = {
     Outcome.FITTED: {"marker": "o", "facecolors": _BLUE, "edgecolors": "white", "linewidths": 0.5, "s": 30},
     Outcome.NOT_FITTED: {"marker": "v", "facecolors": _VERMILLION, "edgecolors": "white", "linewidths": 0.5, "s": 34},

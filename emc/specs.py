@@ -234,6 +234,11 @@ class Procedure(Spec):
     label_smoothing: float = setting(
         0.0, "share of each target spread evenly over all classes, in the cross-entropy", low=0, high=0.99, added=True
     )
+    flatness: bool = setting(
+        False,
+        "record largest eigenvalue and trace of the training loss's Hessian where a training ended (emc show --probes)",
+        added=True,
+    )
     train: PluginSpec | None = setting(
         None,
         "a whole training in place of model, optimizer and all else: file.py:name of a function (X, y, seed, budget) "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from emc.errors import OutputError
-from emc.failures import meanings, sections
+from emc.failures import largest_text, meanings, sections, trace_text
 from emc.files import read_text, write_text
 from emc.results import CURVE_KIND, ESTIMATE_KIND, EmcResult, ProbeResult, Verdict, matched_text, sizes_text
 from emc.specs import Measurement
@@ -149,7 +149,23 @@ def rich_table(rows: Sequence[Row]) -> Table:
 
 
 def probes_text(result: Record) -> str:
-    """Every probe that did not fit, with its evidence and the numbers behind it."""
+    """Every probe that did not fit, with its evidence and the numbers behind it; before them, how flat each ended."""
+    flat = [probe for probe in result.probes if "flatness" in probe.detail]
+    return "\n\n".join(([flatness_table(flat)] if flat else []) + [_failing_text(result)])
+
+
+def flatness_table(probes: Sequence[ProbeResult]) -> str:
+    """The Hessian where each of some trainings ended."""
+    head = ("n", "replicate", "attempt", "verdict", "loss", "largest eigenvalue", "trace")
+    rows = []
+    for probe in probes:
+        flat = probe.detail["flatness"]
+        name = (str(probe.n), str(probe.replicate), str(probe.attempt), probe.verdict.value)
+        rows.append((*name, f"{flat['loss']:.4g}", largest_text(flat), trace_text(flat)))
+    return f"flatness: the Hessian of the mean training loss where each training ended\n{columns_text(head, rows)}"
+
+
+def _failing_text(result: Record) -> str:
     failing = [probe for probe in result.probes if probe.verdict is not Verdict.FITTED]
     if not failing:
         return "no probe failed"

@@ -10,15 +10,22 @@ import platform
 import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 import emc
+from emc.errors import EmcError
+from emc.files import replacing, write_text
+from emc.journal import compact, read
+from emc.recorded import read_recorded
+from figures import style
 from figures.scales import SCALES, Scale
+from figures.study import Study, Taken, settings_text, take
 
 #: In the order they are measured: those that others share cells with first.
 STUDIES = (
@@ -27,6 +34,12 @@ STUDIES = (
 )  # fmt: skip
 
 HERE = Path(__file__).parent
+
+MARKS = (
+    "Marks are the median over replicates with its 95 % interval; an arrow leads from a lower bound, a hollow mark is "
+    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave "
+    "open."
+)
 
 
 @click.command()
@@ -37,6 +50,7 @@ HERE = Path(__file__).parent
 @click.option("--device", default="auto", show_default=True)
 @click.option("--minutes", type=float, help="stop after so long; the same command continues")
 @click.option("--with-data", is_flag=True, help="also the datasets that lie under EMC_DATA")
+@click.option("--draw-only", is_flag=True, help="draw what the journal holds; train nothing, load no data")
 def main(
     scale: str,
     names: tuple[str, ...],
@@ -45,57 +59,176 @@ def main(
     device: str,
     minutes: float | None,
     with_data: bool,
+    draw_only: bool,
 ) -> None:
-    """Measure the cells of studies into a journal; what it holds already is not trained anew."""
+    """Measure the cells of studies into a journal, which are not trained anew if it holds them; then draw them."""
     size = SCALES[scale] if not with_data else SCALES[scale].with_data()
     folder = out or HERE / scale
     folder.mkdir(parents=True, exist_ok=True)
-    journal = journal or folder / "journal.jsonl"
     packed = folder / "journal.jsonl.gz"
+    if draw_only:
+        source = journal or (folder / "journal.jsonl" if (folder / "journal.jsonl").exists() else packed)
+    else:
+        source = journal or folder / "journal.jsonl"
+        measure_all(names or STUDIES, size, source, packed, device, minutes, folder / "times.json")
+    render_all(names or STUDIES, size, source, folder)
+    if not draw_only:
+        pack(source, packed)
+
+
+def measure_all(
+    names: Sequence[str],
+    scale: Scale,
+    journal: Path,
+    packed: Path,
+    device: str,
+    minutes: float | None,
+    times: Path,
+) -> None:
+    """Measure studies one after the other until all are done or one is interrupted; start from a packed journal."""
     if not journal.exists() and packed.exists():
         with gzip.open(packed) as source, journal.open("wb") as target:
             shutil.copyfileobj(source, target)
     if minutes is not None:
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
         signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    for name in names or STUDIES:
-        if not measure(name, size, journal, device, folder / "times.json"):
+    for name in names:
+        if not measure(name, scale, journal, device, times):
             print(f"{name}: interrupted; the same command continues", file=sys.stderr)
-            return
+            break
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) -> None:
+    """Write the picture and the table of every study that the journal holds something of, and what they show."""
+    recorded = read_recorded(journal)
+    known = folder / "captions.json"
+    captions = json.loads(known.read_text()) if known.exists() else {}
+    for name in names:
+        study = study_named(name)
+        taken = take(study, scale, recorded)
+        if not render(study, taken, folder):
+            print(f"{name}: nothing is measured yet that could be drawn", file=sys.stderr)
+            continue
+        caption = " ".join(filter(None, (study.caption, settings_text(taken), MARKS, missing_text(taken))))
+        captions[name] = {"title": study.asks, "caption": caption}
+    captions = {name: captions[name] for name in STUDIES if name in captions}
+    known.write_text(json.dumps(captions, indent=1) + "\n")
+    times = folder / "times.json"
+    told = json.loads(times.read_text()) if times.exists() else None
+    (folder / "README.md").write_text(page(scale, captions, told))
+
+
+def render(study: Study, taken: Taken, folder: Path) -> bool:
+    """Write PNG, PDF and CSV of one study; whether the table had a row."""
+    from matplotlib.figure import Figure
+
+    table = study.table(taken)
+    if table.empty:
+        return False
+    write_text(folder / f"{study.name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    with style.applied():
+        figure = Figure()
+        study.draw(figure, table)
+        if taken.missing:
+            style.note(figure, missing_text(taken))
+        style.save(figure, folder, study.name)
+    return True
+
+
+def missing_text(taken: Taken) -> str:
+    """How many cells have no result; empty where all have one."""
+    total = len(taken.results) + len(taken.curves) + len(taken.missing)
+    return f"{len(taken.missing)} of {total} cells have no result." if taken.missing else ""
+
+
+def page(scale: Scale, captions: Mapping[str, Mapping[str, str]], times: Mapping[str, Any] | None) -> str:
+    """What lies in a folder, for its reader: the command, the machine, what each study took, pictures."""
+    lines = [f"# The studies at scale `{scale.name}`", "", f"{scale.says[0].upper()}{scale.says[1:]}.", ""]
+    lines += [
+        f"Made by `make figures SCALE={scale.name}`; drawn again by `python -m figures --scale {scale.name} "
+        "--draw-only`.",
+        "",
+    ]
+    if times is not None:
+        lines += [
+            ", ".join(f"{name} {value}" for name, value in times["machine"].items() if value is not None) + ".",
+            "",
+        ]
+        lines += ["| study | seconds | processor seconds | probes trained |", "|---|---:|---:|---:|"]
+        for name, took in times["studies"].items():
+            lines.append(f"| {name} | {took['wall_s']:,.0f} | {took['processor_s']:,.0f} | {took['probes']:,.0f} |")
+        lines.append("")
+    for name, told in captions.items():
+        lines += [f"## {told['title']}", "", f"![{name}]({name}.png)", "", told["caption"], ""]
+        lines += [f"[{name}.pdf]({name}.pdf), [{name}.csv]({name}.csv)", ""]
+    return "\n".join(lines)
+
+
+def pack(journal: Path, packed: Path) -> None:
+    """Keep a journal packed: the last line of each record only, and the same bytes for the same lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "journal.jsonl"
+        shutil.copyfile(journal, copy)
+        compact(copy)
+        data = gzip.compress(copy.read_bytes(), mtime=0)
+    with replacing(packed) as target:
+        target.write_bytes(data)
 
 
 def measure(name: str, scale: Scale, journal: Path, device: str, times: Path) -> bool:
     """Run what a study asks for; whether it came to its end."""
-    study = importlib.import_module(f"figures.{name}")
-    started, processor = time.monotonic(), time.process_time()
-    trained: dict[str, float] = {"probes": 0, "steps": 0, "seconds": 0.0}
+    study = study_named(name)
+    started, processor, held = time.monotonic(), time.process_time(), probes_of(journal)
+    ended = _measure_sweeps(study, scale, journal, device) and _measure_curves(study, scale, journal, device)
+    trained = probes_of(journal) - held
+    took = {
+        "wall_s": round(time.monotonic() - started, 1),
+        "processor_s": round(time.process_time() - processor, 1),
+        "probes": trained,
+    }
+    if trained:
+        note_time(times, name, took)
+    print(f"{name}: {took['wall_s']:.0f} s, {trained} probes trained", flush=True)
+    return ended
+
+
+def _measure_sweeps(study: Study, scale: Scale, journal: Path, device: str) -> bool:
     for sweep in study.sweeps(scale):
         found = emc.sweep(sweep, journal=journal, device=device)
         for failure in found.failures.values():
-            print(f"{name}: {failure}", file=sys.stderr)
-        trained = {key: value + found.cost[key] for key, value in trained.items()}
+            print(f"{study.name}: {failure}", file=sys.stderr)
         if found.interrupted:
             return False
-    for given in getattr(study, "curves", lambda _: ())(scale):
-        curve = emc.curve(**given, journal=journal, device=device)
-        if curve.interrupted:
-            return False
-    seconds = time.monotonic() - started
-    note_time(
-        times,
-        name,
-        {"wall_s": round(seconds, 1), "trained": trained, "processor_s": round(time.process_time() - processor, 1)},
-    )
-    print(f"{name}: {seconds:.0f} s, {trained['probes']:.0f} probes trained", flush=True)
     return True
 
 
-def note_time(path: Path, name: str, took: Mapping[str, Any]) -> None:
-    """Keep what a study took, the longest run of it."""
+def _measure_curves(study: Study, scale: Scale, journal: Path, device: str) -> bool:
+    for given in study.curves(scale):
+        try:
+            if emc.curve(**given, journal=journal, device=device).interrupted:
+                return False
+        except EmcError as error:  # as of a sweep's cell, the others go on
+            print(f"{study.name}: {error}", file=sys.stderr)
+    return True
+
+
+def study_named(name: str) -> Study:
+    """The study of a file."""
+    study: Study = importlib.import_module(f"figures.{name}").STUDY
+    return study
+
+
+def probes_of(journal: Path) -> int:
+    """How many verdicts a journal holds."""
+    return sum(1 for _ in read(journal, "probe")) if journal.exists() else 0
+
+
+def note_time(path: Path, name: str, took: Mapping[str, float]) -> None:
+    """Add what a study took to what its earlier pieces took."""
     known = json.loads(path.read_text()) if path.exists() else {"machine": machine(), "studies": {}}
-    before = known["studies"].get(name)
-    if before is None or before["wall_s"] < took["wall_s"]:
-        known["studies"][name] = dict(took)
+    before = known["studies"].get(name, {})
+    known["studies"][name] = {key: round(value + before.get(key, 0), 1) for key, value in took.items()}
     path.write_text(json.dumps(known, indent=1) + "\n")
 
 

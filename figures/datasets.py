@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from figures import style
+from figures.drawing import SERIES, Series, draw_emc
 from figures.pools import IMAGES
 from figures.scales import Scale
+from figures.study import Cell, Study, Taken
+from figures.tables import frame, mark
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TABLES = {
     "smoke": ("wine",),
@@ -35,7 +45,7 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
 
     Beside them the linear model, of which Cover's theorem says one sample a parameter for two classes.
     """
-    data = [*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ())]
+    data = list(dict.fromkeys((*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ()))))
     base = {**scale.base, "model": "mlp", "test_split": scale.test}
     linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "labels": "random", "classes": 2}
     grid = {"data": data, "match_parameters": list(SIZES[scale.name])}
@@ -44,3 +54,81 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
         {"base": {**base, "labels": "semantic"}, "grid": grid},
         {"base": {**base, **linear}, "grid": {"data": data}},
     ]
+
+
+def table(taken: Taken) -> pd.DataFrame:
+    """One row a dataset, size and kind of labels."""
+    rows = (
+        {
+            "series": _name(cell) + (", linear" if cell["model"] == "linear" else ""),
+            "dataset": _name(cell),
+            "kind": _kind(cell),
+            "labels": result.task["labels"],
+            "model": result.procedure["model"],
+        }
+        | mark(result)
+        for cell, result in taken.results
+    )
+    return frame(rows, "series", "dataset", "kind", "labels", "model")
+
+
+def _name(cell: Cell) -> str:
+    return str(cell["data"]).partition(":")[0].replace("_", " ")
+
+
+def _kind(cell: Cell) -> str:
+    tables = {name for names in TABLES.values() for name in names} | set(ON_DISK)
+    return "table" if cell["data"] in tables else "images"
+
+
+def draw(figure: Figure, table: pd.DataFrame) -> None:
+    """EMC against parameters for either kind of labels, and test accuracy against EMC."""
+    looks = _looks(table)
+    kinds = [kind for kind in ("random", "semantic") if (table["labels"] == kind).any()]
+    tested = table[(table["labels"] == "semantic") & table["test_accuracy"].notna() & (table["emc"] > 0)]
+    axes = style.panels(figure, len(kinds) + (len(tested) > 0), height_mm=62)
+    for one, kind in zip(axes, kinds, strict=False):
+        one.set_title(f"{kind} labels" + (", 2 classes" if kind == "random" else ""))
+        draw_emc(one, table[table["labels"] == kind], looks, whole=table, names=False)
+    style.label_outer(axes[: len(kinds)], len(kinds))
+    if len(tested):
+        _draw_accuracy(axes[-1], tested, looks)
+    nets = table[table["series"] == table["dataset"]]
+    handles = style.look_handles(looks[name].look for name in nets["series"].unique())
+    if len(nets) < len(table):
+        linear = replace(style.FAMILIES["linear"], text="linear model, in the dataset's colour", colour=style.GREY)
+        handles += style.look_handles([linear], line=False)
+    style.legend_below(figure, [*handles, *style.mark_handles(table)])
+
+
+def _looks(table: pd.DataFrame) -> dict[str, Series]:
+    """A colour for each dataset; tables are circles, images squares, linear models crosses as everywhere."""
+    colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(table["dataset"].unique())}
+    found = {}
+    for name, dataset, kind in zip(table["series"], table["dataset"], table["kind"], strict=True):
+        marker = style.FAMILIES["linear"].marker if name != dataset else "o" if kind == "table" else "s"
+        found[name] = Series(style.Look(name, colours[dataset], marker))
+    return found
+
+
+def _draw_accuracy(axes: Axes, tested: pd.DataFrame, looks: Mapping[str, Series]) -> None:
+    axes.set_title("semantic labels")
+    style.log_axis(axes, "x", tested["emc"], "EMC (samples)", room=(1.3, 1.3))
+    for _, row in tested.iterrows():
+        style.draw_value(
+            axes, row["emc"], row["test_accuracy"], looks[row["series"]].look, hollow=bool(row["censored"])
+        )
+    axes.set_ylabel("test accuracy at the EMC (share)")
+    axes.set_ylim(0, 1)
+
+
+STUDY = Study(
+    name="datasets",
+    asks="Which data let a network fit more samples: tables or images?",
+    sweeps=sweeps,
+    table=table,
+    draw=draw,
+    caption="EMC of MLPs with one hidden layer, of equal numbers of parameters on every dataset. Left: random labels "
+    "of two classes, one label space for all; crosses are the linear model. Middle: the dataset's own labels. Right: "
+    "test accuracy of the largest fit, mean over replicates, against EMC; hollow where the EMC is a lower bound.",
+)

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emc.curve_record import Curve, CurvePoint
+from emc.plotting import OKABE_ITO
+from emc.results import ProbeResult
+from emc.stats.proportions import mean_interval
+from figures import style
 from figures.scales import Scale
+from figures.study import Study, Taken
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 #: Nakkiran's share of labels drawn anew.
 LABELS = "noise:p=0.2"
@@ -36,3 +49,120 @@ def curves(scale: Scale) -> Sequence[Mapping[str, Any]]:
     given = {**kept, "data": data, "labels": LABELS, "test_split": scale.test, "draws": max(2, scale.draws // 2)}
     wide = [{**given, "model": f"{family}:width={width}", "sizes": [n]} for width in widths]
     return [*wide, {**given, "model": model, "sizes": sizes}]
+
+
+COLUMNS = (
+    "panel", "model", "parameters", "width", "n", "draws", "test_error", "test_low", "test_high", "training_error",
+    "training_low", "training_high", "fit_share", "fit_low", "fit_high", "undertrained", "emc_is_n_at", "fingerprint",
+)  # fmt: skip
+BY_WIDTH, BY_SIZE = "width", "n"
+TEST, TRAINING = (
+    style.Look("test error", OKABE_ITO["vermillion"], "s"),
+    style.Look("training error", OKABE_ITO["blue"], "o"),
+)
+
+
+def table(taken: Taken) -> pd.DataFrame:
+    """One row a width at one n, and one a size at one model, with the place where half of the draws fit (EMC = n)."""
+    import pandas as pd
+
+    rows = []
+    for cell, curve in taken.curves:
+        panel = BY_WIDTH if len(curve.points) == 1 else BY_SIZE
+        width = int(str(cell["model"]).partition("width=")[2].partition(",")[0])
+        names = {"panel": panel, "model": cell["model"], "parameters": curve.parameters, "width": width}
+        rows += [names | _errors(curve, point) for point in curve.points]
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    for panel in (BY_WIDTH, BY_SIZE):
+        mine = found["panel"] == panel
+        found.loc[mine, "emc_is_n_at"] = _half(found[mine], panel)
+    return found
+
+
+def _errors(curve: Curve, point: CurvePoint) -> dict[str, Any]:
+    """Errors of the draws at one size, each with its interval."""
+    probes = [probe for probe in curve.probes if probe.n == point.n and probe.trained]
+    tests = [1 - p.detail["test_correct"] / p.detail["test_rows"] for p in probes if "test_rows" in p.detail]
+    training = [1 - _share(probe) for probe in probes]
+    return {
+        "n": point.n,
+        "draws": len(probes),
+        **_interval("test", tests, curve.confidence, "test_error"),
+        **_interval("training", training, curve.confidence, "training_error"),
+        "fit_share": point.fit_share,
+        **dict(zip(("fit_low", "fit_high"), point.fit_interval or (), strict=False)),
+        "undertrained": point.undertrained,
+        "fingerprint": curve.fingerprint,
+    }
+
+
+def _share(probe: ProbeResult) -> float:
+    return probe.correct / probe.n
+
+
+def _interval(name: str, values: Sequence[float], confidence: float, mean: str) -> dict[str, float]:
+    if not values:
+        return {}
+    low, high = mean_interval(values, confidence) or (float("nan"), float("nan"))
+    return {mean: float(np.mean(values)), f"{name}_low": low, f"{name}_high": high}
+
+
+def _half(rows: pd.DataFrame, panel: str) -> float:
+    """Where P(fit) crosses 1/2, interpolated over the logarithm; nan where it does not."""
+    rows = rows[rows["fit_share"].notna()].sort_values(panel)
+    logs, shares = np.log(rows[panel].to_numpy(dtype=float)), rows["fit_share"].to_numpy(dtype=float) - 0.5
+    crossings = np.flatnonzero((shares[:-1] < 0) != (shares[1:] < 0))
+    if not len(crossings):
+        return float("nan")
+    i = int(crossings[0])
+    return float(np.exp(logs[i] - shares[i] * (logs[i + 1] - logs[i]) / (shares[i + 1] - shares[i])))
+
+
+def draw(figure: Figure, table: pd.DataFrame) -> None:
+    """Test and training error against width at one n, and against n at one model."""
+    panels = [panel for panel in (BY_WIDTH, BY_SIZE) if (table["panel"] == panel).any()]
+    axes = style.panels(figure, len(panels), height_mm=72, sharey=True)
+    for one, panel in zip(axes, panels, strict=True):
+        rows = table[table["panel"] == panel].sort_values(panel)
+        by_width = panel == BY_WIDTH
+        family = style.family(str(rows["model"].iloc[0])).text
+        one.set_title(f"{family}s, n = {rows['n'].iloc[0]:,}" if by_width else str(rows["model"].iloc[0]))
+        style.log_axis(one, "x", rows[panel], "hidden width" if by_width else "samples n", room=(1.15, 1.15))
+        for name, look in (("test", TEST), ("training", TRAINING)):
+            _draw_errors(one, rows, panel, name, look)
+        _draw_half(one, float(rows["emc_is_n_at"].iloc[0]), "width" if by_width else "n =")
+        one.set_ylim(-0.03, 1.0)
+        one.set_ylabel("error (share of rows)")
+    style.label_outer(axes, len(panels))
+    style.legend_below(figure, style.look_handles([TEST, TRAINING]))
+
+
+def _draw_errors(axes: Axes, rows: pd.DataFrame, panel: str, name: str, look: style.Look) -> None:
+    axes.plot(rows[panel], rows[f"{name}_error"], color=look.colour)
+    for row in rows.to_dict("records"):
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        axes.plot([row[panel]] * 2, [low, high], color=look.colour, linewidth=0.9)
+        style.draw_value(axes, row[panel], row[f"{name}_error"], look, hollow=row["undertrained"] > 0)
+
+
+def _draw_half(axes: Axes, place: float, name: str) -> None:
+    if place == place:
+        axes.axvline(place, color=style.GREY, linewidth=0.9, linestyle=(0, (4, 1.5)), zorder=1)
+        axes.annotate(
+            f"EMC = n at {name} {place:.3g}", (place, 0.98), xytext=(3, 0), textcoords="offset points",
+            xycoords=("data", "axes fraction"), va="top", fontsize=6.5, color=style.GREY,
+        )  # fmt: skip
+
+
+STUDY = Study(
+    name="double_descent",
+    asks="Does the test error peak where EMC = n?",
+    sweeps=sweeps,
+    curves=curves,
+    table=table,
+    draw=draw,
+    caption="Test error on clean labels and training error on labels of which a fifth are drawn anew, mean over draws "
+    "with bootstrap intervals: against width at one n (left) and against n at one model (right). The broken "
+    "line is where half of the draws fit all samples, so that EMC = n. Hollow: some draws still gained when "
+    "their budget was over.",
+)

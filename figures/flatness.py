@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from figures.optimizers import sweeps
+import numpy as np
+from scipy import stats
+
+from emc.curve_record import Curve
+from emc.results import EmcResult, Verdict
+from figures import style
+from figures.drawing import dicts
+from figures.optimizers import NAMES, sweeps
 from figures.scales import Scale
+from figures.study import Cell, Study, Taken
+from figures.tables import mark
 
-__all__ = ["curves", "sweeps"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["STUDY", "curves", "sweeps"]
 
 #: Each optimizer with its batch size, at rates near those that tuning finds; the size that all of them fit.
 OPTIMIZERS = (
-    ("sgd:lr=0.1", 32), ("gd:lr=0.3", 2048), ("adam", 32), ("adam", 2048), ("adamw:weight_decay=0.01", 32), ("lbfgs", 2048), ("sam:base=sgd|lr=0.1", 32),
+    ("sgd:lr=0.1", 32), ("gd:lr=0.3", 2048), ("adam", 32), ("adam", 2048), ("adamw:weight_decay=0.01", 32),
+    ("lbfgs", 2048), ("sam:base=sgd|lr=0.1", 32),
 )  # fmt: skip
 GRID = {
     "smoke": ("mlp:width=3", 12, 2),
@@ -39,3 +54,118 @@ def curves(scale: Scale) -> Sequence[Mapping[str, Any]]:
         {**given, "optimizer": optimizer, "batch_size": batch_size}
         for optimizer, batch_size in OPTIMIZERS[: None if scale.name != "smoke" else count]
     ]
+
+
+#: What is shown of the Hessian, with the names of its panels.
+MEASURES = {
+    "largest": "largest eigenvalue",
+    "trace": "trace of the Hessian",
+    "loss": "training loss at the fit (nats)",
+}
+OWN = ("text", "model", "optimizer", "batch_size", "n", "draws", "fitted")
+FLAT = tuple(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high"))
+EMC = ("emc_optimizer", "emc", "interval_low", "interval_high", "censored", "status")
+
+
+def table(taken: Taken) -> pd.DataFrame:
+    """One row an optimizer: medians over the draws that fitted, with the EMC of the study of optimizers beside them."""
+    import pandas as pd
+
+    rows = []
+    for cell, curve in taken.curves:
+        batch = int(cell["batch_size"])
+        full = "full batch" if batch >= curve.points[0].n else f"batches of {batch}"
+        name = _name(cell)
+        fitted = [p for p in curve.probes if p.verdict is Verdict.FITTED and "flatness" in p.detail]
+        own = {
+            "text": f"{NAMES.get(name, name.upper())}, {full}",
+            "model": cell["model"],
+            "optimizer": curve.procedure["optimizer"],
+            "batch_size": batch,
+            "n": curve.points[0].n,
+            "draws": curve.draws,
+            "fitted": len(fitted),
+        }
+        flat = [row for measure in MEASURES for row in _median(measure, curve, fitted)]
+        rows.append(own | dict(flat) | _emc(cell, taken.results))
+    return pd.DataFrame(rows, columns=[*OWN, *FLAT, *EMC])
+
+
+def _name(cell: Cell) -> str:
+    return str(cell["optimizer"]).partition(":")[0]
+
+
+def _median(measure: str, curve: Curve, fitted: Sequence[Any]) -> list[tuple[str, float]]:
+    """Median over draws and its interval by order statistics; without ends where there are too few draws for one."""
+    known = [probe.detail["flatness"][measure] for probe in fitted]
+    values = np.sort([value for value in known if value is not None])
+    if not len(values):
+        return []
+    k = int(stats.binom.ppf((1 - curve.confidence) / 2, len(values), 0.5))
+    ends = [(f"{measure}_low", float(values[k - 1])), (f"{measure}_high", float(values[-k]))] if k >= 1 else []
+    return [(measure, float(np.median(values))), *ends]
+
+
+def _emc(cell: Cell, results: Sequence[tuple[Cell, EmcResult]]) -> dict[str, Any]:
+    """The EMC of the same optimizer and batch, whatever its rate."""
+    for other, result in results:
+        if _name(other) == _name(cell) and other["batch_size"] == cell["batch_size"]:
+            found = mark(result)
+            return {"emc_optimizer": result.procedure["optimizer"]} | {name: found[name] for name in EMC[1:]}
+    return {}
+
+
+def draw(figure: Figure, table: pd.DataFrame) -> None:
+    """Optimizers as rows: EMC, largest eigenvalue, trace, and the loss that both depend on."""
+    look = style.family(str(table["model"].iloc[0]))
+    known = table["emc"].notna()
+    count = len(MEASURES) + bool(known.any())
+    axes = style.panels(figure, count, height_mm=24 + 6 * len(table), sharey=True)
+    rows = dicts(table)
+    if known.any():
+        emcs = table[known]
+        values = [value for name in EMC[1:4] for value in emcs[name] if np.isfinite(value)]
+        style.log_axis(axes[0], "x", values, "EMC (samples)", room=(1.15, 1.15))
+        for at, row in enumerate(rows):
+            if row["emc"] == row["emc"]:
+                style.draw_mark(axes[0], at, row, look, upright=False)
+    for one, (name, label) in zip(axes[count - len(MEASURES) :], MEASURES.items(), strict=True):
+        _draw_measure(one, rows, name, label, look)
+    texts = [_text(row) for row in rows]
+    axes[0].set_yticks(range(len(texts)), texts)
+    axes[0].set_ylim(len(texts) - 0.4, -0.6)
+    for one in axes:
+        one.tick_params(axis="y", length=0)
+        one.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+    if known.any():
+        style.legend_below(figure, style.mark_handles(table[known]))
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    short = "" if row["fitted"] == row["draws"] else f" ({row['fitted']} of {row['draws']} fitted)"
+    return f"{row['text']}{short}"
+
+
+def _draw_measure(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, look: style.Look) -> None:
+    values = [row[f"{name}{end}"] for row in rows for end in ("", "_low", "_high")]
+    style.log_axis(axes, "x", [value for value in values if value == value], label, room=(1.4, 1.4))
+    for at, row in enumerate(rows):
+        if row[name] > 0:
+            low, high = row[f"{name}_low"], row[f"{name}_high"]
+            axes.plot([low, high], [at, at], color=look.colour, linewidth=0.9)
+            style.draw_value(axes, row[name], at, look)
+
+
+STUDY = Study(
+    name="flatness",
+    asks="Do flatter minima go with a larger EMC?",
+    sweeps=sweeps,
+    curves=curves,
+    table=table,
+    draw=draw,
+    caption="Largest eigenvalue and trace of the Hessian of the mean training loss where each optimizer fitted one "
+    "number of samples well below its EMC: medians over draws with 95 % intervals by order statistics. Beside "
+    "them the EMC under the same optimizer and batch, of the study of optimizers, whose rates may differ. "
+    "Training ends at the first check that finds all samples right, at another loss for each optimizer; the "
+    "Hessian of a cross-entropy falls with the loss, so that the panels are to be read together.",
+)

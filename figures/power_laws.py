@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+import emc
+from emc.errors import ComparisonError
+from emc.results import EmcResult
+from figures import style
+from figures.drawing import dicts
 from figures.pools import families, pool
 from figures.scales import Scale
+from figures.study import Cell, Study, Taken
+from figures.tables import frame, mark
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTHS = {
     "smoke": (2, 3, 4),
@@ -24,3 +38,126 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
         {"base": base, "grid": {"model": [f"mlp:width={width}" for width in WIDTHS[scale.name]]}},
         {"base": shared, "grid": {"model": families(scale, "mlp", "cnn"), "labels": ["semantic", "random"]}},
     ]
+
+
+LAW = (
+    "exponent", "exponent_low", "exponent_high", "factor", "r_squared", "fitted_sizes", "left_out", "bound",
+    "bound_side", "not_fitted_since",
+)  # fmt: skip
+
+
+def table(taken: Taken) -> pd.DataFrame:
+    """One row a model, with the law of its series (one family, data and labels) in each of its rows."""
+    groups: dict[tuple[str, str, str], list[tuple[Cell, EmcResult]]] = {}
+    for cell, result in taken.results:
+        key = (_family(cell), str(cell["data"]).partition(":")[0], str(cell["labels"]))
+        groups.setdefault(key, []).append((cell, result))
+    rows = []
+    for (family, data, labels), members in groups.items():
+        law = _law([result for _, result in members])
+        text = f"{style.family(family).text}, {data.replace('_', ' ')}, {labels} labels"
+        names = {"series": text, "family": family, "data": data, "labels": labels}
+        rows += [names | {"model": cell["model"]} | mark(result) | law for cell, result in members]
+    return frame(rows, "series", "family", "data", "labels", "model", after=LAW)
+
+
+def _family(cell: Cell) -> str:
+    return str(cell["model"]).partition(":")[0]
+
+
+def _law(results: Sequence[EmcResult]) -> dict[str, Any]:
+    """The fit, or why there is none."""
+    try:
+        law = emc.power_law(results)
+    except ComparisonError as error:
+        return {"not_fitted_since": str(error)}
+    low, high = law.exponent_interval or (np.nan, np.nan)
+    bound = (None, None) if law.bound is None else (law.bound.exponent, law.bound.side)
+    values = (law.exponent, low, high, law.factor, law.r_squared, len(law.sizes), len(law.left_out), *bound)
+    return dict(zip(LAW, values, strict=False))
+
+
+def draw(figure: Figure, table: pd.DataFrame) -> None:
+    """EMC against parameters with each law through its marks, and the exponents with their intervals."""
+    series = list(dict.fromkeys(table["series"]))
+    axes, beside = style.panels(figure, 2, height_mm=78, width_ratios=[1.25, 1])
+    style.log_axis(axes, "x", table["parameters"], "trained parameters")
+    values = [v for name in ("emc", "interval_low", "interval_high") for v in table[name] if np.isfinite(v)]
+    style.log_axis(axes, "y", values, "EMC (samples)", room=(1.25, 1.5))
+    style.draw_parameter_line(axes)
+    for place, name in enumerate(series):
+        _draw_law(axes, table[table["series"] == name], 1.02 ** (place - (len(series) - 1) / 2))
+    _draw_exponents(beside, table[table["exponent"].notna()])
+    style.legend_below(figure, [*_handles(table, series), *style.mark_handles(table)], columns=3)
+
+
+def _handles(table: pd.DataFrame, series: Sequence[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    found = []
+    for name in series:
+        look, line, tinted = _look(table[table["series"] == name])
+        face = style.tint(look.colour) if tinted else look.colour
+        mark: dict[str, Any] = {"marker": look.marker, "markersize": 4.5, "markerfacecolor": face}
+        found.append(Line2D([], [], color=look.colour, linestyle=line, label=name, **mark))
+    return found
+
+
+def _look(rows: pd.DataFrame) -> tuple[style.Look, Any, bool]:
+    """Of a series: the family's look, dashed and tinted for random labels, in a lighter shade on digits."""
+    look, random = style.family(str(rows["family"].iloc[0])), rows["labels"].iloc[0] == "random"
+    if rows["data"].iloc[0] in ("digits", "mnist"):
+        look = style.Look(look.text, style.shade(look.colour, 2, 3), "P")
+    return look, style.LINES["random" if random else "semantic", "natural"], bool(random)
+
+
+def _draw_law(axes: Axes, rows: pd.DataFrame, shift: float) -> None:
+    look, line, tinted = _look(rows)
+    law = rows.iloc[0]
+    if law["exponent"] == law["exponent"]:
+        ends = np.array([rows["parameters"].min(), rows["parameters"].max()], dtype=float)
+        heights = law["factor"] * ends ** law["exponent"]
+        axes.plot(ends * shift, heights, color=look.colour, linestyle=line)
+    for row in dicts(rows):
+        style.draw_mark(axes, row["parameters"] * shift, row, look, tinted=tinted)
+
+
+def _draw_exponents(axes: Axes, table: pd.DataFrame) -> None:
+    """Each exponent with its interval, and the line of an exponent of 1; series without one are left out."""
+    series = list(dict.fromkeys(table["series"]))
+    for at, name in enumerate(series):
+        rows = table[table["series"] == name]
+        look, _, _ = _look(rows)
+        law = rows.iloc[0]
+        axes.plot([law["exponent_low"], law["exponent_high"]], [at, at], color=look.colour, linewidth=0.9)
+        style.draw_value(axes, law["exponent"], at, look)
+    axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
+    texts = [f"{name}\n{_text(table[table['series'] == name].iloc[0])}" for name in series]
+    axes.set_yticks(range(len(series)), texts)
+    axes.set_ylim(max(len(series), 1) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+    axes.set_xlabel("exponent b of EMC = a P\N{MODIFIER LETTER SMALL B}")
+
+
+def _text(law: Any) -> str:
+    ends = ""
+    if law["exponent_low"] == law["exponent_low"]:
+        ends = f" ({law['exponent_low']:.2f} to {law['exponent_high']:.2f})"
+    left = ""
+    if law["left_out"] > 0:
+        left = f", {law['left_out']:.0f} of {law['left_out'] + law['fitted_sizes']:.0f} sizes left out"
+    return f"b = {law['exponent']:.2f}{ends}{left}"
+
+
+STUDY = Study(
+    name="power_laws",
+    asks="How does the EMC grow with the parameters?",
+    sweeps=sweeps,
+    table=table,
+    draw=draw,
+    caption="EMC against parameters, with the power law EMC = a P^b of each series of three sizes or more, by least "
+    "squares on logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, "
+    "brackets included). Sizes with censored replicates are left out of a law. An exponent of 1 is an EMC in "
+    "proportion to the parameters.",
+)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from emc.curve_record import Curve
@@ -30,7 +31,7 @@ class Taken:
         scale: of the study.
         results: each cell with its result, in the study's order.
         curves: each curve's settings with the curve.
-        missing: cells that the journal has no result of.
+        missing: cells and curves that the journal has no result of.
         recorded: all that the journal holds, for studies of other studies' cells.
     """
 
@@ -50,8 +51,8 @@ class Study:
         asks: the question, in one line.
         sweeps: of a scale, as `emc.sweep` takes them.
         table: the numbers of the picture, one row a mark; exact.
-        draw: the picture of a table.
-        caption: of the picture, in one sentence or two.
+        draw: the picture of a table that has rows.
+        caption: what the picture shows, in one sentence or two; `settings_text` adds what was measured.
         curves: of a scale, as `emc.curve` takes them.
     """
 
@@ -73,33 +74,62 @@ def cells(study: Study, scale: Scale) -> Iterator[Cell]:
 
 def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
     """What a journal holds of a study."""
-    by_identity = {_identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
+    by_identity = {identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
     asked = list(cells(study, scale))
-    found = [(cell, by_identity.get(_identity(cell))) for cell in asked]
+    found = [(cell, by_identity.get(identity(cell))) for cell in asked]
     curves = {
         _curve_identity(recorded.cells[c.fingerprint], [p.n for p in c.points], c.draws): c for c in recorded.curves
     }
-    wanted = []
-    for given in study.curves(scale):
-        sizes, draws = given["sizes"], given["draws"]
-        settings = {name: value for name, value in given.items() if name not in ("sizes", "draws")}
-        curve = curves.get(_curve_identity(settings, sizes, draws))
-        if curve is not None:
-            wanted.append((given, curve))
+    drawn = [(given, curves.get(curve_key(given))) for given in study.curves(scale)]
     return Taken(
         scale,
         tuple((cell, result) for cell, result in found if result is not None),
-        tuple(wanted),
-        tuple(cell for cell, result in found if result is None),
+        tuple((given, curve) for given, curve in drawn if curve is not None),
+        tuple(cell for cell, result in (*found, *drawn) if result is None),
         recorded,
     )
 
 
-def _identity(cell: Cell) -> str:
+def settings_text(taken: Taken) -> str:
+    """What the results of a study were measured with: data, replicates, budgets, batches, machine's kind."""
+    known: list[EmcResult | Curve] = [result for _, result in taken.results]
+    known += [curve for _, curve in taken.curves]
+    if not known:
+        return ""
+    data = _several(f"{one.task['data'].partition(':')[0]} ({one.dataset['rows']:,} rows)" for one in known)
+    optimizers = _several(one.procedure["optimizer"].partition(":")[0] for one in known)
+    batches = _several(f"{one.procedure['batch_size']:,}" for one in known)
+    steps = _several(f"{one.procedure['min_steps']:,}" for one in known)
+    counts = _several(str(len(result.replicates)) for _, result in taken.results)
+    replicates = f"{counts} replicates, " if counts else ""
+    device = _several(str(one.versions.get("device")) for one in known)
+    return (
+        f"Data: {data}. {replicates}optimizer {optimizers}, batches of up to {batches} samples, at least {steps} steps "
+        f"allowed, {device}."
+    )
+
+
+def _several(texts: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))
+
+
+def identity(cell: Cell) -> str:
     """A cell's measurement with every option written out: equal for cells that ask for the same in other words."""
-    measurement = resolve_names(Measurement.from_flat(join_options(cell)), own_model=False, own_data=False)
+    return _resolved(json.dumps(cell, sort_keys=True))
+
+
+@cache
+def _resolved(text: str) -> str:
+    cell = join_options(json.loads(text))
+    measurement = resolve_names(Measurement.from_flat(cell), own_model=False, own_data=False)
     return json.dumps(measurement.to_dict(), sort_keys=True)
 
 
+def curve_key(given: Cell) -> tuple[str, tuple[int, ...], int]:
+    """What a curve is known by: its settings, sizes and draws."""
+    settings = {name: value for name, value in given.items() if name not in ("sizes", "draws")}
+    return _curve_identity(settings, given["sizes"], given["draws"])
+
+
 def _curve_identity(settings: Cell, sizes: Sequence[int], draws: int) -> tuple[str, tuple[int, ...], int]:
-    return _identity(settings), tuple(sorted(sizes)), draws
+    return identity(settings), tuple(sorted(sizes)), draws

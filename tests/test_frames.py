@@ -81,6 +81,19 @@ def test_a_row_is_a_probe_with_the_settings_of_its_base(tmp_path: Path, make_res
         assert (row["base"], row["seed"], row["loss"], row["device"]) == ("base0", 0, "cross_entropy", "cpu")
 
 
+def test_what_only_some_probes_record_has_columns(tmp_path: Path) -> None:
+    flat = {"largest": None, "trace": 2.5, "trace_error": 0.01, "products": 9, "loss": 0.1}
+    tested = {"test_correct": 3, "test_rows": 4}
+    odd = {"test_correct": "3", "test_rows": 0, "flatness": [1]}
+    details: list[dict[str, Any]] = [tested, {"flatness": flat}, {"flatness": flat | {"largest": 1.5}}, odd]
+    with Journal(tmp_path / "j") as journal:
+        journal.append([make(number, detail=detail) for number, detail in enumerate(details)])
+    frame = emc.load(tmp_path / "j", "probes").sort_values("n")
+    assert frame["test_accuracy"].fillna(-1).tolist() == [0.75, -1, -1, -1]
+    assert frame["flatness_largest"].fillna(-1).tolist() == [-1, -1, 1.5, -1]
+    assert frame["flatness_trace"].fillna(-1).tolist() == [-1, 2.5, 2.5, -1]
+
+
 def test_probes_of_several_chunks_are_one_frame(
     tmp_path: Path, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

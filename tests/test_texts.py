@@ -5,6 +5,7 @@ import json
 import math
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from emc import texts
 from emc.errors import OutputError
-from emc.results import EmcResult, Evidence, Status
+from emc.results import EmcResult, Evidence, Status, Verdict
 from emc.specs import Measurement, Procedure, Search, Task
 
 KINDS = ["bracketed", "undertrained", "non_monotone", "censored", "diverged", "interrupted"]
@@ -54,6 +55,26 @@ def test_the_table_says_at_least_where_censored(make_result: MakeResult, kind: s
 
 def kind_status(kind: str) -> str:
     return "CENSORED_ABOVE" if kind == "censored" else kind.upper()
+
+
+def test_probes_tell_how_flat_each_training_ended(make_result: MakeResult) -> None:
+    result = make_result()
+    assert "flatness" not in report.probes_text(result)
+    exact = {"largest": 12.34567, "trace": 99.0, "trace_error": 0.0, "products": 610, "loss": 0.125}
+    rough = exact | {"largest": None, "trace_error": 0.0123}
+    fitted = next(p for p in result.probes if p.verdict is Verdict.FITTED)
+    failed = next(p for p in result.probes if p.verdict is Verdict.NOT_FITTED)
+    told = {fitted.key: exact, failed.key: rough}
+    probes = tuple(
+        replace(p, detail={**p.detail, "flatness": told[p.key]}) if p.key in told else p for p in result.probes
+    )
+    text = report.probes_text(replace(result, probes=probes))
+    table, _, rest = text.partition("probes did not fit")
+    lines = [line.split() for line in table.splitlines()[2:4]]
+    assert lines[0][-4:] == ["fitted", "0.125", "12.35", "99"]
+    assert lines[1][-6:] == ["not", "known", "99", "(+-", "1.2", "%)"]
+    assert "not known largest eigenvalue, 99 (+- 1.2 %) trace, at a loss of 0.125" in " ".join(rest.split())
+    assert "largest eigenvalue and trace, of the mean training loss" in " ".join(rest.split())
 
 
 def test_plain_table_wraps_in_its_column() -> None:

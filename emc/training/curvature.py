@@ -92,7 +92,7 @@ def smallest_eigenvalue(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # forward-mode differentiation is loaded by deprecated means
-        product = _hessian(copy.deepcopy(module).double().eval(), X.double(), y, loss)
+        product = hessian_of(copy.deepcopy(module).double().eval(), X.double(), y, loss)
         hessian = _Product(product, along or np.ravel)
         return _lowest(hessian, hessian.along(np.random.default_rng(0).standard_normal(hessian.size)))
 
@@ -122,7 +122,13 @@ class _Product:
         return self.along(np.asarray(image, dtype=np.float64))
 
 
-def _hessian(module: nn.Module, X: Tensor, y: Tensor, loss: Loss) -> LinearOperator[Any]:
+def straight_through(module: nn.Module) -> bool:
+    """Whether some part's gradient is not that of its loss; see `emc.reparams.modules.wrapped.Wrapped`."""
+    return any(getattr(part, "straight_through", False) is True for part in module.modules())
+
+
+def hessian_of(module: nn.Module, X: Tensor, y: Tensor, loss: Loss) -> LinearOperator[Any]:
+    """Products of the Hessian of the mean loss of a float64 model in eval mode with vectors and matrices."""
     from curvlinops import HessianLinearOperator
 
     parameters = [p for p in module.parameters() if p.requires_grad]

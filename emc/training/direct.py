@@ -15,7 +15,7 @@ from emc.reparams.modules.wrapped import Wrapped
 from emc.results import Evidence, ProbeResult, RunningProbe, Verdict
 from emc.specs import Probe
 from emc.training.counting import count, estimate_batch_norm
-from emc.training.evidence import conflict, tested
+from emc.training.evidence import conflict, looked_at
 from emc.training.failing import Outcome, raised
 from emc.training.losses import Loss, one_hot
 from emc.training.setup import Setup, Setups, setup_of
@@ -116,7 +116,7 @@ def solve_probe(setup: Setup, probe: Probe, solve: Callable[[Tensor, Tensor], So
         "condition": found.largest / found.smallest if found.smallest > 0 else None,
         "least_loss_proved": least,
         "solved_in": "float64",
-        **tested(setup, probe, module),
+        **looked_at(setup, probe, module),
     }
     return ProbeResult(
         key=probe.key,

@@ -14,8 +14,9 @@ from emc.specs import Probe
 from emc.training import certificates, curvature
 from emc.training.certificates import Separability, separable
 from emc.training.counting import count_right
-from emc.training.curvature import Array, smallest_eigenvalue
+from emc.training.curvature import Array, smallest_eigenvalue, straight_through
 from emc.training.escape import leave_saddle
+from emc.training.flatness import flatness
 from emc.training.kink_descent import follow_kinks
 from emc.training.kinks import EXACT, KinkSlope, steepest_slope
 from emc.training.losses import CROSS_ENTROPY, Loss
@@ -74,7 +75,7 @@ def conclude(setup: Setup, run: ProbeRun, module: nn.Module) -> ProbeResult | No
         return None
     detail: dict[str, Any] = {"stop": _stop(run).name.lower(), "budget": run.budget, "batch_size": run.batch_size}
     if verdict is not Verdict.DIVERGED:
-        detail |= tested(setup, run.probe, module)
+        detail |= looked_at(setup, run.probe, module)
     if setup.procedure.escape:
         detail["escapes"] = [asdict(escape) for escape in run.escapes]
         if found is not None and found.downhill is not None:
@@ -104,6 +105,14 @@ def tested(setup: Setup, probe: Probe, module: nn.Module) -> dict[str, int]:
         return {}
     X, y = test
     return {"test_correct": count_right(module, X, y), "test_rows": len(y)}
+
+
+def looked_at(setup: Setup, probe: Probe, module: nn.Module) -> dict[str, Any]:
+    """What is recorded of a trained model beside its verdict: its test accuracy, and its flatness where asked for."""
+    found: dict[str, Any] = tested(setup, probe, module)
+    if setup.procedure.flatness and all(bool(part.isfinite().all()) for part in module.parameters()):
+        found["flatness"] = asdict(flatness(module, *setup.samples(probe).first(probe.n), setup.loss))
+    return found
 
 
 def _escapes(setup: Setup, run: ProbeRun, module: nn.Module, found: Examined) -> bool:
@@ -174,11 +183,6 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     if setup.procedure.certify == "none":
         return Examined(Evidence.NOISE_FLOOR, norm, detail)
     return _polished(setup, run, module, X, y, at_init, norm, detail)
-
-
-def straight_through(module: nn.Module) -> bool:
-    """Whether some part's gradient is not that of its loss; see `emc.reparams.modules.wrapped.Wrapped`."""
-    return any(getattr(part, "straight_through", False) is True for part in module.modules())
 
 
 def _polished(

@@ -12,7 +12,7 @@ from emc.api import Prepared
 from emc.reparams.modules.rounded import rounded
 from emc.results import Evidence, ProbeResult, Verdict
 from emc.specs import Probe
-from emc.training.evidence import straight_through
+from emc.training.curvature import straight_through
 from emc.training.lockstep import LockstepTrainer
 from emc.training.single import SingleTrainer
 

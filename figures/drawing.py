@@ -1,0 +1,229 @@
+"""Pictures that several studies share: EMC against a number, ratios against it, and rows of kinds side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emc.plotting import OKABE_ITO
+from figures import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Colours of things that are no families, from the same palette.
+SERIES = tuple(
+    OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black", "yellow")
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """How marks that belong together are drawn.
+
+    Attributes:
+        look: colour, marker and name.
+        line: of matplotlib's, that joins them.
+        tinted: whether marks are filled with a tint.
+    """
+
+    look: style.Look
+    line: Any = "-"
+    tinted: bool = False
+
+
+def emc_values(table: pd.DataFrame) -> list[float]:
+    """Every EMC and finite end of an interval: what an axis has to hold."""
+    return _finite(table, "emc", "interval_low", "interval_high")
+
+
+def _finite(table: pd.DataFrame, *columns: str) -> list[float]:
+    return [float(value) for name in columns for value in table[name] if math.isfinite(float(value))]
+
+
+def draw_emc(
+    axes: Axes,
+    table: pd.DataFrame,
+    series: Mapping[str, Series],
+    *,
+    whole: pd.DataFrame | None = None,
+    heights: Sequence[float] | None = None,
+    x: str = "parameters",
+    x_label: str = "trained parameters",
+    names: bool = True,
+) -> None:
+    """EMC against a number on log axes, with a line for each value of the column `series`.
+
+    Args:
+        axes: where.
+        table: one row a mark.
+        series: looks by the value of that column.
+        whole: rows that set the axes' limits, so that panels agree; `table` where not given.
+        heights: what the y axis has to hold; the EMCs of `whole` where not given.
+        x, x_label: column and name of the other axis.
+        names: whether to name the lines at their ends.
+    """
+    whole = table if whole is None else whole
+    _number_axis(axes, whole[x], x_label)
+    style.log_axis(axes, "y", emc_values(whole) if heights is None else heights, "EMC (samples)", room=(1.25, 1.5))
+    if x == "parameters":
+        style.draw_parameter_line(axes)
+    ends = []
+    for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
+        one = series[name]
+        rows = rows.sort_values(x)
+        places = [float(value) * shift for value in rows[x]]
+        joined = [emc if emc > 0 else math.nan for emc in rows["emc"]]
+        axes.plot(places, joined, color=one.look.colour, linestyle=one.line)
+        for at, row in zip(places, dicts(rows), strict=True):
+            style.draw_mark(axes, at, row, one.look, tinted=one.tinted)
+        ends.append((float(rows["emc"].iloc[-1]), one.look.text, one.look.colour))
+    if names:
+        style.label_ends(axes, ends)
+
+
+def draw_ratios(
+    axes: Axes,
+    table: pd.DataFrame,
+    series: Mapping[str, Series],
+    *,
+    y_label: str,
+    whole: pd.DataFrame | None = None,
+    whole_y: pd.DataFrame | None = None,
+    x: str = "parameters",
+    x_label: str = "trained parameters",
+    names: bool = True,
+) -> None:
+    """Ratios of EMCs against a number on log axes, with the line of no difference; rows without one are left out."""
+    if not (table["ratio"] > 0).any():
+        axes.set_axis_off()
+        return
+    whole = table if whole is None else whole
+    _number_axis(axes, whole[x], x_label)
+    _ratio_axis(axes, whole if whole_y is None else whole_y, "y", y_label)
+    ends = []
+    table = table[table["ratio"] > 0]
+    for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
+        one = series[name]
+        rows = rows.sort_values(x)
+        places = [float(value) * shift for value in rows[x]]
+        axes.plot(places, list(rows["ratio"]), color=one.look.colour, linestyle=one.line)
+        for at, row in zip(places, dicts(rows), strict=True):
+            style.draw_ratio(axes, at, row, one.look)
+        ends.append((float(rows["ratio"].iloc[-1]), one.look.text, one.look.colour))
+    if names:
+        style.label_ends(axes, ends)
+
+
+def _ratio_axis(axes: Axes, table: pd.DataFrame, which: Any, label: str, apart: float = 0.11) -> None:
+    held = [value for value in _finite(table, "ratio", "ratio_low", "ratio_high") if value > 0]
+    style.log_axis(axes, which, [*held, 1.0], label, room=(1.3, 1.3), apart=apart)
+    draw = axes.axhline if which == "y" else axes.axvline
+    draw(1, color=style.GREY, linewidth=0.7, zorder=1)
+
+
+def _groups(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    return [(str(name), rows) for name, rows in table.groupby("series", sort=False)]
+
+
+def _number_axis(axes: Axes, values: pd.Series[Any], label: str) -> None:
+    """The axis that EMCs are drawn against; a single number has its tick and room for the series beside it."""
+    single = values.nunique() == 1
+    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.15))
+    if single:
+        axes.set_xticks([float(values.iloc[0])])
+
+
+def _shifts(axes: Axes, table: pd.DataFrame) -> list[float]:
+    """Factors that set the marks of series beside each other, so that no bar hides another."""
+    count = table["series"].nunique()
+    low, high = axes.get_xlim()
+    step = (high / low) ** (0.12 if len(axes.get_xticks()) == 1 else min(0.02, 0.07 / count))
+    return [step ** (place - (count - 1) / 2) for place in range(count)]
+
+
+def draw_rows(
+    figure: Figure,
+    table: pd.DataFrame,
+    looks: Mapping[str, style.Look],
+    *,
+    ratio_label: str,
+    scaled: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Kinds as rows (column `text`): EMC, further numbers in proportion to it, and the ratio to the reference.
+
+    Args:
+        figure: an empty one.
+        table: one row a kind, from the top down, with its look's key in the column `series`.
+        looks: by that key.
+        ratio_label: of the last panel.
+        scaled: columns that hold the unit of further panels, by which the EMC is multiplied, and their labels; rows
+            without one are left out there.
+    """
+    scaled = [(name, label) for name, label in scaled if table[name].notna().any()]
+    ratios = bool((table["ratio"] > 0).any())
+    count = 1 + len(scaled) + ratios
+    axes = style.panels(figure, count, height_mm=24 + 6 * len(table), sharey=True)
+    heights = range(len(table))
+    apart = 0.24 if count > 3 else 0.14
+    for place, (name, label) in enumerate([("", "EMC (samples)"), *scaled]):
+        rows = [_times(row, 1.0 if not name else float(row[name])) for row in dicts(table)]
+        values = [row[column] for row in rows for column in ("emc", "interval_low", "interval_high")]
+        line = _one_a_parameter(table, name)
+        style.log_axis(
+            axes[place], "x", [value for value in [*values, *line] if math.isfinite(value)], label, apart=apart
+        )
+        for at, row in zip(heights, rows, strict=True):
+            if math.isfinite(row["emc"]):
+                style.draw_mark(axes[place], at, row, looks[row["series"]], upright=False)
+        for at_line in line:
+            style.draw_parameter_count(axes[place], at_line)
+    if ratios:
+        _ratio_axis(axes[-1], table, "x", ratio_label, apart)
+        for at, row in zip(heights, dicts(table), strict=True):
+            style.draw_ratio(axes[-1], at, row, looks[row["series"]], upright=False)
+            if not isinstance(row["reference"], str):
+                _name_reference(axes[-1], at)
+    _name_rows(axes, list(table["text"]))
+    style.legend_below(figure, style.mark_handles(table))
+
+
+def _name_reference(axes: Axes, at: float) -> None:
+    """Say beside the line of no difference that this row is what others are held against."""
+    low, high = axes.get_xlim()
+    left = math.log(1 / low) > 0.6 * math.log(high / low)
+    axes.annotate(
+        "reference", xy=(1, at), xytext=(-3 if left else 3, 2), textcoords="offset points", color=style.GREY,
+        ha="right" if left else "left", fontsize=6,
+    )  # fmt: skip
+
+
+def _one_a_parameter(table: pd.DataFrame, unit: str) -> list[float]:
+    """Where a panel has its line of one sample a parameter, if it has one."""
+    if unit == "per_parameter":
+        return [1.0]
+    same = table["parameters"].nunique() == 1 and not unit
+    return [float(table["parameters"].iloc[0])] if same else []
+
+
+def dicts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table by column."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _times(row: Mapping[str, Any], unit: float) -> dict[str, Any]:
+    return {**row, **{name: float(row[name]) * unit for name in ("emc", "interval_low", "interval_high")}}
+
+
+def _name_rows(axes: Sequence[Axes], texts: Sequence[str]) -> None:
+    """Names of rows beside the first panel, and faint lines that lead the eye through all."""
+    axes[0].set_yticks(range(len(texts)), texts)
+    axes[0].set_ylim(len(texts) - 0.4, -0.6)
+    for one in axes:
+        one.tick_params(axis="y", length=0)
+        one.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+        one.spines["left"].set_visible(False)
