@@ -27,11 +27,11 @@ __all__ = ["STUDY", "curves", "sweeps"]
 #: Each optimizer with its batch size, at rates near those that tuning finds; the size that all of them fit.
 OPTIMIZERS = (
     ("sgd:lr=0.1", 32), ("gd:lr=0.3", 2048), ("adam", 32), ("adam", 2048), ("adamw:weight_decay=0.01", 32),
-    ("lbfgs", 2048), ("sam:base=sgd|lr=0.1", 32),
+    ("lbfgs", 2048), ("sam:lr=0.1,base=sgd", 32),
 )  # fmt: skip
 GRID = {
     "smoke": ("mlp:width=3", 12, 2),
-    "cpu": ("mlp:width=8", 80, 4),
+    "cpu": ("mlp:width=8", 40, 4),
     "gpu": ("mlp:width=32", 300, 7),
     "paper": ("mlp:width=64", 1000, 7),
 }
