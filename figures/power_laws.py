@@ -158,6 +158,6 @@ STUDY = Study(
     draw=draw,
     caption="EMC against parameters, with the power law EMC = a P^b of each series of three sizes or more, by least "
     "squares on logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, "
-    "brackets included). Sizes with censored replicates are left out of a law. An exponent of 1 is an EMC in proportion to the "
-    "parameters.",
+    "brackets included). Sizes with censored replicates are left out of a law. An exponent of 1 is an EMC in "
+    "proportion to the parameters.",
 )
