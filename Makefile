@@ -5,11 +5,16 @@ BIN := .venv/bin
 # Every measurement of speed, each with its table on stdout and its JSON in benchmarks/results (a quick look writes none).
 BENCHMARKS := $(wildcard $(addprefix benchmarks/,cold_start.py engine.py reference.py lockstep.py distance.py growth.py))
 
-.PHONY: measure test test-cuda faults check format bench bench-quick figures clean
+.PHONY: measure claims test test-cuda faults check format bench bench-quick figures clean
 
 # The main job on the embedded default: the EMC of an MLP on digits with random labels.
 measure: .venv/.installed
 	$(BIN)/emc measure --model mlp --data digits --labels random --plot emc.png
+
+# The paper's claims, tested on a journal: make claims JOURNAL=.emc/journal.jsonl
+JOURNAL ?= figures/cpu/journal.jsonl.gz
+claims: .venv/.installed
+	$(BIN)/emc claims $(JOURNAL)
 
 # Two processes of one thread each: on nets as tiny as the tests' a second thread only spins.
 test: .venv/.installed-dev

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emc.api import Prepared, measure, prepare
+    from emc.claiming import Claims, claims
     from emc.comparison import Comparison, compare
     from emc.curve_record import Curve
     from emc.curves import curve
@@ -38,6 +39,8 @@ _HOMES = {
     "measure": "emc.api",
     "prepare": "emc.api",
     "Prepared": "emc.api",
+    "claims": "emc.claiming",
+    "Claims": "emc.claiming",
     "compare": "emc.comparison",
     "Comparison": "emc.comparison",
     "curve": "emc.curves",
@@ -62,6 +65,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Claims",
     "Comparison",
     "Correlation",
     "Curve",
@@ -76,6 +80,7 @@ __all__ = [
     "Search",
     "SweepResult",
     "Task",
+    "claims",
     "compare",
     "correlate",
     "curve",

@@ -46,7 +46,7 @@ class Comparison(Tabular):
     results: tuple[EmcResult, ...]
     contrasts: tuple[Contrast, ...]
     pairings: tuple[str, ...]
-    bounds: tuple[tuple[float, float], ...]
+    bounds: tuple[tuple[float, ...], ...]
     confidence: float
 
     @property
@@ -204,7 +204,7 @@ def compare(first: Source, second: Source, *others: Source, confidence: float = 
     results = tuple(s if isinstance(s, EmcResult) else read_result(os.fspath(s)) for s in sources)
     names = tuple(_letters(place) if isinstance(s, EmcResult) else os.fspath(s) for place, s in enumerate(sources))
     check_finished(names, results)
-    bounds = tuple(_bounds_of(results[0], other) for other in results[1:])
+    bounds = tuple(bounds_of(results[0], other) for other in results[1:])
     found = [_contrast(results[0], other, up_to, confidence) for other, up_to in zip(results[1:], bounds, strict=True)]
     contrasts = judge([contrast for contrast, _ in found], confidence)
     return Comparison(names, results, contrasts, tuple(text for _, text in found), bounds, confidence)
@@ -253,18 +253,19 @@ def check_finished(names: Sequence[str], results: Sequence[EmcResult]) -> None:
             )
 
 
-def _bounds_of(first: EmcResult, second: EmcResult) -> tuple[float, float]:
-    """The largest EMC of either result's censored replicates."""
-    rows = [float(result.dataset.get("rows", math.inf)) for result in (first, second)]
-    sides = zip((first, second), rows, strict=True)
+def bounds_of(*results: EmcResult) -> tuple[float, ...]:
+    """The largest EMC of each result's censored replicates: its pool's rows.
+
+    Infinity for all, where any replicate has fitted its whole pool: the pool bounds nothing then.
+    """
+    rows = [float(result.dataset.get("rows", math.inf)) for result in results]
+    sides = zip(results, rows, strict=True)
     if any(replicate.lower >= most for result, most in sides for replicate in result.replicates):
-        return math.inf, math.inf
-    return rows[0], rows[1]
+        return tuple(math.inf for _ in results)
+    return tuple(rows)
 
 
-def _contrast(
-    first: EmcResult, second: EmcResult, up_to: tuple[float, float], confidence: float
-) -> tuple[Contrast, str]:
+def _contrast(first: EmcResult, second: EmcResult, up_to: tuple[float, ...], confidence: float) -> tuple[Contrast, str]:
     a, b = log_sizes(first.replicates, up_to[0]), log_sizes(second.replicates, up_to[1])
     unpaired = why_unpaired(first, second)
     if unpaired:

@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 import emc
+from emc.errors import EmcError
 from emc.files import replacing, write_text
 from emc.journal import compact, read
 from emc.recorded import read_recorded
@@ -203,7 +204,13 @@ def _measure_sweeps(study: Study, scale: Scale, journal: Path, device: str) -> b
 
 
 def _measure_curves(study: Study, scale: Scale, journal: Path, device: str) -> bool:
-    return not any(emc.curve(**given, journal=journal, device=device).interrupted for given in study.curves(scale))
+    for given in study.curves(scale):
+        try:
+            if emc.curve(**given, journal=journal, device=device).interrupted:
+                return False
+        except EmcError as error:  # as of a sweep's cell, the others go on
+            print(f"{study.name}: {error}", file=sys.stderr)
+    return True
 
 
 def study_named(name: str) -> Study:

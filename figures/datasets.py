@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from figures import style
@@ -44,7 +45,7 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
 
     Beside them the linear model, of which Cover's theorem says one sample a parameter for two classes.
     """
-    data = [*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ())]
+    data = list(dict.fromkeys((*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ()))))
     base = {**scale.base, "model": "mlp", "test_split": scale.test}
     linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "labels": "random", "classes": 2}
     grid = {"data": data, "match_parameters": list(SIZES[scale.name])}
@@ -59,7 +60,8 @@ def table(taken: Taken) -> pd.DataFrame:
     """One row a dataset, size and kind of labels."""
     rows = (
         {
-            "series": _name(cell),
+            "series": _name(cell) + (", linear" if cell["model"] == "linear" else ""),
+            "dataset": _name(cell),
             "kind": _kind(cell),
             "labels": result.task["labels"],
             "model": result.procedure["model"],
@@ -67,7 +69,7 @@ def table(taken: Taken) -> pd.DataFrame:
         | mark(result)
         for cell, result in taken.results
     )
-    return frame(rows, "series", "kind", "labels", "model")
+    return frame(rows, "series", "dataset", "kind", "labels", "model")
 
 
 def _name(cell: Cell) -> str:
@@ -91,17 +93,22 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     style.label_outer(axes[: len(kinds)], len(kinds))
     if len(tested):
         _draw_accuracy(axes[-1], tested, looks)
-    handles = style.look_handles(looks[name].look for name in table["series"].unique())
+    nets = table[table["series"] == table["dataset"]]
+    handles = style.look_handles(looks[name].look for name in nets["series"].unique())
+    if len(nets) < len(table):
+        linear = replace(style.FAMILIES["linear"], text="linear model, in the dataset's colour", colour=style.GREY)
+        handles += style.look_handles([linear], line=False)
     style.legend_below(figure, [*handles, *style.mark_handles(table)])
 
 
 def _looks(table: pd.DataFrame) -> dict[str, Series]:
-    """A colour for each dataset; tables are circles, images squares."""
-    kinds = dict(zip(table["series"], table["kind"], strict=True))
-    return {
-        name: Series(style.Look(name, SERIES[place % len(SERIES)], "o" if kind == "table" else "s"))
-        for place, (name, kind) in enumerate(kinds.items())
-    }
+    """A colour for each dataset; tables are circles, images squares, linear models crosses as everywhere."""
+    colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(table["dataset"].unique())}
+    found = {}
+    for name, dataset, kind in zip(table["series"], table["dataset"], table["kind"], strict=True):
+        marker = style.FAMILIES["linear"].marker if name != dataset else "o" if kind == "table" else "s"
+        found[name] = Series(style.Look(name, colours[dataset], marker))
+    return found
 
 
 def _draw_accuracy(axes: Axes, tested: pd.DataFrame, looks: Mapping[str, Series]) -> None:
@@ -122,6 +129,6 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC of MLPs with one hidden layer, of equal numbers of parameters on every dataset. Left: random labels "
-    "of two classes, one label space for all. Middle: the dataset's own labels. Right: test accuracy of the largest "
-    "fit, mean over replicates, against EMC; hollow where the EMC is a lower bound.",
+    "of two classes, one label space for all; crosses are the linear model. Middle: the dataset's own labels. Right: "
+    "test accuracy of the largest fit, mean over replicates, against EMC; hollow where the EMC is a lower bound.",
 )

@@ -119,9 +119,9 @@ def draw_ratios(
         style.label_ends(axes, ends)
 
 
-def _ratio_axis(axes: Axes, table: pd.DataFrame, which: Any, label: str) -> None:
+def _ratio_axis(axes: Axes, table: pd.DataFrame, which: Any, label: str, apart: float = 0.11) -> None:
     held = [value for value in _finite(table, "ratio", "ratio_low", "ratio_high") if value > 0]
-    style.log_axis(axes, which, [*held, 1.0], label, room=(1.3, 1.3))
+    style.log_axis(axes, which, [*held, 1.0], label, room=(1.3, 1.3), apart=apart)
     draw = axes.axhline if which == "y" else axes.axvline
     draw(1, color=style.GREY, linewidth=0.7, zorder=1)
 
@@ -133,7 +133,7 @@ def _groups(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
 def _number_axis(axes: Axes, values: pd.Series[Any], label: str) -> None:
     """The axis that EMCs are drawn against; a single number has its tick and room for the series beside it."""
     single = values.nunique() == 1
-    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.12))
+    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.15))
     if single:
         axes.set_xticks([float(values.iloc[0])])
 
@@ -142,7 +142,7 @@ def _shifts(axes: Axes, table: pd.DataFrame) -> list[float]:
     """Factors that set the marks of series beside each other, so that no bar hides another."""
     count = table["series"].nunique()
     low, high = axes.get_xlim()
-    step = (high / low) ** (0.12 if len(axes.get_xticks()) == 1 else 0.02)
+    step = (high / low) ** (0.12 if len(axes.get_xticks()) == 1 else min(0.02, 0.07 / count))
     return [step ** (place - (count - 1) / 2) for place in range(count)]
 
 
@@ -169,26 +169,37 @@ def draw_rows(
     count = 1 + len(scaled) + ratios
     axes = style.panels(figure, count, height_mm=24 + 6 * len(table), sharey=True)
     heights = range(len(table))
+    apart = 0.24 if count > 3 else 0.14
     for place, (name, label) in enumerate([("", "EMC (samples)"), *scaled]):
         rows = [_times(row, 1.0 if not name else float(row[name])) for row in dicts(table)]
         values = [row[column] for row in rows for column in ("emc", "interval_low", "interval_high")]
         line = _one_a_parameter(table, name)
-        style.log_axis(axes[place], "x", [value for value in [*values, *line] if math.isfinite(value)], label)
+        style.log_axis(
+            axes[place], "x", [value for value in [*values, *line] if math.isfinite(value)], label, apart=apart
+        )
         for at, row in zip(heights, rows, strict=True):
             if math.isfinite(row["emc"]):
                 style.draw_mark(axes[place], at, row, looks[row["series"]], upright=False)
         for at_line in line:
             style.draw_parameter_count(axes[place], at_line)
     if ratios:
-        _ratio_axis(axes[-1], table, "x", ratio_label)
+        _ratio_axis(axes[-1], table, "x", ratio_label, apart)
         for at, row in zip(heights, dicts(table), strict=True):
             style.draw_ratio(axes[-1], at, row, looks[row["series"]], upright=False)
             if not isinstance(row["reference"], str):
-                axes[-1].annotate(
-                    "reference", xy=(1, at), xytext=(3, 2), textcoords="offset points", color=style.GREY, fontsize=6
-                )
+                _name_reference(axes[-1], at)
     _name_rows(axes, list(table["text"]))
     style.legend_below(figure, style.mark_handles(table))
+
+
+def _name_reference(axes: Axes, at: float) -> None:
+    """Say beside the line of no difference that this row is what others are held against."""
+    low, high = axes.get_xlim()
+    left = math.log(1 / low) > 0.6 * math.log(high / low)
+    axes.annotate(
+        "reference", xy=(1, at), xytext=(-3 if left else 3, 2), textcoords="offset points", color=style.GREY,
+        ha="right" if left else "left", fontsize=6,
+    )  # fmt: skip
 
 
 def _one_a_parameter(table: pd.DataFrame, unit: str) -> list[float]:

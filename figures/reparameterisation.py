@@ -91,7 +91,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     """Reparameterisations as rows: EMC, samples a trained parameter, label bits a stored bit, ratio to the model."""
     look = style.family(str(table["model"].iloc[0]))
     scaled = [("per_parameter", "samples a trained parameter"), ("per_bit", "label bits a stored bit")]
-    draw_rows(figure, table, {"all": look}, ratio_label="EMC relative to all", scaled=scaled)
+    draw_rows(figure, table, {"all": look}, ratio_label="EMC relative to first row", scaled=scaled)
 
 
 STUDY = Study(

@@ -243,7 +243,12 @@ def _draw_arrow(
 
 
 def log_axis(
-    axes: Axes, which: Literal["x", "y"], values: Iterable[float], label: str, room: tuple[float, float] = (1.2, 1.3)
+    axes: Axes,
+    which: Literal["x", "y"],
+    values: Iterable[float],
+    label: str,
+    room: tuple[float, float] = (1.2, 1.3),
+    apart: float = 0.11,
 ) -> None:
     """A log axis around values, with readable ticks and a label that names the unit.
 
@@ -253,6 +258,7 @@ def log_axis(
         values: all that it has to hold; those that are missing or not above 0 count for nothing.
         label: of the axis.
         room: factors by which the axis reaches below the smallest value and above the largest.
+        apart: share of the axis that ticks keep between them; more where panels are narrow.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -265,7 +271,7 @@ def log_axis(
     else:
         axes.set_yscale("log")
         axes.set_ylim(low, high)
-    axis.set_major_locator(FixedLocator([float(tick) for tick in ticks(low, high)]))
+    axis.set_major_locator(FixedLocator([float(tick) for tick in ticks(low, high, apart)]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value)))
     axis.set_minor_locator(NullLocator())
     axis.set_label_text(label)
@@ -433,11 +439,14 @@ def mark_handles(table: pd.DataFrame) -> list[Artist]:
     return found
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) -> None:
-    """A legend under all panels, which hides nothing, of so many columns at most."""
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend under all panels, which hides nothing."""
     if handles:
+        # About 100 characters of legend fit beside each other on two columns' width.
+        length = sum(len(str(handle.get_label())) + 6 for handle in handles)
+        rows = math.ceil(length / (100 * figure.get_size_inches()[0] / TWO_COLUMNS))
         figure.legend(
-            handles=list(handles), loc="outside lower center", ncols=min(len(handles), columns), handlelength=1.8,
+            handles=list(handles), loc="outside lower center", ncols=math.ceil(len(handles) / rows), handlelength=1.8,
             columnspacing=1.5,
         )  # fmt: skip
 

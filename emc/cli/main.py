@@ -28,6 +28,7 @@ COMMANDS = {
     "list": ("emc.cli.listing", "list_plugins", "List models, data, optimizers, ... with their options."),
     "show": ("emc.cli.show", "show", "Print the table of a result file again."),
     "compare": ("emc.cli.compare", "compare", "Say whether one result's EMC is larger than others'."),
+    "claims": ("emc.cli.claims", "claims", "Test the paper's claims on what a journal holds."),
     "journal": ("emc.cli.journal", "journal", "Check or compact a journal."),
     "watch": ("emc.cli.watch", "watch", "Show what runs now on a journal."),
     "completion": ("emc.cli.completion", "completion", "Print the completion script of a shell."),

@@ -72,6 +72,7 @@ class Contrast:
         interval_method: how the interval was made.
         p_value: two-sided.
         p_adjusted: the same after Holm's correction.
+        larger, smaller: one-sided p-values, for A being larger and for A being smaller.
         smallest_p: the smallest p-value that so many replicates can give.
         test: how the p-value was made.
         dominance: share of pairs (of all pairings where unpaired) with a larger EMC in A, ties counted half.
@@ -88,6 +89,8 @@ class Contrast:
     interval_method: str
     p_value: Bounds
     p_adjusted: Bounds
+    larger: Bounds
+    smaller: Bounds
     smallest_p: float
     test: str
     dominance: Bounds
@@ -113,6 +116,25 @@ class LogSizes:
         """Some of the replicates, in the order given."""
         index = np.array(places, dtype=np.intp)
         return LogSizes(self.low[index], self.high[index], self.upper[index])
+
+
+@dataclass(frozen=True)
+class Differences:
+    """One number a replicate, such as a log ratio of two EMCs, as far as it is known.
+
+    Attributes:
+        low, high: (R,) smallest and largest over all completions of the censored replicates.
+        bottom, top: (R,) the same over all values within the brackets too; the interval comes from these.
+    """
+
+    low: Array
+    high: Array
+    bottom: Array
+    top: Array
+
+    def less(self, amount: float) -> Differences:
+        """The same with a known amount taken off, so that it is tested against that amount instead of 0."""
+        return Differences(self.low - amount, self.high - amount, self.bottom - amount, self.top - amount)
 
 
 def log_sizes(replicates: Sequence[Replicate], bound: float) -> LogSizes:
@@ -161,22 +183,35 @@ def contrast_pairs(a: LogSizes, b: LogSizes, confidence: float) -> Contrast:
         Hodges and Lehmann 1963, "Estimates of location based on rank tests"; Hollander, Wolfe and Chicken 2014,
         "Nonparametric Statistical Methods", sections 3.1 to 3.3; Fisher 1935, "The Design of Experiments", section 21.
     """
-    R = len(a.low)
-    low, high = a.low - b.high, a.high - b.low
+    return contrast_differences(
+        Differences(a.low - b.high, a.high - b.low, a.low - b.upper, a.upper - b.low), confidence
+    )
+
+
+def contrast_differences(given: Differences, confidence: float) -> Contrast:
+    """Test whether numbers, one a replicate, are centred at 0; what `contrast_pairs` does with log ratios.
+
+    Of numbers that are no differences of two exchangeable sides the sign flips presuppose a distribution symmetric
+    about its centre.
+
+    Args:
+        given: at least one number; natural logarithms, for `ratio` and `interval` are their exponentials.
+        confidence: of the interval, between 0 and 1.
+    """
+    R = len(given.low)
     exact = R <= MAX_FLIPPED
     test = f"all {2**R:,} sign flips" if exact else f"{DRAWS:,} random sign flips (Monte Carlo, seed 0)"
-    ends = _walsh(a.low - b.upper), _walsh(a.upper - b.low)
     return _contrast(
         paired=True,
         sizes=(R, R),
-        estimates=(_walsh(low), _walsh(high)),
-        ends=ends,
+        estimates=(_walsh(given.low), _walsh(given.high)),
+        ends=(_walsh(given.bottom), _walsh(given.top)),
         null=_signed_rank(R),
         ranks="Walsh averages",
-        tails=(_flip_tails(low), _flip_tails(high)),
+        tails=(_flip_tails(given.low), _flip_tails(given.high)),
         smallest_p=2 * (0.5**R if exact else 1 / (1 + DRAWS)),
         test=f"{test} of the mean log ratio, two-sided",
-        differences=(low, high),
+        differences=(given.low, given.high),
         confidence=confidence,
     )
 
@@ -281,6 +316,8 @@ def _contrast(
         interval_method=f"{ranks} {k} and {M + 1 - k} of {M}, from the ends of the brackets",
         p_value=p_value,
         p_adjusted=p_value,
+        larger=Bounds(larger_high, larger_low),
+        smaller=Bounds(smaller_low, smaller_high),
         smallest_p=smallest_p,
         test=test,
         dominance=Bounds(*(float((np.sign(x) / 2 + 0.5).mean()) for x in differences)),

@@ -130,13 +130,66 @@ def correlate(
     shape = _Shape(first, second)
     found = shape.coefficients(np.ones((1, len(first))))[:, 0]
     drawn = _draw(shape, len(first), resamples, seed)
-    kept = drawn[:, np.isfinite(drawn).all(axis=0)]
-    ends = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
-    pearson, spearman, kendall = (
-        Coefficient(float(found[i]), (float(ends[0, i]), float(ends[1, i]))) for i in range(3)
+    return _correlation(found, drawn, len(first), confidence, seed)
+
+
+def correlate_within(
+    groups: Sequence[tuple[Sequence[float], Sequence[float]]],
+    *,
+    confidence: float = Measurement.confidence,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Correlation:
+    """Correlate two quantities within groups of points: each coefficient is the mean of the groups', point by point.
+
+    Points are resampled within their group.
+
+    Args:
+        groups: x and y of each, as for `correlate`.
+        confidence, resamples, seed: likewise.
+
+    Raises:
+        ComparisonError: as for `correlate`.
+    """
+    sides = [(_numbers("x", x), _numbers("y", y)) for x, y in groups]
+    for x, y in sides:
+        _check(x, y)
+    shapes = [_Shape(x, y) for x, y in sides]
+    sizes = [len(x) for x, _ in sides]
+    weights = np.array(sizes)[:, None, None] / sum(sizes)
+    found = sum(w * shape.coefficients(np.ones((1, n))) for w, shape, n in zip(weights, shapes, sizes, strict=True))
+    drawn = sum(
+        w * _draw(shape, n, resamples, seed + place)
+        for place, (w, shape, n) in enumerate(zip(weights, shapes, sizes, strict=True))
     )
-    degenerate = resamples - kept.shape[1]
-    return Correlation(pearson, spearman, kendall, len(first), confidence, resamples, degenerate, seed)
+    return _correlation(np.asarray(found)[:, 0], np.asarray(drawn), sum(sizes), confidence, seed)
+
+
+def permutation_tails(
+    groups: Sequence[tuple[Sequence[float], Sequence[float]]], draws: int = 100_000, seed: int = 0
+) -> tuple[float, float]:
+    """One-sided p-values of Pearson's r within groups, for a positive and for a negative correlation.
+
+    The y of each group are permuted at random; the data count as one more permutation.
+
+    Args:
+        groups: x and y of each, neither constant.
+        draws: random permutations.
+        seed: of these.
+
+    References:
+        Fisher 1935, "The Design of Experiments", section 21.
+    """
+    rng = np.random.default_rng(seed)
+    total, observed = np.zeros(draws), 0.0
+    for x, y in groups:
+        a, b = (_standard(np.asarray(side, dtype=np.float64)) for side in (x, y))
+        a, b = len(a) * a / np.linalg.norm(a), b / np.linalg.norm(b)  # so that a @ b is len(a) r
+        observed += float(a @ b)
+        total += rng.permuted(np.broadcast_to(b, (draws, len(b))), axis=1) @ a
+    tie = 1e-12 * sum(len(x) for x, _ in groups)
+    above, below = int((total >= observed - tie).sum()), int((total <= observed + tie).sum())
+    return (above + 1) / (draws + 1), (below + 1) / (draws + 1)
 
 
 def _numbers(side: str, values: Sequence[float | EmcResult]) -> Array:
@@ -173,6 +226,17 @@ def _check(x: Array, y: Array) -> None:
             raise ComparisonError(
                 f"a correlation takes values that vary, got {values[0]:g} everywhere in {side}; measure others"
             )
+
+
+def _correlation(found: Array, drawn: Array, points: int, confidence: float, seed: int) -> Correlation:
+    """The coefficients (3,) with the percentiles of their resamples (3, resamples)."""
+    kept = drawn[:, np.isfinite(drawn).all(axis=0)]
+    ends = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    pearson, spearman, kendall = (
+        Coefficient(float(found[i]), (float(ends[0, i]), float(ends[1, i]))) for i in range(3)
+    )
+    resamples = drawn.shape[1]
+    return Correlation(pearson, spearman, kendall, points, confidence, resamples, resamples - kept.shape[1], seed)
 
 
 class _Shape:

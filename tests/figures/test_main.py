@@ -122,7 +122,10 @@ def test_the_page_tells_command_machine_and_times():
 def test_the_smoke_scale_runs_whole(tmp_path):
     found = run("--scale", "smoke", "--out", str(tmp_path), "--device", "cpu")
     assert "interrupted" not in found.output
-    for name in STUDIES:
+    # At so small a scale no search may end in what a picture needs; it is said.
+    drawn = [name for name in STUDIES if f"{name}: nothing" not in found.output]
+    assert set(STUDIES) - set(drawn) <= {"steps"}
+    for name in drawn:
         for kind in ("png", "pdf", "csv"):
             assert (tmp_path / f"{name}.{kind}").stat().st_size > 0
-    assert list(json.loads((tmp_path / "captions.json").read_text())) == list(STUDIES)
+    assert list(json.loads((tmp_path / "captions.json").read_text())) == drawn

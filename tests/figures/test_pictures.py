@@ -219,7 +219,7 @@ def test_datasets_have_equal_axes_and_a_colour_each():
     figure = drawn(study, table)
     random, semantic = figure.axes[:2]
     assert (random.get_xlim(), random.get_ylim()) == (semantic.get_xlim(), semantic.get_ylim())
-    assert len({line.get_markeredgecolor() for line in marks([random])}) == table["series"].nunique()
+    assert len({line.get_markeredgecolor() for line in marks([random])}) == table["dataset"].nunique()
     tested = table[(table["labels"] == "semantic") & table["test_accuracy"].notna()]
     assert sorted(places(marks(figure.axes[2:]))) == sorted(zip(tested["emc"], tested["test_accuracy"], strict=True))
 

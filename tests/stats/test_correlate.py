@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from scipy import stats
 import emc
 from emc.errors import ComparisonError, SpecError
 from emc.results import EmcResult
-from emc.stats.correlate import correlate
+from emc.stats.correlate import correlate, correlate_within, permutation_tails
 
 MakeResult = Callable[..., EmcResult]
 NAMES = ("pearson", "spearman", "kendall")
@@ -162,3 +163,20 @@ def test_estimands_do_not_mix(make_result: MakeResult) -> None:
     results = [*(make_result() for _ in range(3)), make_result(estimand="n50, best of 2 inits")]
     with pytest.raises(ComparisonError, match='one estimand, got "n50" and "n50, best of 2 inits"; measure all with'):
         correlate(results, [1, 2, 3, 4])
+
+
+def test_within_groups_only_what_goes_along_inside_counts() -> None:
+    groups = [([1.0, 2, 3, 4], [4.0, 3, 2, 1]), ([11.0, 12, 13, 14, 15], [15.0, 14, 13, 12, 11])]
+    found = correlate_within(groups, resamples=200)
+    assert (found.pearson.value, found.kendall.value, found.points) == (pytest.approx(-1), pytest.approx(-1), 9)
+    one = correlate_within(groups[:1], resamples=200)
+    assert one.pearson == correlate(*groups[0], resamples=200).pearson
+
+
+def test_permutation_tails_are_those_of_all_orders() -> None:
+    x, y = [1.0, 2, 3, 4], [1.0, 2, 4, 3]
+    sums = [sum(a * b for a, b in zip(x, order, strict=True)) for order in itertools.permutations(y)]
+    observed = sum(a * b for a, b in zip(x, y, strict=True))
+    larger, smaller = permutation_tails([(x, y)], draws=20_000)
+    assert larger == pytest.approx(sum(s >= observed for s in sums) / 24, abs=0.01)
+    assert smaller == pytest.approx(sum(s <= observed for s in sums) / 24, abs=0.01)

@@ -1,0 +1,63 @@
+"""Study: optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emc.hypotheses import CLAIMS
+from emc.hypotheses.cells import OWN_TRAINING, groups, name, option, pairs
+from emc.hypotheses.minima import Minima
+from emc.hypotheses.parts import Claim, Measured
+from emc.hypotheses.ratios import EmcPart, ratio
+from emc.results import EmcResult
+
+STUDY = "optimizers"
+
+#: What is read of the flatness, and its name.
+NUMBERS = {"largest": "largest Hessian eigenvalue", "trace": "trace of the Hessian"}
+
+
+def _is_stochastic(result: EmcResult) -> bool:
+    """SGD whose batches are smaller than the EMC; with larger ones it is full-batch descent near the EMC."""
+    return name(result, "optimizer") == "sgd" and result.procedure["batch_size"] < result.emc
+
+
+def _is_full(result: EmcResult) -> bool:
+    return name(result, "optimizer") == "gd"
+
+
+@CLAIMS.register("sgd_above_gd")
+def sgd_above_gd() -> Claim:
+    """SGD fits more samples than full-batch gradient descent."""
+
+    def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
+        # GD ignores the batch size. Rates are the same or both tuned where a journal has such cells, else any.
+        found = pairs(results, ("batch_size", "=optimizer"), *_SIDES, loose=OWN_TRAINING)
+        found = [(a, b) for a, b in found if _decay(a) == _decay(b)]
+        return [EmcPart("SGD over GD", tuple(ratio(a, b) for a, b in found))]
+
+    return Claim(STUDY, "one procedure with gd, and with sgd of batches smaller than its EMC", parts)
+
+
+_SIDES = _is_stochastic, _is_full
+
+
+def _decay(result: EmcResult) -> float:
+    return float(option(result, "optimizer", "weight_decay") or 0.0)
+
+
+@CLAIMS.register("minima_differ")
+def minima_differ() -> Claim:
+    """Optimizers end in minima of different sharpness (largest Hessian eigenvalue) at equal samples."""
+
+    def parts(measured: Sequence[Measured]) -> list[Minima]:
+        found = [_by_optimizer(group) for group in groups(measured, OWN_TRAINING)]
+        several = tuple(group for group in found if len(group) > 1)
+        return [Minima(said, several, what, what == "largest") for what, said in NUMBERS.items()]
+
+    return Claim(STUDY, "measurements or curves of several optimizers with the flatness of their fits", parts, parts)
+
+
+def _by_optimizer(group: Sequence[Measured]) -> dict[str, Measured]:
+    held = [r for r in group if any(probe.detail.get("flatness") for probe in r.probes)]
+    return {f"{r.procedure['optimizer']}, batch {r.procedure['batch_size']}": r for r in held}

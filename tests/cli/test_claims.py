@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+import emc
+
+Run = Callable[..., Result]
+Mistake = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: Any) -> str:
+    """Six replicates of a small net with random and with semantic labels."""
+    path = tmp_path_factory.mktemp("claims") / "journal.jsonl"
+    small = {"model": "mlp:width=2", "data": "gaussian:dim=3,size=24", "n_start": 4, "n_max": 12, "workers": 1}
+    for labels in ("random", "semantic"):
+        emc.measure(**small, labels=labels, replicates=6, min_steps=100, max_epochs=1, certify="none", journal=path)
+    return str(path)
+
+
+def test_a_table_then_sentences(run: Run, journal: str) -> None:
+    outcome = run("claims", journal)
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    lines = outcome.stdout.splitlines()
+    assert lines[0].split() == [
+        "claim",
+        "verdict",
+        "effect",
+        "interval",
+        "p",
+        "(Holm)",
+        "at",
+        "this",
+        "budget",
+        "cells",
+    ]
+    row = next(line for line in lines if line.startswith("random_below_semantic "))
+    assert row.endswith("1 x 6")
+    text = " ".join(outcome.stdout.split())
+    assert "Setting: data gaussian:dim=3,size=24" in text
+    assert "relu_far_above undecided: ReLU fits" in text
+
+
+def test_one_claim_with_its_strata(run: Run, journal: str) -> None:
+    text = " ".join(run("claims", journal, "--claim", "random_below_semantic").stdout.split())
+    assert "all 64 sign flips" in text
+    assert text.count("cell ") == 2
+
+
+def test_the_files_that_figures_keep(run: Run, journal: str, tmp_path: Path) -> None:
+    outcome = run("claims", journal, "--format", "markdown", "--json", str(tmp_path / "claims.json"))
+    assert outcome.stdout.startswith("| claim | verdict |")
+    record = json.loads((tmp_path / "claims.json").read_text())
+    assert {each["name"] for each in record["claims"]} >= {"random_below_semantic", "nets_below_linear"}
+    piped = run("claims", journal, "--json", "-", "--claim", "nets_below_linear")
+    assert json.loads(piped.stdout)["name"] == "nets_below_linear"
+
+
+def test_the_library_gives_the_same(journal: str) -> None:
+    found = emc.claims(journal)
+    assert isinstance(found, emc.Claims)
+    assert found["random_below_semantic"].deciding.replicates == 6
+    assert "random_below_semantic" in str(found)
+
+
+def test_mistakes_are_one_sentence(mistake: Mistake, journal: str) -> None:
+    assert 'there is no claim "random"' in mistake("claims", journal, "--claim", "random")
+    assert "none.jsonl" in mistake("claims", "none.jsonl")
+    assert "--confidence must be between" in mistake("claims", journal, "--confidence", "2")

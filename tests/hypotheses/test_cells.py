@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from simulated import cell
+
+from emc.hypotheses.cells import clusters, dimensions, groups, is_net, name, option, pairs, settings
+
+
+def test_settings_hold_each_option_and_not_where_the_search_looked() -> None:
+    found = settings(cell([10], model="mlp:width=4,depth=2", labels="noise:p=0.2"))
+    assert (found["model"], found["model.width"], found["labels.p"]) == ("mlp", "4", "0.2")
+    assert not {"n_start", "n_max"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "ignore", "count"),
+    [
+        ({"model": "mlp:width=8"}, (), 2),
+        ({"model": "mlp:width=8"}, ("model.",), 1),
+        ({"model": "cnn:width=4"}, ("model.",), 2),
+        ({"model": "cnn:width=4"}, ("=model",), 1),
+        ({"model": "cnn:width=8"}, ("=model",), 2),
+        ({"model": "cnn:width=8"}, ("model",), 1),
+    ],
+)
+def test_what_is_ignored(given: dict[str, Any], ignore: tuple[str, ...], count: int) -> None:
+    assert len(groups([cell([10], model="mlp:width=4"), cell([10], **given)], ignore)) == count
+
+
+def test_a_default_activation_is_equal_whatever_its_name() -> None:
+    same = [
+        cell([1], model="mlp", activation="relu"),
+        cell([1], model="mlp"),
+        cell([1], model="vit", activation="gelu"),
+    ]
+    assert {settings(each)["activation"] for each in same} == {"default"}
+    assert settings(cell([1], model="vit", activation="relu"))["activation"] == "relu"
+
+
+def test_adamw_without_decay_is_adam() -> None:
+    assert settings(cell([1], optimizer="adamw:weight_decay=0.0"))["optimizer"] == "adam"
+    assert settings(cell([1], optimizer="adamw:weight_decay=0.1"))["optimizer"] == "adamw"
+
+
+def test_rates_that_were_tuned_are_equal() -> None:
+    tuning = {"tuner": "halving", "trials": [{"candidate": {"lr": 1, "batch_size": 128}}]}
+    a, b = (replace(cell([1], optimizer=f"adam:lr={lr}"), tuning=tuning) for lr in (0.1, 0.2))
+    assert len(groups([a, b], ())) == 1
+    assert len(groups([a, cell([1], optimizer="adam:lr=0.1")], ())) == 2
+
+
+def test_loose_settings_count_only_where_there_is_no_pair_otherwise() -> None:
+    cnn, near, far = cell([1], model="cnn"), cell([1], model="mlp"), cell([1], model="mlp", min_steps=10)
+    asked = (lambda r: name(r, "model") == "cnn", lambda r: name(r, "model") == "mlp")
+    assert pairs([cnn, near, far], ("model",), *asked, loose=("min_steps",)) == [(cnn, near)]
+    assert pairs([cnn, far], ("model",), *asked, loose=("min_steps",)) == [(cnn, far)]
+    assert pairs([cnn, far], ("model",), *asked) == []
+
+
+def test_clusters_by_size() -> None:
+    cells = [cell([1], parameters=p) for p in (120, 100, 114, 131, 133)]
+    assert [[each.parameters for each in c] for c in clusters(cells)] == [[100, 114], [120, 131, 133]]
+
+
+def test_depth_and_width_by_the_family() -> None:
+    deep = cell([1], model="resnet:width=4,blocks=2|2|3")
+    assert (dimensions(deep, "depth"), dimensions(deep, "width")) == (7, 4)
+    assert dimensions(cell([1], model="linear"), "width") is None
+
+
+def test_a_model_or_training_of_a_users_own_has_no_family() -> None:
+    own = cell([1], train="mine.py:fit")
+    assert not is_net(own)
+    assert name(own, "model") == "none"
+    assert option(own, "model", "width") is None
+    assert settings(own)["train"] == "mine.py"
