@@ -27,11 +27,11 @@ __all__ = ["STUDY", "curves", "sweeps"]
 #: Each optimizer with its batch size, at rates near those that tuning finds; the size that all of them fit.
 OPTIMIZERS = (
     ("sgd:lr=0.1", 32), ("gd:lr=0.3", 2048), ("adam", 32), ("adam", 2048), ("adamw:weight_decay=0.01", 32),
-    ("lbfgs", 2048), ("sam:base=sgd|lr=0.1", 32),
+    ("lbfgs", 2048), ("sam:lr=0.1,base=sgd", 32),
 )  # fmt: skip
 GRID = {
     "smoke": ("mlp:width=3", 12, 2),
-    "cpu": ("mlp:width=8", 80, 4),
+    "cpu": ("mlp:width=8", 40, 4),
     "gpu": ("mlp:width=32", 300, 7),
     "paper": ("mlp:width=64", 1000, 7),
 }
@@ -147,8 +147,14 @@ def _text(row: Mapping[str, Any]) -> str:
 
 
 def _draw_measure(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, look: style.Look) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     values = [row[f"{name}{end}"] for row in rows for end in ("", "_low", "_high")]
-    style.log_axis(axes, "x", [value for value in values if value == value], label, room=(1.4, 1.4))
+    known = [value for value in values if value == value]
+    style.log_axis(axes, "x", known, label, room=(1.4, 1.4))
+    if known and max(known) > 1e3 * min(known):  # powers of ten, few enough to stand beside each other
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}" if value < 0.01 else f"{value:g}"))
     for at, row in enumerate(rows):
         if row[name] > 0:
             low, high = row[f"{name}_low"], row[f"{name}_high"]

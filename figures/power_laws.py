@@ -88,7 +88,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     for place, name in enumerate(series):
         _draw_law(axes, table[table["series"] == name], 1.02 ** (place - (len(series) - 1) / 2))
     _draw_exponents(beside, table[table["exponent"].notna()])
-    style.legend_below(figure, [*_handles(table, series), *style.mark_handles(table)], columns=3)
+    style.legend_below(figure, [*_handles(table, series), *style.mark_handles(table)])
 
 
 def _handles(table: pd.DataFrame, series: Sequence[str]) -> list[Any]:
