@@ -439,8 +439,8 @@ def mark_handles(table: pd.DataFrame) -> list[Artist]:
     return found
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend under all panels, which hides nothing."""
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) -> None:
+    """A legend under all panels, which hides nothing, of so many columns at most."""
     if handles:
         # About 100 characters of legend fit beside each other on two columns' width.
         length = sum(len(str(handle.get_label())) + 6 for handle in handles)

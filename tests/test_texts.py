@@ -59,7 +59,7 @@ def kind_status(kind: str) -> str:
 
 def test_probes_tell_how_flat_each_training_ended(make_result: MakeResult) -> None:
     result = make_result()
-    assert "flatness" not in report.probes_text(result)
+    assert "flatness" not in texts.probes_text(result)
     exact = {"largest": 12.34567, "trace": 99.0, "trace_error": 0.0, "products": 610, "loss": 0.125}
     rough = exact | {"largest": None, "trace_error": 0.0123}
     fitted = next(p for p in result.probes if p.verdict is Verdict.FITTED)
@@ -68,7 +68,7 @@ def test_probes_tell_how_flat_each_training_ended(make_result: MakeResult) -> No
     probes = tuple(
         replace(p, detail={**p.detail, "flatness": told[p.key]}) if p.key in told else p for p in result.probes
     )
-    text = report.probes_text(replace(result, probes=probes))
+    text = texts.probes_text(replace(result, probes=probes))
     table, _, rest = text.partition("probes did not fit")
     lines = [line.split() for line in table.splitlines()[2:4]]
     assert lines[0][-4:] == ["fitted", "0.125", "12.35", "99"]
