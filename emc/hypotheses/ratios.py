@@ -155,7 +155,7 @@ class _Pairs:
     given: Differences
 
     def contrast(self, against: float, confidence: float) -> Contrast:
-        return contrast_differences(self.given.less(against), confidence)
+        return contrast_differences(self.given.less(against), confidence, ranked=True)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Groups:
 
     def contrast(self, against: float, confidence: float) -> Contrast:
         a = LogSizes(self.a.low - against, self.a.high - against, self.a.upper - against)
-        return contrast_groups(a, self.b, confidence)
+        return contrast_groups(a, self.b, confidence, ranked=True)
 
 
 def _honest(replicates: Sequence[Replicate], bound: float) -> LogSizes:

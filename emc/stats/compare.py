@@ -188,7 +188,7 @@ def contrast_pairs(a: LogSizes, b: LogSizes, confidence: float) -> Contrast:
     )
 
 
-def contrast_differences(given: Differences, confidence: float) -> Contrast:
+def contrast_differences(given: Differences, confidence: float, *, ranked: bool = False) -> Contrast:
     """Test whether numbers, one a replicate, are centred at 0; what `contrast_pairs` does with log ratios.
 
     Of numbers that are no differences of two exchangeable sides the sign flips presuppose a distribution symmetric
@@ -197,10 +197,17 @@ def contrast_differences(given: Differences, confidence: float) -> Contrast:
     Args:
         given: at least one number; natural logarithms, for `ratio` and `interval` are their exponentials.
         confidence: of the interval, between 0 and 1.
+        ranked: whether to test by signed ranks in place of the mean. One censored replicate without an upper bound
+            makes the mean infinite, so that no number of others can decide; its rank is the largest, no more. The
+            interval is of the same statistic, so that the two agree. Ties count against either side.
+
+    References:
+        Wilcoxon 1945, "Individual comparisons by ranking methods"; Hollander, Wolfe and Chicken 2014, section 3.1.
     """
     R = len(given.low)
-    exact = R <= MAX_FLIPPED
+    exact = ranked or R <= MAX_FLIPPED
     test = f"all {2**R:,} sign flips" if exact else f"{DRAWS:,} random sign flips (Monte Carlo, seed 0)"
+    tails = _walsh_tails if ranked else _flip_tails
     return _contrast(
         paired=True,
         sizes=(R, R),
@@ -208,19 +215,20 @@ def contrast_differences(given: Differences, confidence: float) -> Contrast:
         ends=(_walsh(given.bottom), _walsh(given.top)),
         null=_signed_rank(R),
         ranks="Walsh averages",
-        tails=(_flip_tails(given.low), _flip_tails(given.high)),
+        tails=(tails(given.low), tails(given.high)),
         smallest_p=2 * (0.5**R if exact else 1 / (1 + DRAWS)),
-        test=f"{test} of the mean log ratio, two-sided",
+        test=f"{test} of {'the signed ranks' if ranked else 'the mean log ratio'}, two-sided",
         differences=(given.low, given.high),
         confidence=confidence,
     )
 
 
-def contrast_groups(a: LogSizes, b: LogSizes, confidence: float) -> Contrast:
+def contrast_groups(a: LogSizes, b: LogSizes, confidence: float, *, ranked: bool = False) -> Contrast:
     """Compare two independent groups of replicates.
 
     The estimate is the median of all pairwise log ratios, the interval two of them by the exact distribution of the
-    Mann-Whitney statistic. The test regroups the EMCs, all ways up to `MAX_REGROUPINGS`; twice the smaller tail.
+    Mann-Whitney statistic. The test regroups the EMCs, all ways up to `MAX_REGROUPINGS`; twice the smaller tail. With
+    `ranked` it is that of the Mann-Whitney statistic, as in `contrast_differences`.
 
     References:
         Hodges and Lehmann 1963, "Estimates of location based on rank tests"; Hollander, Wolfe and Chicken 2014,
@@ -229,8 +237,9 @@ def contrast_groups(a: LogSizes, b: LogSizes, confidence: float) -> Contrast:
     m, n = len(a.low), len(b.low)
     low, high = _differences(a.low, b.high), _differences(a.high, b.low)
     ways = math.comb(m + n, m)
-    exact = ways <= MAX_REGROUPINGS
+    exact = ranked or ways <= MAX_REGROUPINGS
     test = f"all {ways:,} regroupings" if exact else f"{DRAWS:,} random regroupings (Monte Carlo, seed 0)"
+    sides = ((a.low, b.high), (a.high, b.low))
     return _contrast(
         paired=False,
         sizes=(m, n),
@@ -238,9 +247,11 @@ def contrast_groups(a: LogSizes, b: LogSizes, confidence: float) -> Contrast:
         ends=(_differences(a.low, b.upper), _differences(a.upper, b.low)),
         null=_mann_whitney(m, n),
         ranks="pairwise ratios",
-        tails=(_regroup_tails(a.low, b.high), _regroup_tails(a.high, b.low)),
+        tails=(_pair_tails(*sides[0]), _pair_tails(*sides[1]))
+        if ranked
+        else (_regroup_tails(*sides[0]), _regroup_tails(*sides[1])),
         smallest_p=2 * (1 / ways if exact else 1 / (1 + DRAWS)),
-        test=f"{test} of the mean log EMCs, two-sided",
+        test=f"{test} of {'the ranks' if ranked else 'the mean log EMCs'}, two-sided",
         differences=(low, high),
         confidence=confidence,
     )
@@ -399,6 +410,27 @@ def _flip_tails(d: Array) -> Tails:
     for value in d:
         sums = np.concatenate([sums, sums + value])
     return _tails(sums, tie)
+
+
+def _walsh_tails(d: Array) -> Tails:
+    """Of all sign flips, the shares whose signed-rank sum is at least, and at most, that of `d`.
+
+    The sum is the number of Walsh averages above 0; one that is 0, or open on both sides, counts for neither.
+    """
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        return _counted_tails(_walsh(d), _signed_rank(len(d)))
+
+
+def _pair_tails(x: Array, y: Array) -> Tails:
+    """Of all regroupings, the shares with at least, and at most, as many pairs in which the first is larger."""
+    with np.errstate(invalid="ignore"):
+        return _counted_tails(_differences(x, y), _mann_whitney(len(x), len(y)))
+
+
+def _counted_tails(values: Array, null: Array) -> Tails:
+    """Upper tails of a symmetric null at the number of values above 0, and at the number below."""
+    at_least = np.minimum(1.0, np.cumsum(null[::-1])[::-1])
+    return float(at_least[int((values > 0).sum())]), float(at_least[int((values < 0).sum())])
 
 
 def _regroup_tails(x: Array, y: Array) -> Tails:

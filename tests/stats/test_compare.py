@@ -4,10 +4,12 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import combinations
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -16,8 +18,10 @@ from emc.stats.compare import (
     MAX_FLIPPED,
     Bounds,
     Contrast,
+    Differences,
     LogSizes,
     Verdict,
+    contrast_differences,
     contrast_groups,
     contrast_pairs,
     holm,
@@ -387,3 +391,42 @@ def test_no_difference_is_rejected_as_seldom_as_said(method: Method) -> None:
         for a, b in np.exp(rng.normal(0, 0.2, size=(trials, 2, 6)))
     )
     assert rejected / trials <= 0.1 + 3 * math.sqrt(0.09 / trials)
+
+
+def numbers(values: Sequence[float], high: Sequence[float] | None = None) -> Differences:
+    low, top = np.array(values, dtype=float), np.array(values if high is None else high, dtype=float)
+    return Differences(low, top, low, top)
+
+
+@given(st.lists(st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3), min_size=3, max_size=9, unique_by=abs))
+def test_ranked_tails_are_scipys_exact_signed_rank_test(values: list[float]) -> None:
+    averages = [(a + b) / 2 for i, a in enumerate(values) for b in values[i:]]
+    assume(all(abs(average) > 1e-9 for average in averages))
+    found = contrast_differences(numbers(values), 0.95, ranked=True)
+    theirs = {side: stats.wilcoxon(values, alternative=side, method="exact").pvalue for side in ("greater", "less")}
+    assert found.larger.value == pytest.approx(theirs["greater"])
+    assert found.smaller.value == pytest.approx(theirs["less"])
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_ranked_groups_are_scipys_exact_mann_whitney_test(m: int, n: int, random: Random) -> None:
+    values = np.array(random.sample(range(100), m + n), dtype=float)
+    a, b = (LogSizes(part, part, part) for part in (values[:m], values[m:]))
+    found = contrast_groups(a, b, 0.95, ranked=True)
+    theirs = stats.mannwhitneyu(values[:m], values[m:], alternative="greater", method="exact").pvalue
+    assert found.larger.value == pytest.approx(theirs)
+
+
+def test_one_replicate_without_an_upper_bound_decides_for_the_mean_but_not_for_the_ranks() -> None:
+    given = numbers([-1.0] * 11 + [-0.5], [-1.0] * 11 + [math.inf])
+    assert contrast_differences(given, 0.95).p_value.high == 1
+    ranked = contrast_differences(given, 0.95, ranked=True)
+    # The one positive has the largest of twelve ranks: sums of 12 or less of 1 to 12, of 4,096 subsets.
+    subsets = [sum(ranks) for size in range(13) for ranks in combinations(range(1, 13), size)]
+    assert ranked.p_value.high == pytest.approx(2 * sum(total <= 12 for total in subsets) / 4096)
+    assert ranked.interval[1] < 1
+
+
+def test_ties_count_against_either_side() -> None:
+    found = contrast_differences(numbers([0.0, 0.0, 0.0]), 0.95, ranked=True)
+    assert (found.larger.value, found.smaller.value) == (1.0, 1.0)
