@@ -125,7 +125,7 @@ class Judged:
             corrected = f"{_p(self.honest.p_adjusted.high)} after Holm's correction"
             p = f"The p-value is {_p(self.honest.p_value.high)}, {corrected}"
             budget = f"{_answer(self.budget.finding, self.question)}, p {_p(self.budget.p_adjusted.high)}"
-            texts += [f"{p}; at this budget, lower bounds taken as they stand: {budget}."]
+            texts += [f"{p}; at this budget, where what undertrained replicates fitted is their EMC: {budget}."]
         texts += [f"Setting: {setting_text(self.results)}."] if self.results else []
         return " ".join(texts)
 
@@ -190,7 +190,7 @@ class Claims(Tabular):
             f"(questions among themselves); at most {1 - self.confidence:.4g} decides. A claim of several parts takes "
             "the largest p-value of its parts, its opposite the smallest times their number. Intervals are not "
             "corrected. Censored replicates are tried as small and as large as they may be, and the worse p-value "
-            'counts; "at this budget" takes their lower bounds as they stand'
+            'counts; "at this budget" takes what undertrained ones fitted as their EMC'
         )
 
     def to_dict(self) -> dict[str, Any]:

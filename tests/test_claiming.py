@@ -247,16 +247,19 @@ def test_no_difference() -> None:
     assert found.reason.startswith("the replicates differ too much")
 
 
-@pytest.mark.parametrize(("how", "said"), [("undertrained", "6 undertrained of 20"), ("pool", "6 with the whole pool")])
-def test_censored_replicates_that_could_change_it_leave_it_open(how: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "said", "budget"),
+    [("undertrained", "6 undertrained of 20", SUPPORTED), ("pool", "6 with the whole pool", UNDECIDED)],
+)
+def test_censored_replicates_that_could_change_it_leave_it_open(how: str, said: str, budget: Finding) -> None:
     """Random labels below semantic ones, but six of the random EMCs are only lower bounds."""
     random = cell(BASE, labels="random", censored=6, how=how)
     found = one("random_below_semantic", random, cell([2 * n for n in BASE]))
     assert found.finding is UNDECIDED
     assert said in found.reason
     assert found.budget is not None
-    assert found.budget.finding is SUPPORTED
-    assert "at this budget, lower bounds taken as they stand: supported" in found.sentence()
+    assert found.budget.finding is budget
+    assert f"at this budget, where what undertrained replicates fitted is their EMC: {budget.value}" in found.sentence()
 
 
 def test_censored_replicates_that_cannot_change_it_do_not() -> None:

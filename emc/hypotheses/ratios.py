@@ -89,10 +89,10 @@ class EmcPart:
             found = replace(self, strata=telling).test(confidence)
             return replace(found, notes=(*found.notes, silent))
         found = Found(self.name, self.effect_name, judged=self.region is not None)
-        honest = self._sample(_honest)
+        honest = self._sample(log_sizes)
         if honest is None:
             return found
-        at_budget = self._sample(_at_budget)
+        at_budget = self._sample(sizes_at_budget)
         assert at_budget is not None  # the same replicates
         contrast = honest.contrast(0.0, confidence)
         results = {id(result): result for stratum in self.strata for _, result in stratum.terms}
@@ -140,7 +140,7 @@ class EmcPart:
         return math.log(value) if value > 0 else -math.inf
 
     def _alone(self, stratum: Stratum, name: str, confidence: float) -> StratumFound:
-        sample = EmcPart(self.name, (stratum,), independent=self.independent)._sample(_honest)
+        sample = EmcPart(self.name, (stratum,), independent=self.independent)._sample(log_sizes)
         cells = tuple(cell_text(result) for _, result in stratum.terms)
         if sample is None:
             return StratumFound(name, cells, Bounds(-math.inf, math.inf), (-math.inf, math.inf), 0)
@@ -166,14 +166,6 @@ class _Groups:
     def contrast(self, against: float, confidence: float) -> Contrast:
         a = LogSizes(self.a.low - against, self.a.high - against, self.a.upper - against)
         return contrast_groups(a, self.b, confidence, ranked=True)
-
-
-def _honest(replicates: Sequence[Replicate], bound: float) -> LogSizes:
-    return log_sizes(replicates, bound)
-
-
-def _at_budget(replicates: Sequence[Replicate], bound: float) -> LogSizes:  # noqa: ARG001
-    return sizes_at_budget(replicates)
 
 
 def _doubled(p: Bounds) -> Bounds:
@@ -221,7 +213,7 @@ def _grouped(strata: Sequence[Stratum], view: View) -> _Groups | None:
 
 
 def _is_silent(stratum: Stratum) -> bool:
-    known = _paired(stratum, _honest).values()
+    known = _paired(stratum, log_sizes).values()
     return bool(known) and all(low == -math.inf and high == math.inf for low, high, *_ in known)
 
 

@@ -8,31 +8,30 @@ replicates bound them, as `emc.stats.compare` says of the ratio.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from emc.results import Replicate
-from emc.stats.compare import Array, Differences, LogSizes
+from emc.results import Replicate, Status
+from emc.stats.compare import Array, Differences, LogSizes, log_sizes
 
 K = TypeVar("K", bound=Hashable)
-
-#: What an EMC of 0 counts as where it has to have a logarithm: half a sample.
-NOTHING = 0.5
 
 #: Of one replicate: low, high, bottom, top (`Differences`).
 Ends = tuple[float, float, float, float]
 
 
-def sizes_at_budget(replicates: Sequence[Replicate]) -> LogSizes:
-    """Natural logarithms of the EMCs as they stand: the budget belongs to the procedure, a lower bound to the value.
+def sizes_at_budget(replicates: Sequence[Replicate], bound: float) -> LogSizes:
+    """Natural logarithms of the EMCs where the budget belongs to the procedure: what was fitted in it is the value.
+
+    A pool that was fitted whole says no more than without a budget: such a replicate stays open up to the bound.
 
     References:
         Nakkiran et al. 2019, "Deep double descent", definition 1: the training procedure includes its length.
     """
-    lower = np.log([max(float(r.lower), NOTHING) for r in replicates])
-    upper = np.log([max(float(r.lower if r.upper is None else r.upper), NOTHING) for r in replicates])
-    return LogSizes(lower, lower, upper)
+    ended = [replace(r, status=Status.BRACKETED) if r.status is Status.UNDERTRAINED else r for r in replicates]
+    return log_sizes(ended, bound)
 
 
 def weighted(terms: Sequence[tuple[float, LogSizes]], offset: float = 0.0) -> Differences:

@@ -18,12 +18,12 @@ def between(low: list[int], high: list[int]) -> LogSizes:
     return LogSizes(np.log(low), np.log(high), np.log(high))
 
 
-def test_lower_bounds_stand_as_they_are_at_a_budget() -> None:
+def test_at_a_budget_what_was_fitted_in_it_is_the_value_but_a_pool_stays_open() -> None:
     replicates = [Replicate(0, 100, 105, Status.UNDERTRAINED), Replicate(1, 0, 1, Status.CENSORED_BELOW)]
-    found = sizes_at_budget([*replicates, Replicate(2, 50, None, Status.CENSORED_ABOVE)])
-    assert np.exp(found.low) == pytest.approx([100, 0.5, 50])
-    assert np.exp(found.high) == pytest.approx([100, 0.5, 50])
-    assert np.exp(found.upper) == pytest.approx([105, 1, 50])
+    found = sizes_at_budget([*replicates, Replicate(2, 50, None, Status.CENSORED_ABOVE)], 60)
+    assert np.exp(found.low) == pytest.approx([100, 0, 50])
+    assert np.exp(found.high) == pytest.approx([100, 1, 60])
+    assert np.exp(found.upper) == pytest.approx([105, 1, 60])
 
 
 @given(SIZES, SIZES, st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(-2, 2).filter(bool))
