@@ -86,14 +86,17 @@ def random_below_semantic() -> Claim:
     return Claim(STUDY, "one procedure with random and with semantic labels", parts)
 
 
+def _in_room(result: EmcResult) -> bool:
+    """Whether it is a net with random labels in a pool of more rows than parameters: in a smaller one none is above."""
+    return is_net(result) and _random(result) and 0 < (result.parameters or 0) < result.dataset["rows"]
+
+
 @CLAIMS.register("random_below_parameters")
 def random_below_parameters() -> Claim:
     """Nets fit fewer than one sample a parameter with random labels, in pools of more rows than parameters."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
-        # In a smaller pool no EMC could contradict.
-        nets = [r for r in results if is_net(r) and _random(r) and 0 < (r.parameters or 0) < r.dataset["rows"]]
-        strata = [Stratum(((1.0, r),), -math.log(r.parameters or 1)) for r in nets]
+        strata = [Stratum(((1.0, r),), -math.log(r.parameters or 1)) for r in results if _in_room(r)]
         return [EmcPart("random labels", tuple(strata), BELOW, "EMC a parameter")]
 
     return Claim(STUDY, "a net with random labels", parts)
@@ -101,11 +104,11 @@ def random_below_parameters() -> Claim:
 
 @CLAIMS.register("nets_below_linear")
 def nets_below_linear() -> Claim:
-    """Nets fit fewer samples a parameter than the linear model, with random labels."""
+    """Nets fit fewer samples a parameter than the linear model, random labels, pools of more rows than parameters."""
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         held = [r for r in results if r.parameters and _random(r)]
-        found = pairs(held, FAMILY, is_net, lambda r: bool(facts(r).get("linear")), loose=OWN_TRAINING)
+        found = pairs(held, FAMILY, _in_room, lambda r: bool(facts(r).get("linear")), loose=OWN_TRAINING)
         strata = [ratio(a, b, math.log((b.parameters or 1) / (a.parameters or 1))) for a, b in found]
         return [EmcPart("nets over the linear model", tuple(strata), BELOW, "ratio of EMCs a parameter")]
 
