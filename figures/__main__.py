@@ -63,6 +63,7 @@ def main(
 ) -> None:
     """Measure the cells of studies into a journal, which are not trained anew if it holds them; then draw them."""
     size = SCALES[scale] if not with_data else SCALES[scale].with_data()
+    names = names or size.studies or STUDIES
     folder = out or HERE / scale
     folder.mkdir(parents=True, exist_ok=True)
     packed = folder / "journal.jsonl.gz"
@@ -70,8 +71,8 @@ def main(
         source = journal or (folder / "journal.jsonl" if (folder / "journal.jsonl").exists() else packed)
     else:
         source = journal or folder / "journal.jsonl"
-        measure_all(names or STUDIES, size, source, packed, device, minutes, folder / "times.json")
-    render_all(names or STUDIES, size, source, folder)
+        measure_all(names, size, source, packed, device, minutes, folder / "times.json")
+    render_all(names, size, source, folder)
     if not draw_only:
         pack(source, packed)
 

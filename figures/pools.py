@@ -42,9 +42,13 @@ FAMILIES = {
 }
 
 
+#: Searches in the largest pools end here, where a network that learns the images would fit them all.
+MOST = {"gpu": {"n_max": 4_096}}
+
+
 def pool(scale: Scale) -> dict[str, object]:
     """The synthetic images of a scale with their held-out rows."""
-    return {"data": IMAGES[scale.name], "test_split": scale.test}
+    return {"data": IMAGES[scale.name], "test_split": scale.test, **MOST.get(scale.name, {})}
 
 
 def families(scale: Scale, *names: str) -> list[str]:

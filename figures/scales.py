@@ -22,6 +22,7 @@ class Scale:
         draws: of every curve, at each size.
         test: share of the rows held out where a study looks at test accuracy.
         on_disk: whether datasets under EMC_DATA are measured too.
+        studies: measured where none is named; None for all.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Scale:
     draws: int = 12
     test: float = 0.25
     on_disk: bool = False
+    studies: tuple[str, ...] | None = None
 
     def with_data(self) -> Scale:
         """The same with the datasets that lie on the disk."""
@@ -68,8 +70,8 @@ GPU = Scale(
         "min_steps": 3_000,
         "max_epochs": 1,
         "certify": "none",
-        "n_max": 4_096,
     },
+    studies=("labels", "generalisation", "architectures", "scaling", "classes", "power_laws", "steps"),
 )
 PAPER = Scale(
     "paper",
