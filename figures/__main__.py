@@ -23,6 +23,7 @@ from emc.errors import EmcError
 from emc.files import replacing, write_text
 from emc.journal import compact, read
 from emc.recorded import read_recorded
+from emc.sweeps import read_sweep
 from figures import style
 from figures.scales import SCALES, Scale
 from figures.study import Study, Taken, settings_text, take
@@ -196,12 +197,23 @@ def measure(name: str, scale: Scale, journal: Path, device: str, times: Path) ->
 
 def _measure_sweeps(study: Study, scale: Scale, journal: Path, device: str) -> bool:
     for sweep in study.sweeps(scale):
-        found = emc.sweep(sweep, journal=journal, device=device)
-        for failure in found.failures.values():
-            print(f"{study.name}: {failure}", file=sys.stderr)
-        if found.interrupted:
-            return False
+        for numbers in _drives(sweep, scale):
+            found = emc.sweep(sweep, journal=journal, device=device, cells=numbers)
+            for failure in found.failures.values():
+                print(f"{study.name}: {failure}", file=sys.stderr)
+            if found.interrupted:
+                return False
     return True
+
+
+def _drives(sweep: Mapping[str, Any], scale: Scale) -> list[list[int] | None]:
+    """Numbers of the cells that are driven together; None for all of them."""
+    if not scale.apart:
+        return [None]
+    models: dict[str, list[int]] = {}
+    for cell in read_sweep(sweep):
+        models.setdefault(str(cell.settings.get("model")), []).append(cell.number)
+    return list(models.values())
 
 
 def _measure_curves(study: Study, scale: Scale, journal: Path, device: str) -> bool:

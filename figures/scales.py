@@ -23,6 +23,8 @@ class Scale:
         test: share of the rows held out where a study looks at test accuracy.
         on_disk: whether datasets under EMC_DATA are measured too.
         studies: measured where none is named; None for all.
+        apart: whether each model's cells are driven by themselves, so that a GPU's stacks are full: trainings under
+            way at once are shared by all models of a drive.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Scale:
     test: float = 0.25
     on_disk: bool = False
     studies: tuple[str, ...] | None = None
+    apart: bool = False
 
     def with_data(self) -> Scale:
         """The same with the datasets that lie on the disk."""
@@ -72,6 +75,7 @@ GPU = Scale(
         "certify": "none",
     },
     studies=("labels", "generalisation", "architectures", "scaling", "classes", "power_laws", "steps"),
+    apart=True,
 )
 PAPER = Scale(
     "paper",
