@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emc.curve_record import Curve
@@ -21,7 +21,8 @@ class Recorded:
     Attributes:
         results: of measurements, the latest of each fingerprint, in the order they were finished.
         curves: likewise.
-        cells: the settings of each as its user gave them, by fingerprint.
+        cells: the settings of each as its user gave them last, by fingerprint.
+        spellings: all settings that asked for it, which may say the same in other words, by fingerprint.
         failed: sentences that say why other measurements could not be made, by fingerprint.
     """
 
@@ -29,6 +30,7 @@ class Recorded:
     curves: tuple[Curve, ...]
     cells: Mapping[str, Mapping[str, Any]]
     failed: Mapping[str, str]
+    spellings: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
 
 def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
@@ -45,6 +47,7 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
     """
     latest: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
+    spellings: dict[str, list[dict[str, Any]]] = {}
     for record in read(journal, MEASUREMENT_KIND, CURVE_KIND, "failed"):
         print_ = record["fingerprint"]
         if record["kind"] == "failed":
@@ -53,6 +56,8 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
         failed.pop(print_, None)
         latest.pop(print_, None)
         latest[print_] = record
+        said, cell = spellings.setdefault(print_, []), dict(record.get("cell", {}))
+        said += [] if cell in said else [cell]
     probes = _probes(journal, {key for record in latest.values() for key in record["probes"]})
     results, curves = [], []
     for record in latest.values():
@@ -68,7 +73,8 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
         else:
             results.append(EmcResult.from_dict(whole))
     cells = {name: dict(record.get("cell", {})) for name, record in latest.items()}
-    return Recorded(tuple(results), tuple(curves), cells, failed)
+    known = {name: tuple(said) for name, said in spellings.items()}
+    return Recorded(tuple(results), tuple(curves), cells, failed, known)
 
 
 def _probes(journal: str | os.PathLike[str], wanted: set[str]) -> dict[str, ProbeResult]:

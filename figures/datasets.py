@@ -39,6 +39,9 @@ SIZES = {
     "paper": tuple(1000 * 2**k for k in range(12)),
 }
 
+#: The members of those sizes where other studies measure some of the same, which are to be asked for in one way.
+WIDTHS = {"cpu": {IMAGES["cpu"]: ("mlp:width=2", "mlp:width=4", "mlp:width=7")}}
+
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
     """MLPs of equal size on every dataset: random labels of two classes, one label space for all; semantic labels.
@@ -48,10 +51,17 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
     data = list(dict.fromkeys((*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ()))))
     base = {**scale.base, "model": "mlp", "test_split": scale.test}
     linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "labels": "random", "classes": 2}
-    grid = {"data": data, "match_parameters": list(SIZES[scale.name])}
+    sizes = list(SIZES[scale.name])
+    shared = [one for one in data if one in WIDTHS.get(scale.name, {})]
+    semantic = {"data": [one for one in data if one not in shared], "match_parameters": sizes}
+    named = [
+        {"base": {**base, "data": one, "labels": "semantic"}, "grid": {"model": list(WIDTHS[scale.name][one])}}
+        for one in shared
+    ]
     return [
-        {"base": {**base, "labels": "random", "classes": 2}, "grid": grid},
-        {"base": {**base, "labels": "semantic"}, "grid": grid},
+        {"base": {**base, "labels": "random", "classes": 2}, "grid": {"data": data, "match_parameters": sizes}},
+        {"base": {**base, "labels": "semantic"}, "grid": semantic},
+        *named,
         {"base": {**base, **linear}, "grid": {"data": data}},
     ]
 
