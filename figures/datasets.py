@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from figures import style
 from figures.drawing import SERIES, Series, draw_emc
 from figures.pools import IMAGES
-from figures.scales import Scale
+from figures.scales import Scale, grid
 from figures.study import Cell, Study, Taken
 from figures.tables import frame, mark
 
@@ -54,10 +54,7 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
     sizes = list(SIZES[scale.name])
     shared = [one for one in data if one in WIDTHS.get(scale.name, {})]
     semantic = {"data": [one for one in data if one not in shared], "match_parameters": sizes}
-    named = [
-        {"base": {**base, "data": one, "labels": "semantic"}, "grid": {"model": list(WIDTHS[scale.name][one])}}
-        for one in shared
-    ]
+    named = [grid({**base, "data": one, "labels": "semantic"}, model=list(WIDTHS[scale.name][one])) for one in shared]
     return [
         {"base": {**base, "labels": "random", "classes": 2}, "grid": {"data": data, "match_parameters": sizes}},
         {"base": {**base, "labels": "semantic"}, "grid": semantic},
