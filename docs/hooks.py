@@ -56,7 +56,7 @@ def gallery(figures: Path) -> str:
     """The pictures of every scale with their captions, in the order of `captions.json`, as Markdown.
 
     Args:
-        figures: a folder of folders, one a scale, each with PNG files and `captions.json` (file stem to caption).
+        figures: a folder of folders, one a scale, each with PNG files and `captions.json` (file stem to title and caption).
 
     Raises:
         PluginError: a picture without a caption, a caption without a picture, or captions that are no such mapping.
@@ -74,21 +74,31 @@ def _section(scale: str, folder: Path) -> Iterator[str]:
     captions = _captions(folder)
     yield f"## {SCALES[scale]}\n"
     yield f"Drawn by `make figures SCALE={scale}`.\n"
-    for stem, caption in captions.items():
+    for stem, told in captions.items():
         source = f"figures/{scale}/{stem}.png"
-        heading = stem.replace("_", " ").capitalize()
+        heading = told["title"]
         yield f"### {heading} {{#{scale}-{re.sub(r'[^a-z0-9]+', '-', stem.lower())}}}\n"
-        yield f"[![{html.escape(heading)}]({source}){{ loading=lazy }}]({source})\n\n{caption}\n"
+        yield f"[![{html.escape(heading)}]({source}){{ loading=lazy }}]({source})\n\n{told['caption']}\n"
+    claims = folder / "claims.md"
+    if claims.exists():
+        yield f"### The paper's claims, on these measurements {{#{scale}-claims}}\n"
+        yield f"By `emc claims figures/{scale}/journal.jsonl.gz --format markdown`.\n"
+        yield claims.read_text(encoding="utf-8")
 
 
-def _captions(folder: Path) -> dict[str, str]:
+def _is_told(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("title", "caption"))
+
+
+def _captions(folder: Path) -> dict[str, dict[str, str]]:
     path, stems = folder / "captions.json", {picture.stem for picture in folder.glob("*.png")}
     try:
         captions = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PluginError(f"pictures have captions in {path}, got {error}; write it") from None
-    if not isinstance(captions, dict) or not all(isinstance(text, str) for text in captions.values()):
-        raise PluginError(f"{path} maps a picture's name without .png to its caption, got something else; mend it")
+    if not isinstance(captions, dict) or not all(map(_is_told, captions.values())):
+        wanted = "a picture's name without .png to its title and caption"
+        raise PluginError(f"{path} maps {wanted}, got something else; mend it")
     if captions.keys() != stems:
         odd = ", ".join(sorted(captions.keys() ^ stems))
         raise PluginError(f"every picture has a caption and every caption a picture, got {odd} alone in {folder}")

@@ -41,7 +41,7 @@ class Scale:
         return replace(self, on_disk=True)
 
 
-#: Full-batch descent, whatever n is: its failures end in evidence, those of mini-batches creep on (README, "figures").
+#: Full-batch descent, whatever n is: its failures end in evidence, those of mini-batches creep on (docs/gallery.md).
 FULL_BATCH = 2048
 
 #: Gains of less than 5 % of the loss, and of no sample, over a doubling of the steps count as none.

@@ -22,6 +22,10 @@ def hooks() -> ModuleType:
     return module
 
 
+def told(caption: str, title: str = "A study") -> dict[str, str]:
+    return {"title": title, "caption": caption}
+
+
 def draw(figures: Path, scale: str, captions: object, *stems: str) -> None:
     (figures / scale).mkdir(parents=True)
     (figures / scale / "captions.json").write_text(json.dumps(captions))
@@ -36,9 +40,18 @@ def test_without_pictures_it_says_what_draws_them(hooks: ModuleType, tmp_path: P
 
 
 def test_pictures_come_in_the_order_of_their_captions(hooks: ModuleType, tmp_path: Path) -> None:
-    draw(tmp_path, "cpu", {"labels": "Random below semantic.", "activations": "ReLU."}, "activations", "labels")
+    draw(
+        tmp_path,
+        "cpu",
+        {"labels": told("Random below semantic.", "What of labels?"), "activations": told("ReLU.")},
+        "activations",
+        "labels",
+    )
+    (tmp_path / "cpu" / "claims.md").write_text("| claim | verdict |")
     text = hooks.gallery(tmp_path)
     assert text.index("figures/cpu/labels.png") < text.index("Random below semantic.") < text.index("activations.png")
+    assert text.index("activations.png") < text.index("| claim | verdict |")
+    assert "### What of labels?" in text
     assert "    make figures SCALE=cpu" not in text
     assert "    make figures SCALE=gpu" in text
 
@@ -47,8 +60,8 @@ def test_pictures_come_in_the_order_of_their_captions(hooks: ModuleType, tmp_pat
     ("captions", "message"),
     [
         ({}, "got labels alone"),
-        ({"labels": "x", "gone": "y"}, "got gone alone"),
-        ({"labels": 3}, "maps a picture's name"),
+        ({"labels": told("x"), "gone": told("y")}, "got gone alone"),
+        ({"labels": "x"}, "maps a picture's name"),
         (["labels"], "maps a picture's name"),
     ],
 )
