@@ -56,7 +56,8 @@ def gallery(figures: Path) -> str:
     """The pictures of every scale with their captions, in the order of `captions.json`, as Markdown.
 
     Args:
-        figures: a folder of folders, one a scale, each with PNG files and `captions.json` (file stem to title and caption).
+        figures: a folder of folders, one a scale, each with PNG files and `captions.json` (file stem to title and
+            caption).
 
     Raises:
         PluginError: a picture without a caption, a caption without a picture, or captions that are no such mapping.
