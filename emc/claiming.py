@@ -351,10 +351,10 @@ def _reason(claim: Claim, parts: Sequence[Found], weighed: Weighed | None, teste
         reasons.append(f"it depends on what the censored replicates would be ({_censored(judged)})")
     smallest = max(part.smallest_p for part in judged)
     if tested * smallest > alpha:
-        fewest = min(part.replicates for part in judged)
+        fewest = max(judged, key=lambda part: part.smallest_p)
         reasons.append(
-            f"too few replicates ({fewest}): their smallest p-value is {_p(smallest)}, too large for {tested} "
-            f"{'question' if claim.question else 'claim'}{'' if tested == 1 else 's'}"
+            f"too few {fewest.blocks} ({fewest.replicates}): their smallest p-value is {_p(smallest)}, too large for "
+            f"{tested} {'question' if claim.question else 'claim'}{'' if tested == 1 else 's'}"
         )
     return "; ".join(reasons) or "the replicates differ too much, or the effect is too small, for so many to decide"
 
@@ -381,7 +381,7 @@ def _part_text(part: Found) -> str:
     text = (
         f"{part.name[0].upper()}{part.name[1:]}: {part.effect_name} {_bounds(reading.effect)} "
         f"({100 * part.interval_confidence:.4g} % interval {_interval(reading.interval)}; {len(part.strata)} {kind}, "
-        f"{part.replicates} {'points' if part.effect_name.startswith('Pearson') else 'replicates'}"
+        f"{part.replicates} {part.blocks}"
         f"{'' if part.judged else '; shown only'})"
     )
     if part.budget is not None and part.budget.effect != reading.effect:

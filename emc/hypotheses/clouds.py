@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import factorial, prod
 
 from emc.hypotheses.parts import Found, Reading, StratumFound
 from emc.results import EmcResult
 from emc.stats.compare import Bounds
-from emc.stats.correlate import MIN_POINTS, Correlation, correlate_within, permutation_tails
+from emc.stats.correlate import MIN_POINTS, Correlation, correlate_within, count_permutations, permutation_tails
 
 #: Random permutations of a p-value.
 DRAWS = 100_000
@@ -23,12 +22,14 @@ class Point:
     Attributes:
         x, y: its values; of lower bounds where censored.
         results: that they come from.
+        unit: what it is of, such as its dataset; points of one unit in several groups are permuted together.
         censored: whether x or y rests on a lower bound.
     """
 
     x: float
     y: float
     results: tuple[EmcResult, ...]
+    unit: str
     censored: bool
 
 
@@ -41,13 +42,16 @@ class Cloud:
 
     Attributes:
         name: what is correlated.
-        groups: points by group, which are permuted and resampled within it; those of too few points are left out.
+        groups: points by group, one a unit; their units are permuted and resampled, in all groups at once, and exchange
+            only with units of the same groups. Groups of too few points are left out.
         sign: of the correlation claimed: 1 or -1.
+        units: what they are, in the plural.
     """
 
     name: str
     groups: tuple[tuple[Point, ...], ...]
     sign: int
+    units: str = "datasets"
 
     def test(self, confidence: float) -> Found:
         """Test by permutations."""
@@ -55,8 +59,9 @@ class Cloud:
         if not groups:
             return Found(self.name, "Pearson's r")
         sides = [([p.x for p in group], [p.y for p in group]) for group in groups]
-        found = correlate_within(sides, confidence=confidence)
-        tails = permutation_tails(sides, DRAWS)
+        units = [[point.unit for point in group] for group in groups]
+        found = correlate_within(sides, units=units, confidence=confidence)
+        tails = permutation_tails(sides, DRAWS, units=units)
         support, against = (min(1.0, 2 * p) for p in (tails if self.sign > 0 else tails[::-1]))
         r = found.pearson
         known = Reading(Bounds(r.value, r.value), r.interval, Bounds(support, support), Bounds(against, against))
@@ -68,12 +73,14 @@ class Cloud:
             open_ if censored else known,
             known,
             tuple(_alone(group, confidence) for group in groups),
-            sum(len(group) for group in groups),
-            2 * max(1 / prod(factorial(len(group)) for group in groups), 1 / (DRAWS + 1)),
+            len({unit for members in units for unit in members}),
+            min(1.0, 2 * max(1 / count_permutations(units), 1 / (DRAWS + 1))),
             confidence,
-            f"{DRAWS:,} random permutations within groups (Monte Carlo, seed 0), two-sided; percentile bootstrap",
+            f"{DRAWS:,} random permutations of the {self.units} that stand in the same groups, in all groups at once "
+            f"(Monte Carlo, seed 0), two-sided; percentile bootstrap of {self.units}",
             tuple(result for group in groups for point in group for result in point.results),
             notes=(_others(found),),
+            blocks=self.units,
         )
 
 

@@ -125,4 +125,5 @@ def _clouds(held: Sequence[EmcResult]) -> list[tuple[Point, ...]]:
 
 def _points(group: Sequence[EmcResult]) -> tuple[Point, ...]:
     by_content = {str(r.dataset["content_hash"]): r for r in group if r.emc}
-    return tuple(Point(math.log(r.emc), accuracy(r) or 0.0, (r,), r.censored) for r in by_content.values())
+    held = by_content.items()
+    return tuple(Point(math.log(r.emc), accuracy(r) or 0.0, (r,), content, r.censored) for content, r in held)

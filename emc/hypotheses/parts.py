@@ -92,6 +92,7 @@ class Found:
         results: all that were used.
         judged: whether it decides the claim; otherwise it is only shown.
         notes: further sentences.
+        blocks: what `replicates` counts, in the plural.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Found:
     results: tuple[Measured, ...] = ()
     judged: bool = True
     notes: tuple[str, ...] = ()
+    blocks: str = "replicates"
 
     @property
     def censored(self) -> Mapping[str, int]:
