@@ -234,6 +234,12 @@ def test_no_cells_and_cells_for_one_part_only() -> None:
     assert "CNN over MLP: ratio of EMCs 2" in partly.sentence()
 
 
+def test_an_order_with_one_end_only_is_no_order() -> None:
+    found = one("mnist_first_imagenet_last", *(cell(times(f), data=d) for d, f in (("mnist", 2), ("cifar10", 1))))
+    assert found.reason.startswith("no cells for others over imagenet; it takes")
+    assert "Mnist over cifar10: ratio of EMCs 2" in found.sentence()
+
+
 def test_too_few_replicates() -> None:
     pair = cell(BASE[:4], labels="random"), cell([2 * n for n in BASE[:4]])
     found = one("random_below_semantic", *pair)
@@ -287,6 +293,19 @@ def test_a_correlation_with_lower_bounds_is_open_but_told_at_this_budget() -> No
     assert found.budget is not None
     assert found.budget.finding is SUPPORTED
     assert "Kendall's tau -1" in found.sentence()
+
+
+# Which pairs of SGD and GD count.
+
+
+def test_sgd_that_fits_less_than_a_batch_counts_against_it() -> None:
+    sgd, gd = {"optimizer": "sgd:lr=0.1", "batch_size": 64}, {"optimizer": "gd:lr=0.1"}
+    assert one("sgd_above_gd", cell([n // 2 for n in BASE], **sgd), cell(BASE, **gd)).finding is CONTRADICTED
+    small = [n // 2 for n in BASE]
+    assert one("sgd_above_gd", cell(small, **sgd), cell(small[::-1], **gd)).honest is None
+    worse = _pair({**sgd, "model": "mlp:width=8"}, {**gd, "model": "mlp:width=8"}, 0.2)
+    better = _pair({**sgd, "model": "mlp:width=16"}, {**gd, "model": "mlp:width=16"}, 1.2)
+    assert len(one("sgd_above_gd", *worse, *better).deciding.strata) == 2
 
 
 # Invariances, and the level.
