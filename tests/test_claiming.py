@@ -308,6 +308,11 @@ def test_sgd_that_fits_less_than_a_batch_counts_against_it() -> None:
     assert len(one("sgd_above_gd", *worse, *better).deciding.strata) == 2
 
 
+def test_dropout_is_neither_width_nor_depth() -> None:
+    deep, wide = {"model": "mlp:width=8,depth=3"}, {"model": "mlp:width=16,depth=1,dropout=0.3"}
+    assert one("depth_above_width", *_pair(deep, wide, 1.5)).honest is None
+
+
 # Invariances, and the level.
 
 
