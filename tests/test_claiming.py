@@ -313,6 +313,17 @@ def test_dropout_is_neither_width_nor_depth() -> None:
     assert one("depth_above_width", *_pair(deep, wide, 1.5)).honest is None
 
 
+def test_strata_that_contradict_each_other_leave_it_undecided() -> None:
+    half = [each for data in ("digits", "wine", "adult") for each in _pair(RANDOM, SEMANTIC, 0.5, data=data)]
+    agree = one("random_below_semantic", *half)
+    assert agree.finding is SUPPORTED
+    assert ", 0 of 3 the other way" in agree.sentence()
+    found = one("random_below_semantic", *half, *_pair(RANDOM, SEMANTIC, 1.3, data="credit"))
+    assert found.finding is UNDECIDED
+    assert found.reason.startswith("the strata disagree: data credit alone has 1.3")
+    assert "1 of 4 the other way" in found.sentence()
+
+
 # Invariances, and the level.
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emc.hypotheses.parts import Found, Reading, StratumFound
+from emc.hypotheses.parts import ABOVE, Found, Reading, StratumFound
 from emc.results import EmcResult
 from emc.stats.compare import Bounds
 from emc.stats.correlate import MIN_POINTS, Correlation, correlate_within, count_permutations, permutation_tails
@@ -64,7 +64,8 @@ class Cloud:
         tails = permutation_tails(sides, DRAWS, units=units)
         support, against = (min(1.0, 2 * p) for p in (tails if self.sign > 0 else tails[::-1]))
         r = found.pearson
-        known = Reading(Bounds(r.value, r.value), r.interval, Bounds(support, support), Bounds(against, against))
+        side = ABOVE.side(self.sign * r.value, self.sign * r.value)
+        known = Reading(Bounds(r.value, r.value), r.interval, Bounds(support, support), Bounds(against, against), side)
         censored = any(point.censored for group in groups for point in group)
         open_ = Reading(Bounds(-1.0, 1.0), (-1.0, 1.0), Bounds(support, 1.0), Bounds(against, 1.0))
         return Found(
@@ -72,7 +73,7 @@ class Cloud:
             "Pearson's r",
             open_ if censored else known,
             known,
-            tuple(_alone(group, confidence) for group in groups),
+            tuple(_alone(group, self.sign, censored, confidence) for group in groups),
             len({unit for members in units for unit in members}),
             min(1.0, 2 * max(1 / count_permutations(units), 1 / (DRAWS + 1))),
             confidence,
@@ -92,14 +93,18 @@ def _sides(group: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [p.x for p in group], [p.y for p in group]
 
 
-def _alone(group: Sequence[Point], confidence: float) -> StratumFound:
+def _alone(group: Sequence[Point], sign: int, censored: bool, confidence: float) -> StratumFound:
     r = correlate_within([_sides(group)], confidence=confidence).pearson
     cells = tuple(
         f"{_name(point)}: x {'>= ' if point.censored else ''}{point.x:.4g}, y {point.y:.4g}" for point in group
     )
     data = Counter(str(p.results[0].task["data"]) for p in group)
     name = next(iter(data)) if len(data) == 1 else str(group[0].results[0].procedure.get("model"))
-    return StratumFound(name, cells, Bounds(r.value, r.value), r.interval, len(group))
+    effect, side = Bounds(r.value, r.value), ABOVE.side(sign * r.value, sign * r.value)
+    tails = permutation_tails([_sides(group)], DRAWS)
+    support, against = (Bounds(*[min(1.0, 2 * p)] * 2) for p in (tails if sign > 0 else tails[::-1]))
+    found = Reading(effect, r.interval, support, against, side)
+    return StratumFound(name, cells, effect, r.interval, len(group), None if censored else found, found)
 
 
 def _name(point: Point) -> str:
