@@ -222,6 +222,13 @@ def test_minima_that_differ_are_supported_and_equal_ones_never_contradict() -> N
     assert alike.finding is UNDECIDED
 
 
+def test_minima_of_one_optimizer_at_two_rates_are_no_optimizers() -> None:
+    rates = [cell(BASE, optimizer=f"adam:lr={lr}", flatness=[k * n for n in BASE]) for k, lr in ((1, 0.1), (9, 0.01))]
+    assert one("minima_differ", *rates).honest is None
+    budgets = [cell(BASE, optimizer="sgd", min_steps=steps, flatness=list(BASE)) for steps in (10, 20)]
+    assert len(one("minima_differ", *rates, *budgets).deciding.results) == 4
+
+
 # Why a claim is undecided.
 
 

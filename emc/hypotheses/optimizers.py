@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import OWN_TRAINING, Pair, groups, name, option, pairs
+from emc.hypotheses.cells import BUDGET, OWN_TRAINING, Pair, groups, name, option, pairs, settings
 from emc.hypotheses.minima import Minima
 from emc.hypotheses.parts import Claim, Measured
 from emc.hypotheses.ratios import EmcPart, ratio
@@ -56,7 +56,7 @@ def _decay(result: EmcResult) -> float:
 
 @CLAIMS.register("minima_differ")
 def minima_differ() -> Claim:
-    """Optimizers end in minima of different sharpness (largest Hessian eigenvalue) at equal samples."""
+    """Procedures of several optimizers end in minima of different sharpness (largest eigenvalue) at equal samples."""
 
     def parts(measured: Sequence[Measured]) -> list[Minima]:
         found = [_by_optimizer(group) for group in groups(measured, OWN_TRAINING)]
@@ -67,5 +67,15 @@ def minima_differ() -> Claim:
 
 
 def _by_optimizer(group: Sequence[Measured]) -> dict[str, Measured]:
+    """Procedures, named by all that they differ in; none of fewer than two optimizers."""
     held = [r for r in group if any(probe.detail.get("flatness") for probe in r.probes)]
-    return {f"{r.procedure['optimizer']}, batch {r.procedure['batch_size']}": r for r in held}
+    if len({settings(r)["optimizer"] for r in held}) < 2:
+        return {}
+    found = [{"optimizer": r.procedure["optimizer"], **{key: r.procedure.get(key) for key in _TOLD}} for r in held]
+    found = [{**each, "tune": settings(r).get("tune")} for each, r in zip(found, held, strict=True)]
+    telling = [key for key in (*_TOLD, "tune") if len({str(each[key]) for each in found}) > 1]
+    names = (", ".join([str(each["optimizer"]), *(f"{key} {each[key]}" for key in telling)]) for each in found)
+    return dict(zip(names, held, strict=True))
+
+
+_TOLD = ("batch_size", *BUDGET)
