@@ -427,7 +427,8 @@ def _spread(part: Found) -> list[str]:
     text = f"strata from {_number(low)} to {_number(high)}"
     side = _reading(part).side
     sides = [stratum.honest.side for stratum in part.strata if stratum.honest is not None]
-    return [f"{text}, {sides.count(-side)} of {len(part.strata)} the other way" if side and sides else text]
+    either = f", {sides.count(0)} either" if sides.count(0) else ""
+    return [f"{text}, {sides.count(-side)} of {len(part.strata)} the other way{either}" if side and sides else text]
 
 
 def setting_text(results: Sequence[Measured]) -> str:

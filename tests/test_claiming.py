@@ -405,6 +405,11 @@ def test_a_question_has_an_answer_and_no_verdict_of_support() -> None:
     both = cell(times(2), optimizer=f"sam:base={base},lr=0.003"), cell(BASE, optimizer=f"adamw:{resolved}")
     assert one("sam", *both).answer == "raises EMC"
     assert one("sam", both[0], cell(BASE, optimizer="sgd")).honest is None
+    over = cell(BASE, optimizer="sam:base=sgd,lr=0.1")
+    assert one("sam", over, cell(BASE, optimizer="sgd:lr=0.1")).honest is not None
+    assert one("sam", over, cell(BASE, optimizer="sgd:lr=0.1,momentum=0.5")).honest is None
+    bare = replace(over, procedure={**over.procedure, "optimizer": "sam:base=sgd,lr=0.1"})
+    assert one("sam", bare, cell(BASE, optimizer="sgd:lr=0.1,momentum=0.5")).honest is None
     assert one("dropout", cell(BASE, model="mlp:width=16,dropout=0.1"), cell(BASE, model="mlp:width=16")).honest
 
 
