@@ -45,12 +45,14 @@ class Weighed:
         against: p-value of one of them being the opposite: the smallest of theirs times their number.
         p_adjusted: the smaller of the two after Holm's correction, at both extremes.
         finding: what that shows.
+        disagree: strata that are significantly the opposite of what all together show, which leaves it undecided.
     """
 
     support: Bounds
     against: Bounds
     p_adjusted: Bounds
     finding: Finding
+    disagree: tuple[StratumFound, ...] = ()
 
     @property
     def p_value(self) -> Bounds:
@@ -295,17 +297,38 @@ def _judged(parts: Sequence[Found], question: bool) -> list[Found]:
     return [part for part in parts if part.judged or question]
 
 
-def _reading(part: Found) -> Reading:
+def _reading(part: Found | StratumFound) -> Reading:
     assert part.honest is not None  # asked only of parts that have cells
     return part.honest
 
 
-def _at_budget(part: Found) -> Reading:
+def _at_budget(part: Found | StratumFound) -> Reading:
     assert part.budget is not None
     return part.budget
 
 
-def _weigh(kept: Sequence[Sequence[Found]], view: Callable[[Found], Reading], confidence: float) -> list[Weighed]:
+def _opposite(
+    parts: Sequence[Found], view: Callable[[Found | StratumFound], Reading], finding: Finding, confidence: float
+) -> list[StratumFound]:
+    """Strata that by themselves are significantly the opposite of the finding, by Holm's method over their part's."""
+    sides = {Finding.SUPPORTED: "against", Finding.CONTRADICTED: "support"}
+    if finding not in sides:
+        return []
+    if finding is Finding.CONTRADICTED:  # by one part, of which alone the strata have to agree
+        parts = [min(parts, key=lambda part: view(part).against.high)]
+    found = []
+    for part in parts:
+        tested = [stratum for stratum in part.strata if stratum.honest is not None]
+        tested = [] if len(part.strata) < 2 else tested
+        corrected = holm([getattr(view(stratum), sides[finding]).high for stratum in tested])
+        alpha = 1 - confidence + ROUNDING
+        found += [stratum for stratum, p in zip(tested, corrected, strict=True) if p <= alpha]
+    return found
+
+
+def _weigh(
+    kept: Sequence[Sequence[Found]], view: Callable[[Found | StratumFound], Reading], confidence: float
+) -> list[Weighed]:
     """The evidence on each claim, corrected over all.
 
     All parts have to hold, which the largest p-value tests (intersection-union); one that is the opposite is enough
@@ -324,10 +347,14 @@ def _weigh(kept: Sequence[Sequence[Found]], view: Callable[[Found], Reading], co
     lows = holm([min(support.low, against.low) for support, against in pairs])
     highs = holm([min(support.high, against.high) for support, against in pairs])
     alpha = 1 - confidence + ROUNDING
-    return [
-        Weighed(support, against, Bounds(low, high), _finding(support, against, high <= alpha))
-        for (support, against), low, high in zip(pairs, lows, highs, strict=True)
-    ]
+    weighed = []
+    for parts, (support, against), low, high in zip(kept, pairs, lows, highs, strict=True):
+        finding = _finding(support, against, high <= alpha)
+        disagree = tuple(_opposite(parts, view, finding, confidence))
+        weighed.append(
+            Weighed(support, against, Bounds(low, high), Finding.UNDECIDED if disagree else finding, disagree)
+        )
+    return weighed
 
 
 def _finding(support: Bounds, against: Bounds, decided: bool) -> Finding:
@@ -345,16 +372,19 @@ def _reason(claim: Claim, parts: Sequence[Found], weighed: Weighed | None, teste
         return f"no cells{of}; it takes {claim.needs}"
     if weighed.finding is not Finding.UNDECIDED:
         return ""
+    if weighed.disagree:
+        strata = "; ".join(f"{each.name} alone has {_bounds(each.effect)}" for each in weighed.disagree)
+        return f"the strata disagree: {strata}"
     alpha = 1 - confidence + ROUNDING
     reasons = []
     if weighed.p_adjusted.low <= alpha:
         reasons.append(f"it depends on what the censored replicates would be ({_censored(judged)})")
     smallest = max(part.smallest_p for part in judged)
     if tested * smallest > alpha:
-        fewest = min(part.replicates for part in judged)
+        fewest = max(judged, key=lambda part: part.smallest_p)
         reasons.append(
-            f"too few replicates ({fewest}): their smallest p-value is {_p(smallest)}, too large for {tested} "
-            f"{'question' if claim.question else 'claim'}{'' if tested == 1 else 's'}"
+            f"too few {fewest.blocks} ({fewest.replicates}): their smallest p-value is {_p(smallest)}, too large for "
+            f"{tested} {'question' if claim.question else 'claim'}{'' if tested == 1 else 's'}"
         )
     return "; ".join(reasons) or "the replicates differ too much, or the effect is too small, for so many to decide"
 
@@ -381,12 +411,24 @@ def _part_text(part: Found) -> str:
     text = (
         f"{part.name[0].upper()}{part.name[1:]}: {part.effect_name} {_bounds(reading.effect)} "
         f"({100 * part.interval_confidence:.4g} % interval {_interval(reading.interval)}; {len(part.strata)} {kind}, "
-        f"{part.replicates} {'points' if part.effect_name.startswith('Pearson') else 'replicates'}"
+        f"{part.replicates} {part.blocks}"
         f"{'' if part.judged else '; shown only'})"
     )
     if part.budget is not None and part.budget.effect != reading.effect:
         text += f", at this budget {_bounds(part.budget.effect)} ({_interval(part.budget.interval)})"
-    return "; ".join([text, *part.notes])
+    return "; ".join([text, *_spread(part), *part.notes])
+
+
+def _spread(part: Found) -> list[str]:
+    """How far strata are apart, and how many are on the other side than all together."""
+    if len(part.strata) < 2:
+        return []
+    low, high = min(s.effect.low for s in part.strata), max(s.effect.high for s in part.strata)
+    text = f"strata from {_number(low)} to {_number(high)}"
+    side = _reading(part).side
+    sides = [stratum.honest.side for stratum in part.strata if stratum.honest is not None]
+    either = f", {sides.count(0)} either" if sides.count(0) else ""
+    return [f"{text}, {sides.count(-side)} of {len(part.strata)} the other way{either}" if side and sides else text]
 
 
 def setting_text(results: Sequence[Measured]) -> str:

@@ -222,6 +222,13 @@ def test_minima_that_differ_are_supported_and_equal_ones_never_contradict() -> N
     assert alike.finding is UNDECIDED
 
 
+def test_minima_of_one_optimizer_at_two_rates_are_no_optimizers() -> None:
+    rates = [cell(BASE, optimizer=f"adam:lr={lr}", flatness=[k * n for n in BASE]) for k, lr in ((1, 0.1), (9, 0.01))]
+    assert one("minima_differ", *rates).honest is None
+    budgets = [cell(BASE, optimizer="sgd", min_steps=steps, flatness=list(BASE)) for steps in (10, 20)]
+    assert len(one("minima_differ", *rates, *budgets).deciding.results) == 4
+
+
 # Why a claim is undecided.
 
 
@@ -232,6 +239,12 @@ def test_no_cells_and_cells_for_one_part_only() -> None:
     partly = one("cnn_first_random", cell([2 * n for n in BASE], model="cnn", **RANDOM), cell(BASE, **RANDOM))
     assert partly.reason.startswith("no cells for CNN over ViT; it takes a CNN")
     assert "CNN over MLP: ratio of EMCs 2" in partly.sentence()
+
+
+def test_an_order_with_one_end_only_is_no_order() -> None:
+    found = one("mnist_first_imagenet_last", *(cell(times(f), data=d) for d, f in (("mnist", 2), ("cifar10", 1))))
+    assert found.reason.startswith("no cells for others over imagenet; it takes")
+    assert "Mnist over cifar10: ratio of EMCs 2" in found.sentence()
 
 
 def test_too_few_replicates() -> None:
@@ -287,6 +300,35 @@ def test_a_correlation_with_lower_bounds_is_open_but_told_at_this_budget() -> No
     assert found.budget is not None
     assert found.budget.finding is SUPPORTED
     assert "Kendall's tau -1" in found.sentence()
+
+
+# Which pairs of SGD and GD count.
+
+
+def test_sgd_that_fits_less_than_a_batch_counts_against_it() -> None:
+    sgd, gd = {"optimizer": "sgd:lr=0.1", "batch_size": 64}, {"optimizer": "gd:lr=0.1"}
+    assert one("sgd_above_gd", cell([n // 2 for n in BASE], **sgd), cell(BASE, **gd)).finding is CONTRADICTED
+    small = [n // 2 for n in BASE]
+    assert one("sgd_above_gd", cell(small, **sgd), cell(small[::-1], **gd)).honest is None
+    worse = _pair({**sgd, "model": "mlp:width=8"}, {**gd, "model": "mlp:width=8"}, 0.2)
+    better = _pair({**sgd, "model": "mlp:width=16"}, {**gd, "model": "mlp:width=16"}, 1.2)
+    assert len(one("sgd_above_gd", *worse, *better).deciding.strata) == 2
+
+
+def test_dropout_is_neither_width_nor_depth() -> None:
+    deep, wide = {"model": "mlp:width=8,depth=3"}, {"model": "mlp:width=16,depth=1,dropout=0.3"}
+    assert one("depth_above_width", *_pair(deep, wide, 1.5)).honest is None
+
+
+def test_strata_that_contradict_each_other_leave_it_undecided() -> None:
+    half = [each for data in ("digits", "wine", "adult") for each in _pair(RANDOM, SEMANTIC, 0.5, data=data)]
+    agree = one("random_below_semantic", *half)
+    assert agree.finding is SUPPORTED
+    assert ", 0 of 3 the other way" in agree.sentence()
+    found = one("random_below_semantic", *half, *_pair(RANDOM, SEMANTIC, 1.3, data="credit"))
+    assert found.finding is UNDECIDED
+    assert found.reason.startswith("the strata disagree: data credit alone has 1.3")
+    assert "1 of 4 the other way" in found.sentence()
 
 
 # Invariances, and the level.
@@ -363,6 +405,11 @@ def test_a_question_has_an_answer_and_no_verdict_of_support() -> None:
     both = cell(times(2), optimizer=f"sam:base={base},lr=0.003"), cell(BASE, optimizer=f"adamw:{resolved}")
     assert one("sam", *both).answer == "raises EMC"
     assert one("sam", both[0], cell(BASE, optimizer="sgd")).honest is None
+    over = cell(BASE, optimizer="sam:base=sgd,lr=0.1")
+    assert one("sam", over, cell(BASE, optimizer="sgd:lr=0.1")).honest is not None
+    assert one("sam", over, cell(BASE, optimizer="sgd:lr=0.1,momentum=0.5")).honest is None
+    bare = replace(over, procedure={**over.procedure, "optimizer": "sam:base=sgd,lr=0.1"})
+    assert one("sam", bare, cell(BASE, optimizer="sgd:lr=0.1,momentum=0.5")).honest is None
     assert one("dropout", cell(BASE, model="mlp:width=16,dropout=0.1"), cell(BASE, model="mlp:width=16")).honest
 
 

@@ -30,6 +30,12 @@ DATASET = ("data", "dataset content", "duplicates")
 #: What differs with the family of the model; an activation that is its model's own is equal to any other such.
 FAMILY = ("model",)
 
+#: Options of models that regularise: never part of a model's size or family, and nothing where they are 0.
+REGULARISERS = ("dropout", "stochastic_depth")
+
+#: Widths that no recipe scales.
+ALSO_WIDTH = ("hidden",)
+
 #: What makes the budget of a training.
 BUDGET = ("min_steps", "max_epochs")
 
@@ -110,6 +116,9 @@ def settings(result: Measured) -> dict[str, str]:
         "device": result.versions.get("device"),
         "dataset content": result.dataset.get("content_hash"),
     }
+    for key in REGULARISERS:
+        if not option(result, "model", key):
+            found.pop(f"model.{key}", None)
     if name(result, "optimizer") == "adamw" and not option(result, "optimizer", "weight_decay"):
         found["optimizer"] = "adam"  # which it is without decay
     if result.tuning is not None:
@@ -124,21 +133,28 @@ def groups(results: Iterable[M], ignore: Collection[str]) -> list[list[M]]:
 
     Args:
         results: of a journal.
-        ignore: names of settings; "model" stands for "model.width" too, "model." for its options only, "=model" for
-            its name only.
+        ignore: names of settings; "model" stands for "model.width" too, but for no regulariser; "model." for its
+            options of size only, "=model" for its name only.
     """
     found: dict[tuple[tuple[str, str], ...], list[M]] = {}
     for result in results:
-        kept = [(key, value) for key, value in settings(result).items() if not _ignored(key, ignore)]
+        sizes = _sizes(result) if "model." in ignore else set()
+        kept = [(k, v) for k, v in settings(result).items() if k not in sizes and not _ignored(k, ignore)]
         found.setdefault(tuple(sorted(kept)), []).append(result)
     return list(found.values())
 
 
 def _ignored(key: str, ignore: Collection[str]) -> bool:
-    whole, dot, _ = key.partition(".")
+    whole, dot, option = key.partition(".")
     if not dot:
         return key in ignore or f"={key}" in ignore
-    return key in ignore or whole in ignore or f"{whole}." in ignore
+    return key in ignore or (whole in ignore and (whole != "model" or option not in REGULARISERS))
+
+
+def _sizes(result: Measured) -> set[str]:
+    """Settings that hold the model's size: the dimensions of its family, and what they are multiples of."""
+    held = axes(result)
+    return {f"model.{key}" for key in (*ALSO_WIDTH, *(a.option for a in held), *(str(a.step) for a in held))}
 
 
 def pairs(
@@ -188,7 +204,7 @@ def clusters(results: Iterable[EmcResult]) -> list[list[EmcResult]]:
     return found
 
 
-def axes(result: EmcResult) -> Sequence[Axis]:
+def axes(result: Measured) -> Sequence[Axis]:
     """The dimensions of the model's family; none of a user's own."""
     found: Sequence[Axis] = facts(result).get("axes", ())
     return found

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import factorial, prod
 
-from emc.hypotheses.parts import Found, Reading, StratumFound
+from emc.hypotheses.parts import ABOVE, Found, Reading, StratumFound
 from emc.results import EmcResult
 from emc.stats.compare import Bounds
-from emc.stats.correlate import MIN_POINTS, Correlation, correlate_within, permutation_tails
+from emc.stats.correlate import MIN_POINTS, Correlation, correlate_within, count_permutations, permutation_tails
 
 #: Random permutations of a p-value.
 DRAWS = 100_000
@@ -23,12 +22,14 @@ class Point:
     Attributes:
         x, y: its values; of lower bounds where censored.
         results: that they come from.
+        unit: what it is of, such as its dataset; points of one unit in several groups are permuted together.
         censored: whether x or y rests on a lower bound.
     """
 
     x: float
     y: float
     results: tuple[EmcResult, ...]
+    unit: str
     censored: bool
 
 
@@ -41,13 +42,16 @@ class Cloud:
 
     Attributes:
         name: what is correlated.
-        groups: points by group, which are permuted and resampled within it; those of too few points are left out.
+        groups: points by group, one a unit; their units are permuted and resampled, in all groups at once, and exchange
+            only with units of the same groups. Groups of too few points are left out.
         sign: of the correlation claimed: 1 or -1.
+        units: what they are, in the plural.
     """
 
     name: str
     groups: tuple[tuple[Point, ...], ...]
     sign: int
+    units: str = "datasets"
 
     def test(self, confidence: float) -> Found:
         """Test by permutations."""
@@ -55,11 +59,13 @@ class Cloud:
         if not groups:
             return Found(self.name, "Pearson's r")
         sides = [([p.x for p in group], [p.y for p in group]) for group in groups]
-        found = correlate_within(sides, confidence=confidence)
-        tails = permutation_tails(sides, DRAWS)
+        units = [[point.unit for point in group] for group in groups]
+        found = correlate_within(sides, units=units, confidence=confidence)
+        tails = permutation_tails(sides, DRAWS, units=units)
         support, against = (min(1.0, 2 * p) for p in (tails if self.sign > 0 else tails[::-1]))
         r = found.pearson
-        known = Reading(Bounds(r.value, r.value), r.interval, Bounds(support, support), Bounds(against, against))
+        side = ABOVE.side(self.sign * r.value, self.sign * r.value)
+        known = Reading(Bounds(r.value, r.value), r.interval, Bounds(support, support), Bounds(against, against), side)
         censored = any(point.censored for group in groups for point in group)
         open_ = Reading(Bounds(-1.0, 1.0), (-1.0, 1.0), Bounds(support, 1.0), Bounds(against, 1.0))
         return Found(
@@ -67,13 +73,15 @@ class Cloud:
             "Pearson's r",
             open_ if censored else known,
             known,
-            tuple(_alone(group, confidence) for group in groups),
-            sum(len(group) for group in groups),
-            2 * max(1 / prod(factorial(len(group)) for group in groups), 1 / (DRAWS + 1)),
+            tuple(_alone(group, self.sign, censored, confidence) for group in groups),
+            len({unit for members in units for unit in members}),
+            min(1.0, 2 * max(1 / count_permutations(units), 1 / (DRAWS + 1))),
             confidence,
-            f"{DRAWS:,} random permutations within groups (Monte Carlo, seed 0), two-sided; percentile bootstrap",
+            f"{DRAWS:,} random permutations of the {self.units} that stand in the same groups, in all groups at once "
+            f"(Monte Carlo, seed 0), two-sided; percentile bootstrap of {self.units}",
             tuple(result for group in groups for point in group for result in point.results),
             notes=(_others(found),),
+            blocks=self.units,
         )
 
 
@@ -85,14 +93,18 @@ def _sides(group: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [p.x for p in group], [p.y for p in group]
 
 
-def _alone(group: Sequence[Point], confidence: float) -> StratumFound:
+def _alone(group: Sequence[Point], sign: int, censored: bool, confidence: float) -> StratumFound:
     r = correlate_within([_sides(group)], confidence=confidence).pearson
     cells = tuple(
         f"{_name(point)}: x {'>= ' if point.censored else ''}{point.x:.4g}, y {point.y:.4g}" for point in group
     )
     data = Counter(str(p.results[0].task["data"]) for p in group)
     name = next(iter(data)) if len(data) == 1 else str(group[0].results[0].procedure.get("model"))
-    return StratumFound(name, cells, Bounds(r.value, r.value), r.interval, len(group))
+    effect, side = Bounds(r.value, r.value), ABOVE.side(sign * r.value, sign * r.value)
+    tails = permutation_tails([_sides(group)], DRAWS)
+    support, against = (Bounds(*[min(1.0, 2 * p)] * 2) for p in (tails if sign > 0 else tails[::-1]))
+    found = Reading(effect, r.interval, support, against, side)
+    return StratumFound(name, cells, effect, r.interval, len(group), None if censored else found, found)
 
 
 def _name(point: Point) -> str:

@@ -20,7 +20,7 @@ def gap_against_rise() -> Claim:
         known = {id(a): (a, b) for a, b in found if accuracy(a) is not None and b.emc}
         clouds = groups((a for a, _ in known.values()), FAMILY)
         points = [tuple(_point(*known[id(a)]) for a in group) for group in clouds]
-        return [Cloud("generalisation gap and % rise of EMC", tuple(points), -1)]
+        return [Cloud("generalisation gap and % rise of EMC", tuple(points), -1, "models")]
 
     needs = "at least four models with semantic labels and --test-split, and with random labels"
     return Claim("generalisation", needs, parts)
@@ -29,4 +29,5 @@ def gap_against_rise() -> Claim:
 def _point(semantic: EmcResult, random: EmcResult) -> Point:
     """The rise in % and the gap: training accuracy, 1 at a fit, less test accuracy."""
     rise = 100 * (semantic.emc / random.emc - 1)
-    return Point(rise, 1 - (accuracy(semantic) or 0.0), (semantic, random), semantic.censored or random.censored)
+    gap, model = 1 - (accuracy(semantic) or 0.0), str(semantic.procedure.get("model"))
+    return Point(rise, gap, (semantic, random), model, semantic.censored or random.censored)

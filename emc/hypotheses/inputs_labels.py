@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from emc.hypotheses import CLAIMS
 from emc.hypotheses.cells import (
+    ALSO_WIDTH,
     FAMILY,
     OWN_TRAINING,
     Match,
@@ -65,9 +66,9 @@ def linear_in_parameters() -> Claim:
 
 
 def _widens(result: EmcResult, key: str) -> bool:
-    """Whether a setting is an option of the model that is no depth, no regulariser and no way of reading the image."""
-    fixed = {axis.option for axis in axes(result) if axis.role in ("depth", "stages")} | {"dropout", "patch"}
-    return key.startswith("model.") and key.removeprefix("model.") not in fixed
+    """Whether a setting is a width of the model."""
+    widths = {*ALSO_WIDTH, *(axis.option for axis in axes(result) if axis.role == "width")}
+    return key.startswith("model.") and key.removeprefix("model.") in widths
 
 
 def _spread(logs: Sequence[float]) -> bool:

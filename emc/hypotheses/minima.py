@@ -47,7 +47,7 @@ class Minima:
         if not tables:
             return Found(self.name, effect_name, judged=self.judged)
         p = _permuted([table for _, table in tables])
-        readings = [_extremes(table, confidence) for _, table in tables]
+        readings, levels = zip(*(_extremes(table, confidence) for _, table in tables), strict=True)
         widest = max(readings, key=lambda found: found.effect.low)
         reading = Reading(widest.effect, widest.interval, Bounds(p, p), Bounds(1.0, 1.0))
         strata = tuple(
@@ -62,8 +62,8 @@ class Minima:
             reading,
             strata,
             sum(len(table) for _, table in tables),
-            1 / (DRAWS + 1),
-            confidence,
+            max(_least([table for _, table in tables]), 1 / (DRAWS + 1)),
+            levels[readings.index(widest)],
             f"{DRAWS:,} random permutations of the procedures within replicates (Monte Carlo, seed 0)",
             tuple(result for group, _ in tables for result in group.values()),
             self.judged,
@@ -109,11 +109,18 @@ def _spread(tables: Sequence[Array]) -> float:
     return float(sum(len(table) * table.mean(axis=0).var() for table in tables))
 
 
-def _extremes(table: Array, confidence: float) -> Reading:
+def _least(tables: Sequence[Array]) -> float:
+    """The smallest p-value: of (K!)^R ways to name K procedures in R replicates, K! name them alike everywhere."""
+    return math.prod(float(math.factorial(table.shape[1])) ** (1 - len(table)) for table in tables)
+
+
+def _extremes(table: Array, confidence: float) -> tuple[Reading, float]:
+    """The two procedures furthest apart, and the confidence that their interval reaches."""
     means = table.mean(axis=0)
     d = table[:, means.argmax()] - table[:, means.argmin()]
     found = contrast_differences(Differences(d, d, d, d), confidence)
-    return Reading(found.ratio, found.interval, found.p_value, Bounds(1.0, 1.0))
+    reading = Reading(found.ratio, found.interval, found.p_value, Bounds(1.0, 1.0))
+    return reading, found.interval_confidence
 
 
 def _order(group: Mapping[str, Measured], table: Array) -> str:

@@ -36,6 +36,12 @@ class Region:
         """The finite ends, each with the side of it that the claim is on: 1 above, -1 below."""
         return tuple((end, side) for end, side in ((self.low, 1), (self.high, -1)) if math.isfinite(end))
 
+    def side(self, low: float, high: float) -> int:
+        """1 for values all inside, -1 all beyond one end, else 0."""
+        if self.low < low and high < self.high:
+            return 1
+        return -1 if high < self.low or low > self.high else 0
+
 
 ABOVE, BELOW = Region(low=0.0), Region(high=0.0)
 
@@ -49,12 +55,14 @@ class Reading:
         interval: for it; infinity is an open end.
         support: p-value of the claim being so, at both extremes; twice a one-sided one.
         against: p-value of its opposite, likewise.
+        side: 1 where the effect is as claimed, -1 where it is the opposite, 0 where it is neither or open.
     """
 
     effect: Bounds
     interval: tuple[float, float]
     support: Bounds
     against: Bounds
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class StratumFound:
         cells: results that it compares, each with its EMCs in words.
         effect, interval: of its replicates alone.
         replicates: how many.
+        honest, budget: its own test in either view of censoring; None where it has none.
     """
 
     name: str
@@ -73,6 +82,8 @@ class StratumFound:
     effect: Bounds
     interval: tuple[float, float]
     replicates: int
+    honest: Reading | None = None
+    budget: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Found:
         results: all that were used.
         judged: whether it decides the claim; otherwise it is only shown.
         notes: further sentences.
+        blocks: what `replicates` counts, in the plural.
     """
 
     name: str
@@ -106,6 +118,7 @@ class Found:
     results: tuple[Measured, ...] = ()
     judged: bool = True
     notes: tuple[str, ...] = ()
+    blocks: str = "replicates"
 
     @property
     def censored(self) -> Mapping[str, int]:

@@ -132,22 +132,21 @@ class EmcPart:
             (self._shown(contrast.interval[0]), self._shown(contrast.interval[1])),
             Bounds(max(p.low for p in supports), max(p.high for p in supports)),
             Bounds(min(p.low for p in against), min(p.high for p in against)),
+            (self.region or ABOVE).side(_log(contrast.ratio.low), _log(contrast.ratio.high)),
         )
 
     def _shown(self, value: float) -> float:
-        if self.logarithmic:
-            return value
-        return math.log(value) if value > 0 else -math.inf
+        return value if self.logarithmic else _log(value)
 
     def _alone(self, stratum: Stratum, name: str, confidence: float) -> StratumFound:
-        sample = EmcPart(self.name, (stratum,), independent=self.independent)._sample(log_sizes)
+        single = replace(self, strata=(stratum,))
+        honest, budget = single._sample(log_sizes), single._sample(sizes_at_budget)
         cells = tuple(cell_text(result) for _, result in stratum.terms)
-        if sample is None:
+        if honest is None or budget is None:
             return StratumFound(name, cells, Bounds(-math.inf, math.inf), (-math.inf, math.inf), 0)
-        contrast = sample.contrast(0.0, confidence)
-        effect = Bounds(self._shown(contrast.ratio.low), self._shown(contrast.ratio.high))
-        interval = self._shown(contrast.interval[0]), self._shown(contrast.interval[1])
-        return StratumFound(name, cells, effect, interval, max(contrast.sizes))
+        found, at_budget = (single._reading(sample, confidence) for sample in (honest, budget))
+        count = max(honest.contrast(0.0, confidence).sizes)
+        return StratumFound(name, cells, found.effect, found.interval, count, found, at_budget)
 
 
 @dataclass(frozen=True)
@@ -166,6 +165,10 @@ class _Groups:
     def contrast(self, against: float, confidence: float) -> Contrast:
         a = LogSizes(self.a.low - against, self.a.high - against, self.a.upper - against)
         return contrast_groups(a, self.b, confidence, ranked=True)
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
 
 
 def _doubled(p: Bounds) -> Bounds:

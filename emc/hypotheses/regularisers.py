@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from emc.errors import EmcError
 from emc.hypotheses import CLAIMS
 from emc.hypotheses.cells import Match, name, option, pairs, settings
 from emc.hypotheses.parts import Claim
 from emc.hypotheses.ratios import EmcPart, ratio
+from emc.optimizers import OPTIMIZERS
+from emc.registry import PluginSpec, format_value
 from emc.results import EmcResult
 
 STUDY = "regularisers"
@@ -22,14 +25,27 @@ def _question(needs: str, said: str, ignore: Collection[str], has: Match, lacks:
 
 
 def _same_base(a: EmcResult, b: EmcResult) -> bool:
-    """SAM is compared with the optimizer that it is over, at its rate."""
+    """SAM is compared with the optimizer that it is over, at its rate, with all its options."""
     if name(a, "optimizer") != "sam":
         return name(a, "optimizer") == name(b, "optimizer") or "optimizer" not in _unlike(a, b)
-    base, *held = str(option(a, "optimizer", "base")).split("|")
-    values = dict(part.split("=", 1) for part in held) | {"lr": str(option(a, "optimizer", "lr"))}
-    return settings(b).get("optimizer") == base and all(
-        str(option(b, "optimizer", key)) == v for key, v in values.items()
-    )
+    try:
+        base = OPTIMIZERS.resolve(PluginSpec.of_parts(tuple(str(option(a, "optimizer", "base")).split("|"))))
+        other = OPTIMIZERS.resolve(str(b.procedure.get("optimizer")))
+    except EmcError:  # of an optimizer that is not known here
+        return False
+    return other.name in _alike(base) and _options(base, a) == _options(other, b)
+
+
+def _options(optimizer: PluginSpec, result: EmcResult) -> dict[str, str]:
+    """All options, defaults too; the rate is the result's, where it says one or that it was tuned."""
+    known = {key: format_value(value) for key, value in optimizer.options}
+    return known | {"lr": settings(result).get("optimizer.lr", known.get("lr", ""))}
+
+
+def _alike(base: PluginSpec) -> tuple[str, ...]:
+    """Names of the same optimizer: without decay adamw is adam."""
+    adam = base.name in ("adam", "adamw") and not dict(base.options).get("weight_decay")
+    return ("adam", "adamw") if adam else (base.name,)
 
 
 def _unlike(a: EmcResult, b: EmcResult) -> set[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from emc.results import EmcResult, Tabular
 from emc.specs import Measurement
 
 Array = npt.NDArray[np.float64]
+
+#: Of each group of points, what each point is of, such as its dataset: points of one unit are no independent evidence.
+Units: TypeAlias = Sequence[Sequence[Hashable]]
 
 #: Fewest points that are correlated: three have few different resamples.
 MIN_POINTS = 4
@@ -130,24 +134,28 @@ def correlate(
     _check(first, second)
     shape = _Shape(first, second)
     found = shape.coefficients(np.ones((1, len(first))))[:, 0]
-    drawn = _draw(shape, len(first), resamples, seed)
+    n = len(first)
+    drawn = _draw([shape], [np.arange(n)], [1.0], n, resamples, seed)
     return _correlation(found, drawn, len(first), confidence, seed)
 
 
 def correlate_within(
     groups: Sequence[tuple[Sequence[float], Sequence[float]]],
     *,
+    units: Units | None = None,
     confidence: float = Measurement.confidence,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Correlation:
     """Correlate two quantities within groups of points: each coefficient is the mean of the groups', point by point.
 
-    Points are resampled within their group.
+    Units are resampled, in all groups that have units in common at once.
 
     Args:
         groups: x and y of each, as for `correlate`.
-        confidence, resamples, seed: likewise.
+        units: of each group, what its points are of; a unit has one point a group at most. Without it each point is
+            of its own.
+        confidence, resamples, seed: as for `correlate`.
 
     Raises:
         ComparisonError: as for `correlate`.
@@ -157,40 +165,106 @@ def correlate_within(
         _check(x, y)
     shapes = [_Shape(x, y) for x, y in sides]
     sizes = [len(x) for x, _ in sides]
-    weights = np.array(sizes)[:, None, None] / sum(sizes)
-    found = sum(w * shape.coefficients(np.ones((1, n))) for w, shape, n in zip(weights, shapes, sizes, strict=True))
-    drawn = sum(
-        w * _draw(shape, n, resamples, seed + place)
-        for place, (w, shape, n) in enumerate(zip(weights, shapes, sizes, strict=True))
-    )
-    return _correlation(np.asarray(found)[:, 0], np.asarray(drawn), sum(sizes), confidence, seed)
+    total = sum(sizes)
+    found = sum(n / total * shape.coefficients(np.ones((1, n))) for shape, n in zip(shapes, sizes, strict=True))
+    drawn = np.zeros((3, resamples))
+    held = _units(sizes, units)
+    for place, linked in enumerate(_linked(held)):
+        order = {unit: i for i, unit in enumerate(dict.fromkeys(unit for k in linked for unit in held[k]))}
+        rows = [np.array([order[unit] for unit in held[k]]) for k in linked]
+        weights = [sizes[k] / total for k in linked]
+        drawn += _draw([shapes[k] for k in linked], rows, weights, len(order), resamples, seed + place)
+    return _correlation(np.asarray(found)[:, 0], drawn, total, confidence, seed)
 
 
 def permutation_tails(
-    groups: Sequence[tuple[Sequence[float], Sequence[float]]], draws: int = 100_000, seed: int = 0
+    groups: Sequence[tuple[Sequence[float], Sequence[float]]],
+    draws: int = 100_000,
+    seed: int = 0,
+    *,
+    units: Units | None = None,
 ) -> tuple[float, float]:
     """One-sided p-values of Pearson's r within groups, for a positive and for a negative correlation.
 
-    The y of each group are permuted at random; the data count as one more permutation.
+    Units exchange their y, those of all groups at once, at random among the units that stand in the same groups; the
+    data count as one more permutation.
 
     Args:
         groups: x and y of each, neither constant.
         draws: random permutations.
         seed: of these.
+        units: as for `correlate_within`.
 
     References:
         Fisher 1935, "The Design of Experiments", section 21.
     """
     rng = np.random.default_rng(seed)
+    held = _units([len(x) for x, _ in groups], units)
+    classes = _exchangeable(held)
+    order = {unit: i for i, unit in enumerate(unit for each in classes for unit in each)}
+    starts = np.cumsum([0, *map(len, classes)])
+    drawn = np.concatenate(
+        [
+            rng.permuted(np.broadcast_to(np.arange(low, high), (draws, high - low)), axis=1)
+            for low, high in itertools.pairwise(starts)
+        ],
+        axis=1,
+    )
     total, observed = np.zeros(draws), 0.0
-    for x, y in groups:
+    for (x, y), members in zip(groups, held, strict=True):
         a, b = (_standard(np.asarray(side, dtype=np.float64)) for side in (x, y))
         a, b = len(a) * a / np.linalg.norm(a), b / np.linalg.norm(b)  # so that a @ b is len(a) r
         observed += float(a @ b)
-        total += rng.permuted(np.broadcast_to(b, (draws, len(b))), axis=1) @ a
+        rows = np.array([order[unit] for unit in members])
+        of_unit = np.zeros(len(order))
+        of_unit[rows] = b
+        total += of_unit[drawn[:, rows]] @ a
     tie = 1e-12 * sum(len(x) for x, _ in groups)
     above, below = int((total >= observed - tie).sum()), int((total <= observed + tie).sum())
     return (above + 1) / (draws + 1), (below + 1) / (draws + 1)
+
+
+def count_permutations(units: Units) -> int:
+    """How many permutations of units `permutation_tails` draws from."""
+    return math.prod(math.factorial(len(each)) for each in _exchangeable(units))
+
+
+def _units(sizes: Sequence[int], units: Units | None) -> Units:
+    """Units as given, each group's once; else a number for each point."""
+    if units is None:
+        starts = itertools.accumulate(sizes, initial=0)
+        return [range(start, start + size) for start, size in zip(starts, sizes, strict=False)]
+    for size, members in zip(sizes, units, strict=True):
+        if len(members) != size or len(set(members)) != size:
+            raise ComparisonError(
+                f"a group must have one point a unit, got {size} points of {len(set(members))} units; "
+                "average the points of a unit"
+            )
+    return units
+
+
+def _exchangeable(units: Units) -> list[list[Hashable]]:
+    """Units that stand in the same groups."""
+    places: dict[Hashable, tuple[int, ...]] = {}
+    for place, members in enumerate(units):
+        for unit in members:
+            places[unit] = (*places.get(unit, ()), place)
+    found: dict[tuple[int, ...], list[Hashable]] = {}
+    for unit, groups in places.items():
+        found.setdefault(groups, []).append(unit)
+    return list(found.values())
+
+
+def _linked(units: Units) -> list[list[int]]:
+    """Numbers of groups that have units in common, also by way of other groups."""
+    found: list[tuple[set[Hashable], list[int]]] = []
+    for place, members in enumerate(units):
+        held, places = set(members), [place]
+        for other in [each for each in found if each[0] & held]:
+            found.remove(other)
+            held, places = held | other[0], [*other[1], *places]
+        found.append((held, places))
+    return [places for _, places in found]
 
 
 def _numbers(side: str, values: Sequence[float | EmcResult]) -> Array:
@@ -232,7 +306,8 @@ def _check(x: Array, y: Array) -> None:
 def _correlation(found: Array, drawn: Array, points: int, confidence: float, seed: int) -> Correlation:
     """The coefficients (3,) with the percentiles of their resamples (3, resamples)."""
     kept = drawn[:, np.isfinite(drawn).all(axis=0)]
-    ends = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    levels = [(1 - confidence) / 2, (1 + confidence) / 2]
+    ends = np.quantile(kept, levels, axis=1) if kept.shape[1] else np.array([[-1.0] * 3, [1.0] * 3])
     pearson, spearman, kendall = (
         Coefficient(float(found[i]), (float(ends[0, i]), float(ends[1, i]))) for i in range(3)
     )
@@ -273,16 +348,36 @@ def _standard(values: Array) -> Array:
 
 
 def _weighted_pearson(x: Array, y: Array, counts: Array, varies: npt.NDArray[np.bool_]) -> Array:
-    total = counts.sum(axis=1, keepdims=True)
+    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)  # of a group's units all may be missing
     dx, dy = (v - (counts * v).sum(axis=1, keepdims=True) / total for v in (x, y))
     xy, xx, yy = ((counts * a * b).sum(axis=1) for a, b in ((dx, dy), (dx, dx), (dy, dy)))
     scale = np.sqrt(np.where(varies, xx * yy, 1))
     return np.where(varies & (scale > 0), xy / np.where(scale > 0, scale, 1), np.nan)
 
 
-def _draw(shape: _Shape, points: int, resamples: int, seed: int) -> Array:
+def _draw(
+    shapes: Sequence[_Shape],
+    rows: Sequence[npt.NDArray[np.intp]],
+    weights: Sequence[float],
+    units: int,
+    resamples: int,
+    seed: int,
+) -> Array:
+    """Resamples of units: the weighted sum of the groups' coefficients, (3, resamples).
+
+    Args:
+        shapes: of groups.
+        rows: of each, the numbers of its points' units.
+        weights: of each.
+        units: how many there are.
+        resamples, seed: as for `correlate`.
+    """
     rng = np.random.default_rng(seed)
-    chunk = max(1, CHUNK // points)
-    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
-    counts = (rng.multinomial(points, np.full(points, 1 / points), size).astype(np.float64) for size in sizes)
-    return np.concatenate([shape.coefficients(drawn) for drawn in counts], axis=1)
+    chunk = max(1, CHUNK // units)
+    found = []
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        counts = rng.multinomial(units, np.full(units, 1 / units), size).astype(np.float64)
+        groups = zip(shapes, rows, weights, strict=True)
+        found.append(np.sum([weight * shape.coefficients(counts[:, row]) for shape, row, weight in groups], axis=0))
+    return np.concatenate(found, axis=1)

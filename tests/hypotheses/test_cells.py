@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from simulated import cell
 
-from emc.hypotheses.cells import clusters, dimensions, groups, is_net, name, option, pairs, settings
+from emc.hypotheses.cells import FAMILY, clusters, dimensions, groups, is_net, name, option, pairs, settings
 
 
 def test_settings_hold_each_option_and_not_where_the_search_looked() -> None:
@@ -28,6 +28,22 @@ def test_settings_hold_each_option_and_not_where_the_search_looked() -> None:
 )
 def test_what_is_ignored(given: dict[str, Any], ignore: tuple[str, ...], count: int) -> None:
     assert len(groups([cell([10], model="mlp:width=4"), cell([10], **given)], ignore)) == count
+
+
+@pytest.mark.parametrize("ignore", [("model",), ("model.",)])
+def test_regularisers_of_a_model_are_never_ignored_with_it(ignore: tuple[str, ...]) -> None:
+    with_it, without = cell([10], model="mlp:width=8,dropout=0.3"), cell([10], model="mlp:width=4")
+    assert len(groups([with_it, without], ignore)) == 2
+    assert len(groups([with_it, without], (*ignore, "model.dropout"))) == 1
+    assert (
+        len(groups([cell([1], model="vit:dropout=0"), cell([1], model="mlp"), cell([1], model="linear")], FAMILY)) == 1
+    )
+
+
+def test_what_is_no_size_is_not_ignored_with_the_sizes() -> None:
+    held = [cell([1], model=f"resnet:width=4,norm={norm}") for norm in ("batch", "none")]
+    assert len(groups(held, ("model.",))) == 2
+    assert len(groups([cell([1], model="vit:dim=8,heads=2"), cell([1], model="vit:dim=16,heads=4")], ("model.",))) == 1
 
 
 def test_a_default_activation_is_equal_whatever_its_name() -> None:

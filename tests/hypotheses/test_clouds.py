@@ -7,7 +7,7 @@ from emc.hypotheses.clouds import Cloud, Point
 
 
 def points(x: list[float], y: list[float], censored: bool = False) -> tuple[Point, ...]:
-    return tuple(Point(a, b, (cell([10]),), censored) for a, b in zip(x, y, strict=True))
+    return tuple(Point(a, b, (cell([10]),), str(a), censored) for a, b in zip(x, y, strict=True))
 
 
 def test_a_line_by_hand() -> None:
@@ -27,6 +27,16 @@ def test_groups_are_correlated_within() -> None:
     assert found.honest is not None
     assert found.honest.effect.value == pytest.approx(-1)
     assert (len(found.strata), found.replicates) == (2, 8)
+
+
+def test_a_dataset_measured_at_several_sizes_is_one_dataset() -> None:
+    once = (points([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]),)
+    one, three = (Cloud("y and x", groups, 1).test(0.95) for groups in (once, 3 * once))
+    assert one.honest is not None
+    assert three.honest is not None
+    assert three.honest.support == one.honest.support
+    assert three.honest.interval == one.honest.interval
+    assert (three.replicates, three.smallest_p, three.blocks) == (5, 2 / 120, "datasets")
 
 
 def test_too_few_points_or_none_that_vary_are_no_cells() -> None:

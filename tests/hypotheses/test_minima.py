@@ -18,6 +18,8 @@ def test_two_procedures_by_hand() -> None:
     assert found.honest.effect.value == pytest.approx(4)
     assert found.honest.support.high == pytest.approx(2 / 8, rel=0.05)
     assert found.strata[0].name == "b over a"
+    assert found.smallest_p == 1 / 4  # 2 of 8 ways name them alike in all replicates
+    assert found.interval_confidence == 1 - 2 / 8
 
 
 def test_only_fits_of_shared_sizes_with_a_curvature_count() -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 import emc
 from emc.errors import ComparisonError, SpecError
 from emc.results import EmcResult
-from emc.stats.correlate import correlate, correlate_within, permutation_tails
+from emc.stats.correlate import correlate, correlate_within, count_permutations, permutation_tails
 
 MakeResult = Callable[..., EmcResult]
 NAMES = ("pearson", "spearman", "kendall")
@@ -180,3 +180,43 @@ def test_permutation_tails_are_those_of_all_orders() -> None:
     larger, smaller = permutation_tails([(x, y)], draws=20_000)
     assert larger == pytest.approx(sum(s >= observed for s in sums) / 24, abs=0.01)
     assert smaller == pytest.approx(sum(s <= observed for s in sums) / 24, abs=0.01)
+
+
+def test_under_the_null_units_measured_in_several_groups_are_no_more_than_units() -> None:
+    """Two quantities of five units that have nothing to do with each other, each in three groups with noise."""
+    rng, rejected, trials = np.random.default_rng(1), 0, 150
+    for _ in range(trials):
+        x, y = rng.standard_normal((2, 5))
+        groups = [(list(x + 0.2 * rng.standard_normal(5)), list(y + 0.2 * rng.standard_normal(5))) for _ in range(3)]
+        rejected += 2 * min(permutation_tails(groups, 999, units=[range(5)] * 3)) <= 0.05
+    assert rejected <= stats.binom.ppf(0.995, trials, 0.05)
+
+
+def test_units_exchange_with_those_of_the_same_groups_only() -> None:
+    groups = [([1.0, 2, 3, 4, 5], [1.0, 2, 3, 4, 5]), ([1.0, 2, 3, 4], [1.0, 2, 3, 4])]
+    units = ["abcde", "abcd"]
+    assert count_permutations(units) == math.factorial(4)
+    larger, smaller = permutation_tails(groups, 20_000, units=units)
+    assert (larger, smaller) == (pytest.approx(1 / 24, abs=0.005), 1)
+    assert count_permutations(["abcd", "efgh"]) == math.factorial(4) ** 2
+
+
+def test_units_are_resampled_in_all_groups_at_once() -> None:
+    x, y = [1.0, 2, 3, 4, 5, 6], [2.0, 1, 4, 3, 6, 5]
+    one = correlate(x, y, resamples=500)
+    linked = correlate_within([(x, y)] * 4, units=["abcdef"] * 4, resamples=500)
+    assert linked.pearson.interval == pytest.approx(one.pearson.interval)
+    alone = correlate_within([(x, y)] * 4, resamples=500)
+    assert alone.pearson.interval[0] > one.pearson.interval[0] + 0.05
+
+
+def test_a_unit_twice_in_a_group() -> None:
+    with pytest.raises(ComparisonError, match="one point a unit, got 4 points of 3 units; average the points of a"):
+        correlate_within([([1, 2, 3, 4], [1, 2, 4, 3])], units=["abca"])
+
+
+def test_groups_that_share_one_unit_only_have_resamples_without_a_point() -> None:
+    x = [1.0, 2, 3, 4]
+    found = correlate_within([(x, x), (x, x)], units=["abcd", "defg"], resamples=5000)
+    assert found.degenerate > 0
+    assert found.pearson.interval == pytest.approx((1, 1))
