@@ -339,10 +339,10 @@ def _weigh(
     """
     pairs = []
     for parts in kept:
-        support, against = ([getattr(view(part), side) for part in parts] for side in ("support", "against"))
-        for_all = Bounds(max(p.low for p in support), max(p.high for p in support))
+        each, other = ([getattr(view(part), side) for part in parts] for side in ("support", "against"))
+        for_all = Bounds(max(p.low for p in each), max(p.high for p in each))
         count = len(parts)
-        for_one = Bounds(*(min(1.0, count * min(getattr(p, end) for p in against)) for end in ("low", "high")))
+        for_one = Bounds(*(min(1.0, count * min(getattr(p, end) for p in other)) for end in ("low", "high")))
         pairs.append((for_all, for_one))
     lows = holm([min(support.low, against.low) for support, against in pairs])
     highs = holm([min(support.high, against.high) for support, against in pairs])
@@ -386,7 +386,12 @@ def _reason(claim: Claim, parts: Sequence[Found], weighed: Weighed | None, teste
             f"too few {fewest.blocks} ({fewest.replicates}): their smallest p-value is {_p(smallest)}, too large for "
             f"{tested} {'question' if claim.question else 'claim'}{'' if tested == 1 else 's'}"
         )
-    return "; ".join(reasons) or "the replicates differ too much, or the effect is too small, for so many to decide"
+    blocks = max(judged, key=lambda part: part.smallest_p).blocks
+    held = any(count_censored(part.results) for part in judged)
+    open_ = f", and lower bounds leave it open ({_censored(judged)})" if held else ""
+    return (
+        "; ".join(reasons) or f"the {blocks} differ too much, or the effect is too small, for so many to decide{open_}"
+    )
 
 
 _CENSORED = {
