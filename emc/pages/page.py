@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
@@ -117,10 +118,10 @@ def html(parts: Sequence[Section], title: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """A text, escaped, that may be broken behind the options of a plug-in."""
+    """A text, escaped, that may be broken behind the name and the options of a plug-in."""
     from markupsafe import Markup, escape
 
-    return Markup(",<wbr>").join(escape(part) for part in text.split(","))
+    return Markup("<wbr>").join(escape(part) for part in re.split("(?<=[,:])", text))
 
 
 def _figures(section: Section) -> list[Any]:
