@@ -14,13 +14,19 @@ from pathlib import Path
 from emc.errors import OutputError
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(path: str | Path, journal: str | os.PathLike[str] | None = None) -> None:
     """Find out before the work whether its output can be written, and leave no trace.
 
+    Args:
+        path: of the output.
+        journal: which the output is made from, and must not replace.
+
     Raises:
-        OutputError: the path is a folder, its folder does not exist, or nothing can be created there.
+        OutputError: the path is a folder or the journal, its folder does not exist, or nothing can be created there.
     """
     target = Path(os.path.realpath(path))
+    if journal is not None and _is_same(target, journal):
+        raise OutputError(f'an output file is not the journal it is made from, got "{path}"; name another')
     if target.is_dir():
         raise OutputError(f'an output path names a file, got the folder "{path}"; add a file name')
     if not target.parent.is_dir():
@@ -87,6 +93,14 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _is_same(target: Path, other: str | os.PathLike[str]) -> bool:
+    """Whether two paths, there or not, name one file."""
+    try:
+        return target.samefile(other)
+    except OSError:
+        return str(target) == os.path.realpath(other)
 
 
 def _is_special(target: Path) -> bool:

@@ -244,6 +244,19 @@ OKABE_ITO = {
     "vermillion": "#D55E00",
     "purple": "#CC79A7",
 }
+GREY = "#6E6E6E"
+
+#: Families of models in the order of legends, each with its colour in every picture; others are grey.
+FAMILY_COLOURS = {
+    "mlp": OKABE_ITO["blue"],
+    "cnn": OKABE_ITO["vermillion"],
+    "vit": OKABE_ITO["green"],
+    "mixer": OKABE_ITO["purple"],
+    "resnet": OKABE_ITO["orange"],
+    "linear": OKABE_ITO["black"],
+    "efficientnet": OKABE_ITO["sky"],
+    "resnet_rs": GREY,
+}
 _BLUE, _VERMILLION, _GREEN = OKABE_ITO["blue"], OKABE_ITO["vermillion"], OKABE_ITO["green"]
 _MARKERS: dict[Outcome, dict[str, Any]] = {
     Outcome.FITTED: {"marker": "o", "facecolors": _BLUE, "edgecolors": "white", "linewidths": 0.5, "s": 30},

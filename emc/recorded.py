@@ -10,8 +10,11 @@ from typing import Any
 from emc.curve_record import Curve
 from emc.errors import JournalError
 from emc.journal import read
-from emc.journal.lines import verdict
-from emc.results import CURVE_KIND, MEASUREMENT_KIND, EmcResult, ProbeResult
+from emc.journal.lines import Line, open_file, walk, warn_damaged
+from emc.results import CURVE_KIND, FAILED_KIND, MEASUREMENT_KIND, EmcResult, ProbeResult
+
+#: What fills a journal.
+REMEDY = "run emc measure, emc curve or emc sweep with this journal"
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,11 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
     latest: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     spellings: dict[str, list[dict[str, Any]]] = {}
-    for record in read(journal, MEASUREMENT_KIND, CURVE_KIND, "failed"):
+    damaged: set[int] = set()
+    for line in _lines(journal, damaged, MEASUREMENT_KIND, CURVE_KIND, FAILED_KIND):
+        record = line.record or {}
         print_ = record["fingerprint"]
-        if record["kind"] == "failed":
+        if record["kind"] == FAILED_KIND:
             failed[print_] = record["error"]
             continue
         failed.pop(print_, None)
@@ -58,29 +63,50 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
         latest[print_] = record
         said, cell = spellings.setdefault(print_, []), dict(record.get("cell", {}))
         said += [] if cell in said else [cell]
-    probes = _probes(journal, {key for record in latest.values() for key in record["probes"]})
-    results, curves = [], []
-    for record in latest.values():
-        try:
-            whole = record | {"probes": [probes[key].to_dict() for key in record["probes"]]}
-        except KeyError as error:
-            raise JournalError(
-                f"a journal must hold the probes that its records name, got none of key {error} in {journal}; run the "
-                "measurement again with this journal"
-            ) from None
-        if record["kind"] == CURVE_KIND:
-            curves.append(Curve.from_dict(whole))
-        else:
-            results.append(EmcResult.from_dict(whole))
+    wanted = {key for record in latest.values() for key in record["probes"]}
+    found = (line.probe for line in _lines(journal, damaged, "probe"))
+    probes = {probe.key: probe for probe in found if probe is not None and probe.key in wanted}
+    if damaged:
+        warn_damaged(journal, len(damaged), stacklevel=2)
+    whole = [_with_probes(record, probes, journal) for record in latest.values()]
+    results = tuple(EmcResult.from_dict(record) for record in whole if record["kind"] == MEASUREMENT_KIND)
+    curves = tuple(Curve.from_dict(record) for record in whole if record["kind"] == CURVE_KIND)
     cells = {name: dict(record.get("cell", {})) for name, record in latest.items()}
     known = {name: tuple(said) for name, said in spellings.items()}
-    return Recorded(tuple(results), tuple(curves), cells, failed, known)
+    return Recorded(results, curves, cells, failed, known)
 
 
-def _probes(journal: str | os.PathLike[str], wanted: set[str]) -> dict[str, ProbeResult]:
-    return {found.key: found for found in _verdicts(journal) if found.key in wanted}
+def _with_probes(
+    record: Mapping[str, Any], probes: Mapping[str, ProbeResult], journal: str | os.PathLike[str]
+) -> dict[str, Any]:
+    try:
+        return {**record, "probes": [probes[key].to_dict() for key in record["probes"]]}
+    except KeyError as error:
+        raise JournalError(
+            f"a journal must hold the probes that its records name, got none of key {error} in {journal}; "
+            "emc journal check names damaged lines, and the same measurement, run again, mends it"
+        ) from None
 
 
-def _verdicts(journal: str | os.PathLike[str]) -> Iterator[ProbeResult]:
-    for record in read(journal, "probe"):
-        yield verdict(record)
+def _lines(journal: str | os.PathLike[str], damaged: set[int], *kinds: str) -> Iterator[Line]:
+    """The lines of some kinds; numbers of damaged ones are added to `damaged`."""
+    with open_file(journal) as file:
+        for line in walk(file, frozenset(kinds), path=journal):
+            if line.problem == "damaged":
+                damaged.add(line.number)
+            if line.record is not None:
+                yield line
+
+
+def require_finished(journal: str | os.PathLike[str], what: str) -> None:
+    """Refuse a journal without a finished measurement or curve.
+
+    Args:
+        journal: its path.
+        what: begins the sentence, as "a claim is tested on".
+
+    Raises:
+        JournalError: it holds none, or cannot be read.
+    """
+    if next(read(journal, MEASUREMENT_KIND, CURVE_KIND), None) is None:
+        raise JournalError(f'{what} finished measurements and curves, got none in "{os.fspath(journal)}"; {REMEDY}')

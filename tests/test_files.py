@@ -65,3 +65,19 @@ def test_check_refuses_a_missing_folder(tmp_path: Path) -> None:
 def test_check_refuses_where_nothing_can_be_created() -> None:
     with pytest.raises(OutputError, match="an output file must be writable, got"):
         check_writable("/proc/out.json")
+
+
+@pytest.mark.parametrize("name", ["j.jsonl", "./j.jsonl", "link.jsonl", "hard.jsonl"])
+def test_an_output_is_not_the_journal(tmp_path: Path, name: str) -> None:
+    journal = tmp_path / "j.jsonl"
+    journal.write_text("kept")
+    (tmp_path / "link.jsonl").symlink_to(journal)
+    (tmp_path / "hard.jsonl").hardlink_to(journal)
+    with pytest.raises(OutputError, match="an output file is not the journal it is made from, got"):
+        check_writable(f"{tmp_path}/{name}", journal)
+    check_writable(tmp_path / "other.html", journal)
+
+
+def test_an_output_is_not_the_journal_that_is_still_to_come(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is not the journal"):
+        check_writable(tmp_path / "new.jsonl", f"{tmp_path}/./new.jsonl")

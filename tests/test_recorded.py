@@ -10,7 +10,7 @@ import emc
 from emc.cli.main import main as command
 from emc.errors import JournalError
 from emc.journal import read
-from emc.recorded import read_recorded
+from emc.recorded import read_recorded, require_finished
 
 LINEAR = {"model": "linear", "data": "gaussian:dim=3,size=60", "labels": "random"}
 
@@ -84,3 +84,32 @@ def test_one_measurement_asked_for_in_two_ways_keeps_both(tmp_path):
     models = [cell.get("model") for cell in found.spellings[named.fingerprint]]
     assert models == ["mlp:width=2", None]
     assert found.cells[named.fingerprint]["match_parameters"] == 160
+
+
+def test_damaged_lines_of_all_kinds_are_told_once(journal, tmp_path):
+    damaged = tmp_path / "damaged.jsonl"
+    odd = b'no line\n{"schema":2,"kind":"probe","n":}\n{"schema":2,"kind":"measurement","emc":}\n'
+    damaged.write_bytes(odd + journal.read_bytes())
+    with pytest.warns(UserWarning, match="damaged lines skipped: 3") as told:
+        found = read_recorded(damaged)
+    assert len(told) == 1
+    assert found == read_recorded(journal)
+
+
+def test_a_damaged_probe_names_the_check(journal, tmp_path):
+    damaged = tmp_path / "damaged.jsonl"
+    place = journal.read_bytes().index(b'"verdict":')
+    damaged.write_bytes(journal.read_bytes()[:place] + b"!" + journal.read_bytes()[place + 1 :])
+    with (
+        pytest.warns(UserWarning, match="damaged lines skipped: 1"),
+        pytest.raises(JournalError, match="emc journal check names damaged lines"),
+    ):
+        read_recorded(damaged)
+
+
+def test_a_journal_without_finished_work_is_refused(journal, tmp_path):
+    require_finished(journal, "a claim is tested on")
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    with pytest.raises(JournalError, match="a claim is tested on finished measurements and curves, got none in"):
+        require_finished(empty, "a claim is tested on")

@@ -6,6 +6,7 @@ import click
 
 from emc.cli.display import print_columns, print_table, say
 from emc.cli.options import default_journal
+from emc.errors import SpecError
 from emc.files import check_writable, write_text
 from emc.specs import Measurement
 
@@ -35,14 +36,19 @@ def claims(journal: str | None, name: str | None, confidence: float, form: str, 
     emc claims figures/cpu/journal.jsonl.gz
     emc claims --claim random_below_semantic
     """
+    journal = journal or default_journal()
     if json_path not in (None, STDOUT):
-        check_writable(json_path)
+        check_writable(json_path, journal)
+    if name is not None and form == "markdown":
+        raise SpecError(f'--format markdown prints all claims, got --claim "{name}" with it; leave out one of the two')
     from emc import claiming
     from emc.hypotheses import CLAIMS
+    from emc.recorded import require_finished
 
     if name is not None:
         CLAIMS.get(name)
-    found = claiming.claims(journal or default_journal(), confidence=confidence)
+    require_finished(journal, "a claim is tested on")
+    found = claiming.claims(journal, confidence=confidence)
     one = None if name is None else found[name]
     if json_path is not None:
         text = (found if one is None else one).to_json()

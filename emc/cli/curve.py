@@ -54,7 +54,7 @@ def curve(
     wanted = None if sizes is None else read_sizes(sizes)
     configured = {name: value for name, value in read_config(config).items() if name not in REPLACED} if config else {}
     measurement, execution = build_specs({"journal": default_journal()} | configured | given_settings(ctx))
-    outputs.check()
+    outputs.check(execution.journal)
     if data_root is not None:
         from emc.data.cache import set_data_root
 

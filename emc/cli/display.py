@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -61,6 +62,25 @@ class _Sayer(logging.Handler):
         if text not in self._said:
             self._said.add(text)
             say(text, err=True)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print each warning on stderr as one line, once, without the place in the code."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        text = str(message)
+        if text not in said:
+            said.add(text)
+            say(f"warning: {text}", err=True)
+
+    shown = warnings.showwarning
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 @contextmanager

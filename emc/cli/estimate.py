@@ -40,7 +40,7 @@ def estimate(
     values = {"journal": default_journal()} | (read_config(config) if config else {}) | given_settings(ctx)
     measurement, execution = build_specs(values)
     if json_path not in (None, STDOUT):
-        check_writable(json_path)
+        check_writable(json_path, execution.journal)
     if data_root is not None:
         from emc.data.cache import set_data_root
 

@@ -56,11 +56,11 @@ def check_command(path: str | None, json_path: str | None) -> int:
     Nothing is changed. The exit code is 1 where lines are damaged or of an unknown kind, or where verdicts of one probe
     contradict each other. A torn end, which a killed process leaves, is no damage: nobody was told of it.
     """
+    path = path or default_journal()
     if json_path not in (None, STDOUT):
-        check_writable(json_path)
+        check_writable(json_path, path)
     from emc.journal import check
 
-    path = path or default_journal()
     found = check(path)
     text = json.dumps(found.to_dict(), indent=1)
     if json_path == STDOUT:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from emc.cli.display import plain_warnings
 from emc.errors import EmcError, UnknownNameError, did_you_mean, sentence
 
 #: Exit codes: what the user can mend, what only a developer can, and ctrl-C.
@@ -46,7 +47,8 @@ class EmcGroup(click.Group):
         if "_EMC_COMPLETE" in os.environ:
             importlib.import_module("emc.cli.completion")  # it tells click how emc completes
         try:
-            code = super().main(words or ["--help"], *rest, **extra)
+            with plain_warnings():
+                code = super().main(words or ["--help"], *rest, **extra)
             sys.stdout.flush()
         except Exception as error:
             if "--debug" in words and not isinstance(error, BrokenPipeError):

@@ -46,19 +46,22 @@ class Outputs:
         """Whether stdout is the JSON's alone."""
         return self.json_path == STDOUT
 
-    def check(self) -> None:
+    def check(self, journal: str | None) -> None:
         """Find out before the training whether everything can be written.
+
+        Args:
+            journal: of the measurement, which no output may replace.
 
         Raises:
             OutputError: a path that cannot be written, or a picture of an unknown kind.
         """
         if self.json_path is not None and self.json_path != STDOUT:
-            check_writable(self.json_path)
+            check_writable(self.json_path, journal)
         if self.plot_path is not None:
             from emc.plotting import picture_format
 
             picture_format(self.plot_path)
-            check_writable(self.plot_path)
+            check_writable(self.plot_path, journal)
 
     def write(self, result: EmcResult | Curve) -> None:
         """Write the files, then print the table, also where a file could not be written."""
@@ -108,7 +111,7 @@ def measure(
     outputs = Outputs(json_path, plot_path, quiet, verbose)
     values = {"journal": default_journal()} | (read_config(config) if config else {}) | given_settings(ctx)
     measurement, execution = build_specs(values)
-    outputs.check()
+    outputs.check(execution.journal)
     if data_root is not None:
         from emc.data.cache import set_data_root
 

@@ -33,10 +33,10 @@ def report(journal: str | None, output: str, title: str | None, conditions: Sequ
     emc report widths.jsonl -o widths.html --where 'model=mlp*' --title "Widths"
     """
     asked = [Condition.parse(text) for text in conditions]
-    check_writable(output)
+    path = journal or default_journal()
+    check_writable(output, path)
     from emc.pages.page import report as write
 
-    path = journal or default_journal()
     write(path, output, title, _kept(path, asked) if asked else None)
     say(f"wrote {output}")
 

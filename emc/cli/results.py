@@ -150,11 +150,12 @@ def results(
     form = form or SUFFIXES.get(Path(output or "").suffix.lower(), "table")
     if form == "parquet" and output is None:
         raise SpecError("--format parquet needs a file, got none; write -o FILE")
+    journal = journal or default_journal()
     if output is not None:
-        check_writable(output)
+        check_writable(output, journal)
     from emc.frames import load
 
-    frame = load(journal or default_journal(), "probes" if probes else "measurements")
+    frame = load(journal, "probes" if probes else "measurements")
     frame = filtered(frame, asked)
     if sort is not None:
         name = sort.removeprefix("-")

@@ -86,7 +86,7 @@ def sweep(
     cells = [found[number - 1] for number in chosen] if chosen is not None else list(found)
     execution = Execution.from_dict({"journal": default_journal(), **found.execution, **given_settings(ctx)})
     if json_path not in (None, STDOUT):
-        check_writable(json_path)
+        check_writable(json_path, execution.journal)
     if data_root is not None:
         from emc.data.cache import set_data_root
 

@@ -12,16 +12,14 @@ from typing import Any
 
 import altair as alt
 
+from emc.pages.comparisons import VERDICTS
 from emc.pages.searches import outcome_text
-from emc.plotting import Outcome
+from emc.plotting import FAMILY_COLOURS, GREY, OKABE_ITO, Outcome
 
-# The first are those of M. Okabe and K. Ito (2008), Color Universal Design, https://jfly.uni-koeln.de/color/; their
-# yellow is darker here, for white pages. More families than eight are told apart by their colours only roughly.
-BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
-FAMILIES = (
-    BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#B8A800",
-    "#6650C8", "#8C2D3F", "#44AA99", "#A0522D", "#AA4499", "#5B7A1E", "#7F9CF5", "#D98C8C",
-)  # fmt: skip
+BLUE, VERMILLION, GREEN = (OKABE_ITO[name] for name in ("blue", "vermillion", "green"))
+
+#: Black is the page's ink, which is white in the dark.
+FAMILIES = {name: "currentColor" if colour == OKABE_ITO["black"] else colour for name, colour in FAMILY_COLOURS.items()}
 
 #: How an outcome looks: its colour, fill and shape.
 _LOOKS = {
@@ -68,11 +66,13 @@ def accuracy() -> alt.LayerChart | alt.FacetChart:
 
 def overview() -> alt.LayerChart | alt.FacetChart:
     """EMC against parameters: bars are intervals, upward arrows lower bounds, the line is one sample a parameter."""
-    x = alt.X("parameters:Q", scale=_SIZES, title="trainable parameters", axis=_sizes_axis("parameters"))
+    x = alt.X("parameters:Q", scale=_SIZES, title="trained parameters", axis=_sizes_axis("parameters"))
     base = alt.Chart(_named("measurements")).encode(x=x)
     y = alt.Y("emc:Q", scale=_SIZES, title="EMC (samples)", axis=_sizes_axis("emc"))
-    palette = alt.Scale(range=list(FAMILIES))
-    family = alt.Color("family:N", title="model", scale=palette)
+    # Families that are not in the domain are appended to it, and so come to the grey ones.
+    palette = alt.Scale(domain=list(FAMILIES), range=[*FAMILIES.values(), *[GREY] * 99])
+    legend = alt.Legend(values=alt.ExprRef(expr="ticks_families"))
+    family = alt.Color("family:N", title="model", scale=palette, legend=legend)
     bars = alt.Chart(_named("intervals")).mark_rule(strokeWidth=1.2)
     bars = bars.encode(x=x, y=alt.Y("low:Q", scale=_SIZES), y2="high:Q", color=family)
     kinds = alt.Scale(domain=["measured", "lower bound"], range=["circle", "triangle-up"])
@@ -112,17 +112,30 @@ def curve() -> alt.VConcatChart:
 
 
 def ratios() -> alt.LayerChart | alt.FacetChart:
-    """Ratio of EMCs of each comparison with its interval; open ends reach as far as the picture."""
-    place = alt.Y("number:O", title="comparison", axis=alt.Axis(grid=True))
-    x = alt.X("low:Q", scale=alt.Scale(type="log", nice=False, padding=12), title="ratio of EMCs, first over second")
+    """Ratio of EMCs of each comparison with its interval; arrows at the picture's edge are open ends."""
+    names = alt.Axis(grid=True, labelExpr="ticks_labels[datum.value - 1]", labelLimit=340)
+    place = alt.Y("number:O", title=None, axis=names)
+    scale = alt.Scale(type="log", nice=False, padding=12)
+    title = "ratio of EMCs, first over second"
+    low, inside = alt.X("low:Q", scale=scale, title=title), {"scale": scale, "axis": None}
     base = alt.Chart(_named("ratios")).encode(y=place)
-    colour = alt.Color("verdict:N", title="after Holm's correction", scale=alt.Scale(range=list(FAMILIES)))
-    interval = base.mark_rule(strokeWidth=1.4).encode(x=x, x2="high:Q", color=colour)
-    point = base.mark_point(filled=True, size=55, opacity=1).encode(
-        x=alt.X("ratio:Q"), color=colour, tooltip=_told("setting", "first", "second", "verdict")
-    )
-    one = alt.Chart(_named("one")).mark_rule(color="currentColor", strokeDash=[5, 4]).encode(x="low:Q")
-    return alt.layer(one, interval, point, width=620, height=alt.Step(16))
+    told = list(VERDICTS.values())
+    colours = alt.Scale(domain=told, range=[BLUE, VERMILLION, GREY, OKABE_ITO["purple"]])
+    colour = alt.Color("verdict:N", title="after Holm's correction", scale=colours)
+    interval = base.mark_rule(strokeWidth=1.4).encode(x=low, x2="high:Q", color=colour)
+    marks = {"size": 55, "opacity": 1, "filled": True}
+    tooltip = _told("setting", "first", "second", "verdict")
+    point = base.mark_point(**marks).transform_filter("isValid(datum.ratio)")
+    arrows = [
+        base.mark_point(shape=f"triangle-{way}", **marks)
+        .transform_filter(f"datum.{open_}")
+        .encode(x=alt.X(f"{end}:Q", **inside), color=colour)
+        for way, open_, end in (("left", "below", "low"), ("right", "above", "high"))
+    ]
+    one = alt.Chart(_named("one")).mark_rule(color="currentColor", strokeDash=[5, 4])
+    above = one.encode(x=alt.X("low:Q", scale=scale, title=title, axis=alt.Axis(orient="top", grid=False)))
+    layers = (above, interval, *arrows, point.encode(x=alt.X("ratio:Q", **inside), color=colour, tooltip=tooltip))
+    return alt.layer(*layers, width=620, height=alt.Step(16)).resolve_axis(x="independent")
 
 
 def _emc_marks() -> tuple[alt.Chart, ...]:
@@ -203,5 +216,5 @@ def specification(kind: str) -> dict[str, Any]:
     chart = chart.configure_legend(labelColor=ink, titleColor=ink, labelLimit=240, titleFontWeight="normal")
     chart = chart.configure_header(labelColor=ink, titleColor=ink).configure_view(stroke=None)
     found: dict[str, Any] = chart.to_dict()
-    names = ("n", "parameters", "emc")
+    names = ("n", "parameters", "emc", "families", "labels")
     return {**found, "params": [{"name": f"ticks_{name}", "value": []} for name in names]}

@@ -15,7 +15,7 @@ from emc.pages.parts import AT_LEAST, Cell, Column, Figure, Section, Source, Tab
 from emc.pages.settings import setting_text, settings_of, shortened, telling
 from emc.results import EmcResult
 from emc.specs import Measurement
-from emc.stats.compare import Contrast, Verdict, judge
+from emc.stats.compare import ROUNDING, Contrast, Verdict, judge
 
 #: Pairs that a page compares at most.
 MOST = 500
@@ -98,26 +98,25 @@ def comparisons(results: Sequence[EmcResult]) -> Section:
     if len(asked) > MOST:
         texts.append(f"{len(asked):,} pairs differ in one setting; the first {MOST:,} of them are compared.")
     texts += [f"{count:,} pairs not compared: {reason}." for reason, count in refused.items()]
+    texts += _hopeless(found)
     rows = [_row(place + 1, each, results) for place, each in enumerate(found)]
     if not rows:
         return Section("comparisons", "Comparisons", texts)
     table = Table("Comparisons", _COLUMNS, rows)
-    source = _source(found)
-    if source is None:
-        return Section("comparisons", "Comparisons", texts, (), [table])
     figure = Figure("ratios", "ratios", _CAPTION)
-    return Section("comparisons", "Comparisons", texts, [figure], [table], {"ratios": source})
+    return Section("comparisons", "Comparisons", texts, [figure], [table], {"ratios": _source(found)})
 
 
 _INTRODUCTION = (
     "Pairs of measurements that differ in one setting, as emc compare puts them to the test. Replicates are paired "
     "where they had the same samples. p-values are corrected by Holm's method among the comparisons of the same "
-    "setting; intervals are not. Where censored replicates decide, a comparison is undecided."
+    "setting; intervals are not. R paired replicates give no p-value below 2/2^R, so that none of m comparisons of one "
+    f"setting can be decided where m times that is above {1 - Measurement.confidence:.4g}."
 )
 _CAPTION = (
-    f"Ratio of EMCs of each comparison, by its number in the table, with its {100 * Measurement.confidence:.4g} % "
-    "interval or the widest that its replicates give. Comparisons with an open end, or without one value because of "
-    "censored replicates, are left out. Left of the dashed line the first fits fewer samples."
+    f"Ratio of EMCs of each comparison, numbered as in the table, with its {100 * Measurement.confidence:.4g} % "
+    "interval or the widest that its replicates give. An arrow is an end that censored replicates leave open; a bar "
+    "without a point has no one value because of them. Left of the dashed line the first fits fewer samples."
 )
 _COLUMNS = (
     Column("no.", True),
@@ -134,11 +133,24 @@ _COLUMNS = (
 )
 
 
-def verdict_text(contrast: Contrast) -> str:
-    """What a comparison shows, in two words."""
-    return {Verdict.LARGER: "first larger", Verdict.SMALLER: "first smaller"}.get(
-        contrast.verdict, contrast.verdict.key.replace("_", " ")
-    )
+#: What a comparison shows, in few words.
+VERDICTS = {
+    Verdict.LARGER: "first larger",
+    Verdict.SMALLER: "first smaller",
+    Verdict.NOT_SHOWN: "not decided",
+    Verdict.UNDECIDED: "not decided: censored",
+}
+
+
+def _hopeless(found: Sequence[Compared]) -> list[str]:
+    """A sentence for the settings of which nothing can be decided."""
+    told = []
+    for setting in dict.fromkeys(each.pair.setting for each in found):
+        smallest = [each.contrast.smallest_p for each in found if each.pair.setting == setting]
+        least = len(smallest) * min(smallest)
+        if least > 1 - Measurement.confidence + ROUNDING:
+            told.append(f"{setting} ({len(smallest):,} times {min(smallest):.2g} is {least:.2g})")
+    return [f"So few replicates can decide no comparison of: {', '.join(told)}."] if told else []
 
 
 def _row(place: int, each: Compared, results: Sequence[EmcResult]) -> tuple[Cell, ...]:
@@ -154,20 +166,29 @@ def _row(place: int, each: Compared, results: Sequence[EmcResult]) -> tuple[Cell
         Cell(interval_text(contrast.interval)),
         Cell(bounds_text(contrast.p_value), contrast.p_value.high),
         Cell(bounds_text(contrast.p_adjusted), contrast.p_adjusted.high),
-        Cell(verdict_text(contrast)),
+        Cell(VERDICTS[contrast.verdict]),
         Cell(each.comparison.pairings[0]),
     )
 
 
-def _source(found: Sequence[Compared]) -> Source | None:
+#: Open ends are drawn so much beyond all that are not.
+_BEYOND = 1.3
+
+
+def _source(found: Sequence[Compared]) -> Source:
+    ends = [end for each in found for end in (*each.contrast.interval, each.contrast.ratio.value)]
+    known = [1.0, *(end for end in ends if end and math.isfinite(end))]
+    least, most = min(known) / _BEYOND, max(known) * _BEYOND
     rows: list[tuple[Any, ...]] = []
     for place, each in enumerate(found):
         contrast, (low, high) = each.contrast, each.contrast.interval
-        if contrast.ratio.value is None or not low or math.isinf(high):
-            continue
-        first, second = each.pair.values
-        rows.append(
-            (place + 1, contrast.ratio.value, low, high, verdict_text(contrast), each.pair.setting, first, second)
-        )
-    heads = ("number", "ratio", "low", "high", "verdict", "setting", "first", "second")
-    return None if not rows else Source({"ratios": (heads, rows), "one": (("low",), [(1,)])})
+        ratio = contrast.ratio.value
+        below, above = low <= 0, math.isinf(high)
+        drawn = ratio if ratio and math.isfinite(ratio) else None
+        shown = (drawn, least if below else low, most if above else high, below, above, VERDICTS[contrast.verdict])
+        rows.append((place + 1, *shown, each.pair.setting, *each.pair.values))
+    heads = ("number", "ratio", "low", "high", "below", "above", "verdict", "setting", "first", "second")
+    labels = [
+        f"{place}  {each.pair.setting}: {' / '.join(each.pair.values)}" for place, each in enumerate(found, start=1)
+    ]
+    return Source({"ratios": (heads, rows), "one": (("low",), [(1,)])}, {"ticks_labels": labels})

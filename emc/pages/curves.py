@@ -20,8 +20,11 @@ _OUTCOME = (
     Column("probes", True),
     Column("steps", True),
     Column("seconds", True),
-    Column("fingerprint"),
+    Column("fingerprint", paper=False),
 )
+
+#: So few curves are open at first.
+OPENED = 5
 
 _CAPTION = (
     "Share of draws that fit, and their mean training accuracy, against the number of samples. Hollow points have "
@@ -34,14 +37,22 @@ def curves(found: Sequence[Curve]) -> Section:
     """All curves."""
     rows = [settings_of(curve) for curve in found]
     names = telling(rows)
-    cells = [setting_cells(row, names) for row in shortened(rows)]
+    always = [name for name in ("model", "data") if name not in names]
+    names = [*always, *names]
+    # A plug-in that all share stands there with its options, unless one of them differs and has its own column.
+    bare = [name for name in always if any(other.startswith(f"{name}.") for other in names)]
+    cells = [
+        setting_cells(row | {name: full[name] for name in always if name in full and name not in bare}, names)
+        for row, full in zip(shortened(rows), rows, strict=True)
+    ]
     lines = [
         (number(place + 1), *own, *_outcome(curve)) for place, (own, curve) in enumerate(zip(cells, found, strict=True))
     ]
     heads = [Column("no.", True), *map(Column, names), *_OUTCOME]
     sources = {f"curve{place}": source(curve) for place, curve in enumerate(found)}
     details = [_detail(curve, place, name) for place, (curve, name) in enumerate(zip(found, sources, strict=True), 1)]
-    return Section("curves", "Curves", (), (), [Table("Curves of P(fit)", heads, lines, details)], sources)
+    table = Table("Curves of P(fit)", heads, lines, details, opened=len(found) <= OPENED)
+    return Section("curves", "Curves", (), (), [table], sources)
 
 
 def _outcome(curve: Curve) -> tuple[Cell, ...]:

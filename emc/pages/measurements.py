@@ -9,8 +9,9 @@ from emc.errors import EmcError
 from emc.pages.parts import AT_LEAST, Cell, Column, Detail, Figure, Listing, Section, Source, Table, number, ticks
 from emc.pages.searches import outcome_text, steps
 from emc.pages.settings import setting_cells, settings_of, shortened, telling
-from emc.plotting import Outcome
+from emc.plotting import FAMILY_COLOURS, Outcome
 from emc.results import EmcResult, ProbeResult
+from emc.stats.intervals import lower_end
 
 PROBES = (
     "replicate", "step", "n", "attempt", "outcome", "evidence", "accuracy", "correct", "steps", "seconds", "lower",
@@ -32,8 +33,12 @@ _LAST = (
     Column("probes", True),
     Column("steps", True),
     Column("seconds", True),
-    Column("fingerprint"),
+    Column("fingerprint", paper=False),
 )
+
+
+#: Settings for which paper has no room; what each measurement has of them is told on the screen.
+_NOT_ON_PAPER = {"activation", "min_steps"}
 
 
 def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Section:
@@ -41,7 +46,7 @@ def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Sec
     rows = [settings_of(result) for result in results]
     names = telling(rows)
     cells = [setting_cells(row, names) for row in shortened(rows)]
-    heads = [*_FIRST, *(Column(name, _is_numeric(cells, place)) for place, name in enumerate(names)), *_LAST]
+    heads = [*_FIRST, *_settings(names, cells), *_LAST]
     sources = {f"measurement{place}": source(result) for place, result in enumerate(results)}
     details, lines = [], []
     for place, (result, own, name) in enumerate(zip(results, cells, sources, strict=True)):
@@ -59,7 +64,7 @@ def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Sec
 
 
 _OVERVIEW = (
-    "EMC against trainable parameters, one point a measurement. Bars are confidence intervals for n50. Triangles are "
+    "EMC against trained parameters, one point a measurement. Bars are confidence intervals for n50. Triangles are "
     "lower bounds: the EMC is at least that. The dashed line is one sample a parameter."
 )
 
@@ -74,14 +79,25 @@ def _texts(results: Sequence[EmcResult], failed: Mapping[str, str]) -> list[str]
     return [f"{text}. Only what differs is shown: the rest is under Procedure and versions."]
 
 
+def _settings(names: Sequence[str], cells: Sequence[Sequence[Cell]]) -> list[Column]:
+    return [Column(name, _is_numeric(cells, at), name not in _NOT_ON_PAPER) for at, name in enumerate(names)]
+
+
 def _is_numeric(cells: Sequence[Sequence[Cell]], place: int) -> bool:
     return all(row[place].order is not None for row in cells)
 
 
 def _outcome(result: EmcResult) -> tuple[Cell, ...]:
-    low, high = result.interval or (None, None)
     emc = number(result.emc, before=AT_LEAST if result.censored else "")
-    return emc, number(low, ",.5g"), number(high, ",.5g"), Cell(result.status.key)
+    return emc, *_interval(result), Cell(result.status.key)
+
+
+def _interval(result: EmcResult) -> tuple[Cell, Cell]:
+    if result.interval is not None:
+        low, high = result.interval
+        return number(low, ",.5g"), number(high, ",.5g")
+    least = lower_end(result.replicates, result.confidence)
+    return (Cell(""), Cell("")) if least is None else (number(least, ",.5g"), Cell("\N{INFINITY}"))
 
 
 def _cost(result: EmcResult) -> tuple[Cell, ...]:
@@ -196,4 +212,7 @@ def _overview(results: Sequence[EmcResult], cells: Sequence[Sequence[Cell]], nam
         "line": (("parameters", "emc"), [(at, at) for at in (sizes[0], sizes[-1])]),
     }
     ends = [end for row in intervals for end in row[1:3]]
-    return Source(tables, ticks(parameters=sizes, emc=[sizes[0], sizes[-1], *(row[1] for row in rows), *ends]))
+    families = {row[2] for row in rows}
+    known = [name for name in FAMILY_COLOURS if name in families]
+    legend = {"ticks_families": [*known, *sorted(families - set(known))]}
+    return Source(tables, ticks(parameters=sizes, emc=[sizes[0], sizes[-1], *(row[1] for row in rows), *ends]) | legend)

@@ -78,15 +78,15 @@ document.addEventListener("click", (event) => {
   else open(row, button);
 });
 
+async function each(table, act) {
+  for (const node of table.rows({ page: "current" }).nodes().toArray())
+    await act(table.row(node), node.querySelector("button.open"));
+}
+
 document.querySelectorAll(".controls button").forEach((control) =>
-  control.addEventListener("click", async () => {
-    const table = tables.get(document.getElementById(control.dataset.table));
-    for (const node of table.rows({ page: "current" }).nodes().toArray()) {
-      const [row, button] = [table.row(node), node.querySelector("button.open")];
-      if (control.classList.contains("all")) await open(row, button);
-      else close(row, button);
-    }
-  })
+  control.addEventListener("click", () =>
+    each(tables.get(document.getElementById(control.dataset.table)), control.classList.contains("all") ? open : close)
+  )
 );
 
 // On paper every row has its place, in the light colours.
@@ -105,6 +105,7 @@ function adapt() {
 }
 
 document.querySelectorAll("table.sortable").forEach(sortable);
+document.querySelectorAll("table[data-opened]").forEach((table) => each(tables.get(table), open));
 dark.addEventListener("change", adapt);
 print.addEventListener("change", adapt);
 addEventListener("beforeprint", adapt);

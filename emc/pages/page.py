@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
@@ -20,7 +21,7 @@ from emc.pages.comparisons import comparisons
 from emc.pages.curves import curves
 from emc.pages.measurements import measurements
 from emc.pages.parts import Section
-from emc.recorded import Recorded, read_recorded
+from emc.recorded import REMEDY, Recorded, read_recorded
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -45,16 +46,15 @@ def report(
 
     Raises:
         JournalError: the journal cannot be read, or holds nothing of that.
-        OutputError: the page cannot be written, or a package that draws it is missing.
+        OutputError: the page cannot be written or would replace the journal, or a package that draws it is missing.
     """
-    check_writable(Path(path))
+    check_writable(Path(path), journal)
     _check_packages()
     recorded = _kept(read_recorded(journal), kept)
     if not (recorded.results or recorded.curves or recorded.failed):
         which = "" if kept is None else " among those asked for"
         raise JournalError(
-            f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; '
-            "run emc measure, emc curve or emc sweep with this journal"
+            f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; {REMEDY}'
         )
     write_text(Path(path), html(sections(recorded), title or f"EMC report: {Path(journal).name}"))
 
@@ -118,10 +118,10 @@ def html(parts: Sequence[Section], title: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """A text, escaped, that may be broken behind the options of a plug-in."""
+    """A text, escaped, that may be broken behind the name and the options of a plug-in."""
     from markupsafe import Markup, escape
 
-    return Markup(",<wbr>").join(escape(part) for part in text.split(","))
+    return Markup("<wbr>").join(escape(part) for part in re.split("(?<=[,:])", text))
 
 
 def _figures(section: Section) -> list[Any]:

@@ -36,10 +36,17 @@ def number(value: float | None, form: str = ",", before: str = "") -> Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's head, and whether it holds numbers."""
+    """A column.
+
+    Attributes:
+        name: its head.
+        numeric: whether it holds numbers.
+        paper: whether it is printed too.
+    """
 
     name: str
     numeric: bool = False
+    paper: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,11 @@ class Source:
 
     Attributes:
         tables: by name, the columns' names and the rows, plain JSON values.
-        ticks: of logarithmic axes, by the name that `emc.pages.charts` gives them.
+        ticks: of logarithmic axes, and texts of legends and axes, by the name that `emc.pages.charts` gives them.
     """
 
     tables: Mapping[str, tuple[tuple[str, ...], Sequence[Sequence[Any]]]]
-    ticks: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    ticks: Mapping[str, Sequence[int] | Sequence[str]] = field(default_factory=dict)
 
 
 def ticks(**sizes: Iterable[float | None]) -> dict[str, list[int]]:
@@ -118,6 +125,7 @@ class Table:
         rows: cells in the columns' order.
         details: what each row opens to, where rows do.
         sortable: whether a reader can sort and filter it.
+        opened: whether its rows are open at first.
     """
 
     caption: str
@@ -125,6 +133,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     details: Sequence[Detail] = ()
     sortable: bool = True
+    opened: bool = False
 
 
 @dataclass(frozen=True)

@@ -73,3 +73,26 @@ def test_mistakes_are_one_sentence(mistake: Mistake, journal: str) -> None:
     assert 'there is no claim "random"' in mistake("claims", journal, "--claim", "random")
     assert "none.jsonl" in mistake("claims", "none.jsonl")
     assert "--confidence must be between" in mistake("claims", journal, "--confidence", "2")
+
+
+def test_a_journal_is_not_replaced(mistake: Mistake, journal: str) -> None:
+    kept = Path(journal).read_bytes()
+    assert "is not the journal it is made from" in mistake("claims", journal, "--json", journal)
+    assert Path(journal).read_bytes() == kept
+
+
+def test_one_claim_has_no_markdown(mistake: Mistake, journal: str) -> None:
+    told = mistake("claims", journal, "--claim", "nets_below_linear", "--format", "markdown")
+    assert told.startswith('--format markdown prints all claims, got --claim "nets_below_linear"')
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("text", "warned"), [("", 0), ("<!doctype html>\n<p>page</p>\n", 1)])
+def test_a_file_without_measurements_is_refused(run: Run, tmp_path: Path, text: str, warned: int) -> None:
+    (tmp_path / "page.html").write_text(text)
+    outcome = run("claims", "page.html")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    *warnings, error = outcome.stderr.splitlines()
+    assert len(warnings) == warned
+    assert all(line.startswith("warning: journal page.html: damaged lines skipped: 2") for line in warnings)
+    assert error.startswith("error: a claim is tested on finished measurements and curves, got none in")

@@ -211,3 +211,9 @@ def test_an_interruption_while_tuning_is_told(
     assert outcome.exit_code == 130
     assert outcome.stderr == "interrupted while tuning: the same command continues\n"
     assert "interrupted before the choice; nothing was measured" in outcome.stdout
+
+
+def test_an_output_is_not_the_journal(mistake: Mistake, fake_api: Any) -> None:
+    for option in ("--json", "--plot"):
+        assert "is not the journal it is made from" in mistake("measure", "--journal", "j.png", option, "j.png")
+    assert not fake_api.calls

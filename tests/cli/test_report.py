@@ -50,6 +50,7 @@ def test_conditions_choose_measurements(run: Run, journal: Path, tmp_path: Path)
     [
         (["no.jsonl", "-o", "page.html"], "no.jsonl"),
         (["j.jsonl", "-o", "no/page.html"], 'an output file needs an existing folder, got "no/page.html"'),
+        (["j.jsonl", "-o", "./j.jsonl"], 'an output file is not the journal it is made from, got "./j.jsonl"; name'),
         (["j.jsonl", "-o", "."], 'an output path names a file, got the folder "."'),
         (["j.jsonl"], "missing option '-o' / '--output'"),
         (["j.jsonl", "-o", "page.html", "--where", "speed=1"], 'the journal has no column "speed"'),
@@ -60,7 +61,9 @@ def test_mistakes_are_one_sentence(
     run: Run, journal: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(journal.parent)
+    kept = journal.read_bytes()
     outcome = run("report", *words)
+    assert journal.read_bytes() == kept
     assert outcome.exit_code == 2
     assert outcome.stderr.startswith("error: ")
     assert outcome.stderr.count("\n") == 1

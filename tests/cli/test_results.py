@@ -161,3 +161,9 @@ def test_a_journal_that_is_not_there_is_told(mistake: Callable[..., str]) -> Non
 )
 def test_a_condition_compares_numbers_as_numbers_and_texts_as_globs(text: str, value: Any, holds: bool) -> None:
     assert Condition.parse(text).holds(value) is holds
+
+
+def test_a_journal_is_not_replaced(mistake: Callable[..., str], journal: Path) -> None:
+    kept = journal.read_bytes()
+    assert "is not the journal it is made from" in mistake("results", journal, "-o", journal)
+    assert journal.read_bytes() == kept

@@ -120,7 +120,7 @@ def test_a_measurement_opens_to_its_search(opened):
 
 def test_a_curve_opens_and_all_measurements_do(opened):
     page = opened()
-    page.locator("#curves button.open").click()
+    page.locator("#curves article.detail").wait_for()
     page.get_by_role("button", name="Open all shown").first.click()
     page.locator("#measurements article.detail").nth(5).wait_for()
     page.locator("#comparisons figure").scroll_into_view_if_needed()

@@ -5,6 +5,7 @@ import pytest
 from emc.pages.comparisons import comparisons
 from emc.pages.curves import source as curve_source
 from emc.pages.measurements import measurements
+from emc.plotting import FAMILY_COLOURS, GREY
 
 charts = pytest.importorskip("emc.pages.charts", exc_type=ImportError)
 
@@ -33,3 +34,12 @@ def test_a_chart_takes_all_its_data_from_the_page(kind, sized, make_curve):
 
 def test_ink_takes_the_colour_of_the_page():
     assert charts.specification("accuracy")["config"]["axis"]["labelColor"] == "currentColor"
+
+
+def test_families_have_the_colours_of_all_pictures():
+    spec = charts.specification("overview")
+    scale = spec["layer"][2]["encoding"]["color"]["scale"]
+    colours = dict(zip(scale["domain"], scale["range"], strict=False))
+    assert (colours["mlp"], colours["cnn"]) == (FAMILY_COLOURS["mlp"], FAMILY_COLOURS["cnn"])
+    assert colours["linear"] == "currentColor"
+    assert scale["range"][len(colours)] == GREY

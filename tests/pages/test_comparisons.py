@@ -59,5 +59,24 @@ def test_a_row_names_both_and_what_was_shown(sized):
     section = comparisons([sized(4, 40), sized(8, 80)])
     cells = [cell.text for cell in section.tables[0].rows[0]]
     assert cells[:5] == ["1", "model.width", "4 (EMC 40)", "8 (EMC 80)", "1 and 2"]
-    assert cells[9] == "not shown"
+    assert cells[9] == "not decided"
     assert section.sources["ratios"].tables["ratios"][1][0][1] == 1.0
+
+
+def test_open_ends_are_drawn_as_arrows_and_labels_name_the_pair(sized):
+    open_ = sized(4, 40, "censored")
+    facts = dict(open_.dataset) | {"rows": 30}  # all of them fitted: nothing bounds the censored replicates
+    source = comparisons([replace(open_, dataset=facts), sized(8, 80, dataset=facts)]).sources["ratios"]
+    heads, rows = source.tables["ratios"]
+    row = dict(zip(heads, rows[0], strict=True))
+    assert source.ticks["ticks_labels"] == ["1  model.width: 4 / 8"]
+    assert row["above"]
+    assert not row["below"]
+    assert row["verdict"] == "not decided: censored"
+    assert 0 < row["low"] < row["high"] < float("inf")
+
+
+def test_settings_of_which_nothing_can_be_decided_are_named(sized):
+    section = comparisons([sized(4), sized(8), sized(16)])
+    assert "So few replicates can decide no comparison of: model.width (3 times 0.031 is 0.094)." in section.texts
+    assert not any("So few" in text for text in comparisons([sized(4), sized(8)]).texts)

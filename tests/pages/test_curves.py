@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from emc.pages.curves import curves, source
 from emc.plotting import curve_data
@@ -36,3 +37,12 @@ def test_a_curve_without_a_fit_has_no_line(make_curve):
 def test_no_number_on_the_page_is_nan(make_curve):
     values = [value for _, rows in source(make_curve()).tables.values() for row in rows for value in row]
     assert not any(isinstance(value, float) and math.isnan(value) for value in values)
+
+
+def test_model_and_data_are_shown_and_few_curves_are_open(make_curve):
+    curve = make_curve()
+    table = curves([curve]).tables[0]
+    row = dict(zip([column.name for column in table.columns], table.rows[0], strict=True))
+    assert (row["model"].text, row["data"].text) == (curve.procedure["model"], curve.task["data"])
+    assert table.opened
+    assert not curves([replace(curve, fingerprint=str(place)) for place in range(6)]).tables[0].opened

@@ -15,8 +15,15 @@ def test_each_measurement_is_a_row_with_the_settings_that_differ(sized):
     first, second = row_of(section, 0), row_of(section, 1)
     assert (first["EMC"].text, first["model.width"].order, first["status"].text) == ("40", 4, "bracketed")
     assert (second["EMC"].text, second["EMC"].order) == ("\N{GREATER-THAN OR EQUAL TO} 80", 80)
-    assert (first["interval from"].order, second["interval from"].order) == (92.0, None)
+    assert (first["interval to"].text, second["interval to"].text) == ("117", "\N{INFINITY}")
     assert "1 give a lower bound" in section.texts[0]
+
+
+def test_an_interval_open_above_has_a_low_end_and_infinity(sized):
+    result = sized(4, kind="censored", interval=None)
+    row = row_of(measurements([result], {}), 0)
+    low = sorted(each.lower for each in result.replicates)[0]
+    assert (row["interval from"].order, row["interval to"].text) == (low, "\N{INFINITY}")
 
 
 def test_a_row_opens_to_the_result_its_search_and_its_replicates(sized):
@@ -45,6 +52,7 @@ def test_the_picture_of_all_needs_two_sizes_of_model(sized):
     section = measurements([sized(4, 40), sized(8, 80)], {})
     rows = section.sources["overview"].tables["measurements"][1]
     assert [row[:4] for row in rows] == [(310, 40, "mlp", "measured"), (610, 80, "mlp", "measured")]
+    assert section.sources["overview"].ticks["ticks_families"] == ["mlp"]
     assert section.sources["overview"].tables["line"][1] == [(310, 310), (610, 610)]
 
 
