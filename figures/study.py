@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from emc.curve_record import Curve
+from emc.errors import EmcError
 from emc.recorded import Recorded
 from emc.resolve import resolve_names
 from emc.results import EmcResult
@@ -74,11 +75,12 @@ def cells(study: Study, scale: Scale) -> Iterator[Cell]:
 
 def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
     """What a journal holds of a study."""
-    by_identity = {identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
+    by_identity = {_recorded_identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
     asked = list(cells(study, scale))
     found = [(cell, by_identity.get(identity(cell))) for cell in asked]
     curves = {
-        _curve_identity(recorded.cells[c.fingerprint], [p.n for p in c.points], c.draws): c for c in recorded.curves
+        (_recorded_identity(recorded.cells[c.fingerprint]), tuple(sorted(p.n for p in c.points)), c.draws): c
+        for c in recorded.curves
     }
     drawn = [(given, curves.get(curve_key(given))) for given in study.curves(scale)]
     return Taken(
@@ -125,11 +127,15 @@ def _resolved(text: str) -> str:
     return json.dumps(measurement.to_dict(), sort_keys=True)
 
 
+def _recorded_identity(cell: Cell) -> str | None:
+    """That of a journal's cell; None where no study can ask for it, as of a model of somebody's own file."""
+    try:
+        return identity(cell)
+    except EmcError:
+        return None
+
+
 def curve_key(given: Cell) -> tuple[str, tuple[int, ...], int]:
     """What a curve is known by: its settings, sizes and draws."""
     settings = {name: value for name, value in given.items() if name not in ("sizes", "draws")}
-    return _curve_identity(settings, given["sizes"], given["draws"])
-
-
-def _curve_identity(settings: Cell, sizes: Sequence[int], draws: int) -> tuple[str, tuple[int, ...], int]:
-    return identity(settings), tuple(sorted(sizes)), draws
+    return identity(settings), tuple(sorted(given["sizes"])), given["draws"]
