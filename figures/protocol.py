@@ -71,7 +71,8 @@ def table(taken: Taken) -> pd.DataFrame:
         named = {"setting": name, "value": value, "other_estimand": other, "estimand": result.estimand}
         rows.append(named | mark(result) | against)
     columns = ("setting", "value", "other_estimand", "estimand")
-    return frame(rows, *columns, after=RATIO_COLUMNS)
+    # Without a ratio there is nothing to draw, be the protocol itself measured or not.
+    return frame(rows if any("ratio" in row for row in rows) else (), *columns, after=RATIO_COLUMNS)
 
 
 def _base(scale: Scale) -> dict[str, Any]:
