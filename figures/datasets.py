@@ -33,7 +33,7 @@ PICTURES = {
 }
 #: Read from EMC_DATA, where `--with-data` says so.
 ON_DISK = ("adult", "credit")
-#: None that a family has in other pictures comes before those that are left.
+#: Those of MLP, CNN and ViT in other pictures come last.
 COLOURS = tuple(
     OKABE_ITO[name] for name in ("sky", "purple", "black", "orange", "yellow", "green", "blue", "vermillion")
 )

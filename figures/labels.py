@@ -92,7 +92,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
         len(parts),
         1 + has_ratios,
         height_mm=72 + 48 * has_ratios,
-        width_ratios=[0.6 if one else 1 for one in narrow],
+        width_ratios=[0.75 if one else 1 for one in narrow],
         sharey="row",
         width=style.TWO_COLUMNS if len(parts) > 1 else style.ONE_COLUMN,
     )
@@ -154,7 +154,8 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC for semantic and for random labels on natural inputs, and for semantic labels on Gaussian noise and "
-    "on inputs under one fixed permutation of pixels; a column for each family and dataset. Below: each over the EMC "
+    "on inputs under one fixed permutation of pixels; a column for each family and dataset; the "
+    "linear model is on two classes. Below: each over the EMC "
     "with semantic labels and natural inputs of the same dataset, Hodges-Lehmann ratios paired by replicate with 95 % "
     "intervals; hollow with an arrow where lower bounds leave the ratio open. " + style.MARKS,
 )

@@ -109,6 +109,7 @@ def settings_text(taken: Taken) -> str:
         f"Models: {_models([str(cell['model']) for cell, _ in (*taken.results, *taken.curves)])}.",
         f"Labels: {_several(_labels(one) for one in known)}.",
         f"Replicates: {counts}." if counts else "",
+        f"Draws at each size of a curve: {_several(str(c.draws) for _, c in taken.curves)}." if taken.curves else "",
         f"Training: {'; '.join(dict.fromkeys(_training(known)))}; {_several(_device(one) for one in known)}.",
     )
     return " ".join(filter(None, parts))

@@ -441,6 +441,13 @@ def label_outer(axes: Sequence[Axes], columns: int) -> None:
             one.set_xlabel("")
 
 
+def hollow_handle(text: str) -> Artist:
+    """Legend entry of hollow marks."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], marker="o", markerfacecolor="white", markersize=4.5, color=GREY, linestyle="none", label=text)
+
+
 def mark_handles(table: pd.DataFrame) -> list[Artist]:
     """Legend entries of what hollow marks, arrows and dotted bars mean, as far as a table has them."""
     from matplotlib.lines import Line2D
@@ -449,7 +456,7 @@ def mark_handles(table: pd.DataFrame) -> list[Artist]:
     plain: dict[str, Any] = {"color": GREY, "linestyle": "none", "markersize": 4.5}
     found: list[Artist] = []
     if (table["status"] == "undertrained").any():
-        found.append(Line2D([], [], marker="o", markerfacecolor="white", label="undertrained", **plain))
+        found.append(hollow_handle("undertrained"))
     if table["censored"].any():
         arrow = Path([(0, -1), (0, 1), (-0.45, 0.4), (0, 1), (0.45, 0.4)], [1, 2, 1, 2, 2])
         found.append(Line2D([], [], marker=arrow, markerfacecolor="none", label="lower bound", **plain))
@@ -466,7 +473,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) ->
         rows = math.ceil(length / (100 * figure.get_size_inches()[0] / TWO_COLUMNS))
         figure.legend(
             handles=list(handles), loc="outside lower center", ncols=min(columns, math.ceil(len(handles) / rows)),
-            handlelength=1.8,
+            handlelength=2.6,  # a dash pattern shows whole
             columnspacing=1.5,
         )  # fmt: skip
 
