@@ -36,12 +36,6 @@ STUDIES = (
 
 HERE = Path(__file__).parent
 
-MARKS = (
-    "Marks are the median over replicates with its 95 % interval; an arrow leads from a lower bound, a hollow mark is "
-    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave "
-    "open."
-)
-
 
 @click.command()
 @click.option("--scale", type=click.Choice(list(SCALES)), default="cpu", show_default=True)
@@ -73,7 +67,10 @@ def main(
     else:
         source = journal or folder / "journal.jsonl"
         measure_all(names, size, source, packed, device, minutes, folder / "times.json")
-    render_all(names, size, source, folder)
+    try:
+        render_all(names, size, source, folder)
+    except EmcError as error:
+        raise click.ClickException(str(error)) from error
     if not draw_only:
         pack(source, packed)
 
@@ -112,7 +109,7 @@ def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) 
         if not render(study, taken, folder):
             print(f"{name}: nothing is measured yet that could be drawn", file=sys.stderr)
             continue
-        caption = " ".join(filter(None, (study.caption, settings_text(taken), MARKS, missing_text(taken))))
+        caption = " ".join(filter(None, (study.caption, settings_text(taken), missing_text(taken))))
         captions[name] = {"title": study.asks, "caption": caption}
     captions = {name: captions[name] for name in STUDIES if name in captions}
     known.write_text(json.dumps(captions, indent=1) + "\n")

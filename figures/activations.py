@@ -74,5 +74,5 @@ STUDY = Study(
     draw=draw,
     caption="EMC of the same networks with other activations, random labels. Right: over the EMC with ReLU, "
     "Hodges-Lehmann ratios paired by replicate with 95 % intervals; hollow with an arrow where lower bounds leave the "
-    "ratio open.",
+    "ratio open. " + style.MARKS,
 )

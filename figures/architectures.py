@@ -65,5 +65,5 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC against trained parameters for the families of networks, with semantic labels (left) and random ones "
-    "(right), on the same samples.",
+    "(right), on the same samples. " + style.MARKS,
 )

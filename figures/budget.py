@@ -65,5 +65,5 @@ STUDY = Study(
     draw=draw,
     caption="EMC of one network with random labels against the steps that a probe may take, in mini-batches and in "
     "one batch. A search whose failures still gained when their budget was over is undertrained: its EMC is a "
-    "lower bound.",
+    "lower bound. " + style.MARKS,
 )

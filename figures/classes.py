@@ -78,5 +78,6 @@ STUDY = Study(
     draw=draw,
     caption="EMC of one CNN, whose classes are merged at random into fewer, against their number, for semantic labels "
     "(solid) and random ones (dashed, tinted). Right: over the EMC with the fewest classes, Hodges-Lehmann ratios "
-    "paired by replicate with 95 % intervals; hollow with an arrow where lower bounds leave the ratio open.",
+    "paired by replicate with 95 % intervals; hollow with an arrow where lower bounds leave the ratio open. "
+    + style.MARKS,
 )

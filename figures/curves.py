@@ -124,7 +124,7 @@ def _draw_lines(axes: Axes, rows: pd.DataFrame, look: style.Look) -> None:
         axes.annotate(text, (0.98, 0.95), xycoords="axes fraction", ha="right", va="top", fontsize=6.5)
     for row in rows[rows["kind"] == "cover n50"].to_dict("records"):
         axes.annotate(
-            f"Cover: {row['n']:.0f}", (0.98, 0.88), xycoords="axes fraction", ha="right", va="top", fontsize=6.5,
+            f"Cover: {row['n']:.0f}", (0.98, 0.86), xycoords="axes fraction", ha="right", va="top", fontsize=6.5,
             color=OKABE_ITO["vermillion"],
         )  # fmt: skip
 

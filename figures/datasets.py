@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from emc.plotting import OKABE_ITO
 from figures import style
-from figures.drawing import SERIES, Series, draw_emc
+from figures.drawing import Series, dicts, draw_emc
 from figures.pools import IMAGES
 from figures.scales import Scale, grid
 from figures.study import Cell, Study, Taken
@@ -32,6 +33,10 @@ PICTURES = {
 }
 #: Read from EMC_DATA, where `--with-data` says so.
 ON_DISK = ("adult", "credit")
+#: Those of MLP, CNN and ViT in other pictures come last.
+COLOURS = tuple(
+    OKABE_ITO[name] for name in ("sky", "purple", "black", "orange", "yellow", "green", "blue", "vermillion")
+)
 SIZES = {
     "smoke": (140,),
     "cpu": (140, 270, 540),
@@ -110,7 +115,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
 
 def _looks(table: pd.DataFrame) -> dict[str, Series]:
     """A colour for each dataset; tables are circles, images squares, linear models crosses as everywhere."""
-    colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(table["dataset"].unique())}
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(table["dataset"].unique())}
     found = {}
     for name, dataset, kind in zip(table["series"], table["dataset"], table["kind"], strict=True):
         marker = style.FAMILIES["linear"].marker if name != dataset else "o" if kind == "table" else "s"
@@ -119,14 +124,14 @@ def _looks(table: pd.DataFrame) -> dict[str, Series]:
 
 
 def _draw_accuracy(axes: Axes, tested: pd.DataFrame, looks: Mapping[str, Series]) -> None:
-    axes.set_title("semantic labels")
+    axes.set_title("test, semantic labels")
     style.log_axis(axes, "x", tested["emc"], "EMC (samples)", room=(1.3, 1.3))
-    for _, row in tested.iterrows():
-        style.draw_value(
-            axes, row["emc"], row["test_accuracy"], looks[row["series"]].look, hollow=bool(row["censored"])
-        )
-    axes.set_ylabel("test accuracy at the EMC (share)")
-    axes.set_ylim(0, 1)
+    sizes = sorted(tested["parameters"].unique())
+    for row in dicts(tested.sort_values("parameters", ascending=False)):
+        look, size = looks[row["series"]].look, 3 + 3.5 * sizes.index(row["parameters"]) / max(len(sizes) - 1, 1)
+        style.draw_value(axes, row["emc"], row["test_accuracy"], look, hollow=bool(row["censored"]), size=size)
+    axes.set_ylabel("test accuracy (share)")
+    axes.set_ylim(0, 1.05)
 
 
 STUDY = Study(
@@ -135,7 +140,8 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC of MLPs with one hidden layer, of equal numbers of parameters on every dataset. Left: random labels "
-    "of two classes, one label space for all; crosses are the linear model. Middle: the dataset's own labels. Right: "
-    "test accuracy of the largest fit, mean over replicates, against EMC; hollow where the EMC is a lower bound.",
+    caption="EMC of MLPs with one hidden layer, of equal numbers of parameters on every dataset. Random "
+    "labels are of two classes, one label space for all; crosses are the linear model. Semantic labels are the "
+    "dataset's own. Last panel: test accuracy of the largest fit, mean over replicates, against EMC; larger for more "
+    "parameters, hollow where the EMC is a lower bound. " + style.MARKS,
 )

@@ -57,8 +57,8 @@ COLUMNS = (
 )  # fmt: skip
 BY_WIDTH, BY_SIZE = "width", "n"
 TEST, TRAINING = (
-    style.Look("test error", OKABE_ITO["vermillion"], "s"),
-    style.Look("training error", OKABE_ITO["blue"], "o"),
+    style.Look("test error", OKABE_ITO["purple"], "s"),
+    style.Look("training error", OKABE_ITO["black"], "o"),
 )
 
 
@@ -128,21 +128,25 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
         family = style.family(str(rows["model"].iloc[0])).text
         one.set_title(f"{family}s, n = {rows['n'].iloc[0]:,}" if by_width else str(rows["model"].iloc[0]))
         style.log_axis(one, "x", rows[panel], "hidden width" if by_width else "samples n", room=(1.15, 1.15))
-        for name, look in (("test", TEST), ("training", TRAINING)):
-            _draw_errors(one, rows, panel, name, look)
+        low, high = one.get_xlim()
+        for name, look, side in (("test", TEST, -1), ("training", TRAINING, 1)):
+            # Beside each other, so that no bar hides another.
+            _draw_errors(one, rows, (rows[panel] * (high / low) ** (0.005 * side)), name, look)
         _draw_half(one, float(rows["emc_is_n_at"].iloc[0]), "width" if by_width else "n =")
         one.set_ylim(-0.03, 1.0)
         one.set_ylabel("error (share of rows)")
     style.label_outer(axes, len(panels))
-    style.legend_below(figure, style.look_handles([TEST, TRAINING]))
+    handles = style.look_handles([TEST, TRAINING])
+    if (table["undertrained"] > 0).any():
+        handles.append(style.hollow_handle("with undertrained failures"))
+    style.legend_below(figure, handles)
 
 
-def _draw_errors(axes: Axes, rows: pd.DataFrame, panel: str, name: str, look: style.Look) -> None:
-    axes.plot(rows[panel], rows[f"{name}_error"], color=look.colour)
-    for row in rows.to_dict("records"):
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
-        axes.plot([row[panel]] * 2, [low, high], color=look.colour, linewidth=0.9)
-        style.draw_value(axes, row[panel], row[f"{name}_error"], look, hollow=row["undertrained"] > 0)
+def _draw_errors(axes: Axes, rows: pd.DataFrame, places: pd.Series[Any], name: str, look: style.Look) -> None:
+    axes.plot(places, rows[f"{name}_error"], color=look.colour)
+    for at, row in zip(places, rows.to_dict("records"), strict=True):
+        axes.plot([at, at], [row[f"{name}_low"], row[f"{name}_high"]], color=look.colour, linewidth=0.9)
+        style.draw_value(axes, at, row[f"{name}_error"], look, hollow=row["undertrained"] > 0)
 
 
 def _draw_half(axes: Axes, place: float, name: str) -> None:

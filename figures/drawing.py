@@ -55,6 +55,8 @@ def draw_emc(
     x: str = "parameters",
     x_label: str = "trained parameters",
     names: bool = True,
+    apart: float = 0.11,
+    line_name: bool = True,
 ) -> None:
     """EMC against a number on log axes, with a line for each value of the column `series`.
 
@@ -66,12 +68,14 @@ def draw_emc(
         heights: what the y axis has to hold; the EMCs of `whole` where not given.
         x, x_label: column and name of the other axis.
         names: whether to name the lines at their ends.
+        apart: share of the x axis that its ticks keep between them.
+        line_name: whether the line of one sample a parameter is named; a narrow panel has no room for it.
     """
     whole = table if whole is None else whole
-    _number_axis(axes, whole[x], x_label)
+    _number_axis(axes, whole[x], x_label, apart)
     style.log_axis(axes, "y", emc_values(whole) if heights is None else heights, "EMC (samples)", room=(1.25, 1.5))
     if x == "parameters":
-        style.draw_parameter_line(axes)
+        style.draw_parameter_line(axes, named=line_name)
     ends = []
     for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
         one = series[name]
@@ -97,13 +101,14 @@ def draw_ratios(
     x: str = "parameters",
     x_label: str = "trained parameters",
     names: bool = True,
+    apart: float = 0.11,
 ) -> None:
     """Ratios of EMCs against a number on log axes, with the line of no difference; rows without one are left out."""
     if not (table["ratio"] > 0).any():
         axes.set_axis_off()
         return
     whole = table if whole is None else whole
-    _number_axis(axes, whole[x], x_label)
+    _number_axis(axes, whole[x], x_label, apart)
     _ratio_axis(axes, whole if whole_y is None else whole_y, "y", y_label)
     ends = []
     table = table[table["ratio"] > 0]
@@ -130,10 +135,10 @@ def _groups(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
     return [(str(name), rows) for name, rows in table.groupby("series", sort=False)]
 
 
-def _number_axis(axes: Axes, values: pd.Series[Any], label: str) -> None:
+def _number_axis(axes: Axes, values: pd.Series[Any], label: str, apart: float) -> None:
     """The axis that EMCs are drawn against; a single number has its tick and room for the series beside it."""
     single = values.nunique() == 1
-    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.15))
+    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.15), apart=apart)
     if single:
         axes.set_xticks([float(values.iloc[0])])
 

@@ -125,7 +125,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     if known.any():
         emcs = table[known]
         values = [value for name in EMC[1:4] for value in emcs[name] if np.isfinite(value)]
-        style.log_axis(axes[0], "x", values, "EMC (samples)", room=(1.15, 1.15))
+        style.log_axis(axes[0], "x", values, "EMC (samples)", room=(1.15, 1.6), apart=0.2)
         for at, row in enumerate(rows):
             if row["emc"] == row["emc"]:
                 style.draw_mark(axes[0], at, row, look, upright=False)
@@ -146,15 +146,27 @@ def _text(row: Mapping[str, Any]) -> str:
     return f"{row['text']}{short}"
 
 
+def _power_text(value: float) -> str:
+    """A power of ten; matplotlib's own needs its formula parser, which pictures have switched off.
+
+    >>> [_power_text(value) for value in (1e-4, 0.01, 100.0)]
+    ['10⁻⁴', '0.01', '100']
+    """
+    if 0.01 <= value < 1000:
+        return f"{value:g}"
+    raised = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+    return "10" + str(round(np.log10(value))).translate(raised)
+
+
 def _draw_measure(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, look: style.Look) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     values = [row[f"{name}{end}"] for row in rows for end in ("", "_low", "_high")]
     known = [value for value in values if value == value]
-    style.log_axis(axes, "x", known, label, room=(1.4, 1.4))
+    style.log_axis(axes, "x", known, label, room=(1.4, 1.4), apart=0.2)
     if known and max(known) > 1e3 * min(known):  # powers of ten, few enough to stand beside each other
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}" if value < 0.01 else f"{value:g}"))
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power_text(value)))
     for at, row in enumerate(rows):
         if row[name] > 0:
             low, high = row[f"{name}_low"], row[f"{name}_high"]

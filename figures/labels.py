@@ -10,7 +10,7 @@ from figures import style
 from figures.drawing import Series, draw_emc, draw_ratios, emc_values
 from figures.pools import families, pool
 from figures.scales import Scale
-from figures.study import Cell, Study, Taken
+from figures.study import Cell, Study, Taken, data_text
 from figures.tables import RATIO_COLUMNS, frame, mark, ratio
 
 if TYPE_CHECKING:
@@ -57,24 +57,25 @@ PANELS = ("mlp", "cnn", "linear")
 
 
 def table(taken: Taken) -> pd.DataFrame:
-    """One row a model and regime, with its ratio to semantic labels on natural inputs."""
-    natural = {_model(cell): result for cell, result in taken.results if _regime(cell) == style.NATURAL}
+    """One row a pool, model and regime, with its ratio to semantic labels on natural inputs of the same pool."""
+    natural = {_key(cell): result for cell, result in taken.results if _regime(cell) == style.NATURAL}
     rows = []
     for cell, result in taken.results:
-        reference = natural.get(_model(cell)) if _regime(cell) != style.NATURAL else None
+        reference = natural.get(_key(cell)) if _regime(cell) != style.NATURAL else None
         against = {} if reference is None else ratio(result, reference, style.REGIMES[style.NATURAL])
         labels, inputs = _regime(cell)
-        names = {"series": style.REGIMES[labels, inputs], "family": _family(cell), "model": _model(cell)}
-        rows.append(names | {"labels": labels, "inputs": inputs} | mark(result) | against)
-    return frame(rows, "series", "family", "model", "labels", "inputs", after=RATIO_COLUMNS)
+        names = {"series": style.REGIMES[labels, inputs], "family": _family(cell), "model": str(cell["model"])}
+        rows.append(names | {"data": str(cell["data"]), "labels": labels, "inputs": inputs} | mark(result) | against)
+    return frame(rows, "series", "family", "model", "data", "labels", "inputs", after=RATIO_COLUMNS)
 
 
-def _model(cell: Cell) -> str:
-    return str(cell["model"])
+def _key(cell: Cell) -> tuple[str, str]:
+    """What the two results of a ratio share."""
+    return str(cell["data"]), str(cell["model"])
 
 
 def _family(cell: Cell) -> str:
-    return _model(cell).partition(":")[0]
+    return str(cell["model"]).partition(":")[0]
 
 
 def _regime(cell: Cell) -> tuple[str, str]:
@@ -82,40 +83,68 @@ def _regime(cell: Cell) -> tuple[str, str]:
 
 
 def draw(figure: Figure, table: pd.DataFrame) -> None:
-    """A column for each family: EMC against parameters above, ratio to semantic labels below."""
-    families = [name for name in PANELS if (table["family"] == name).any()]
+    """A column for each family and pool: EMC against parameters above, ratio to semantic labels below."""
+    parts = _parts(table)
     has_ratios = bool((table["ratio"] > 0).any())
-    widths = [0.55 if table[table["family"] == name]["parameters"].nunique() == 1 else 1 for name in families]
+    narrow = [rows["parameters"].nunique() == 1 for _, rows in parts]
     axes = style.panels(
         figure,
-        len(families),
+        len(parts),
         1 + has_ratios,
         height_mm=72 + 48 * has_ratios,
-        width_ratios=widths,
+        width_ratios=[0.75 if one else 1 for one in narrow],
         sharey="row",
-        width=style.TWO_COLUMNS if len(families) > 1 else style.ONE_COLUMN,
+        width=style.TWO_COLUMNS if len(parts) > 1 else style.ONE_COLUMN,
     )
-    for place, name in enumerate(families):
-        rows, look = table[table["family"] == name], style.family(name)
-        series = {
-            text: Series(
-                style.Look(text.partition(" ")[0], look.colour, look.marker), style.LINES[regime], regime[0] == "random"
-            )
-            for regime, text in style.REGIMES.items()
-        }
-        axes[place].set_title(look.text)
-        draw_emc(axes[place], rows, series, heights=[*emc_values(table), *_line_heights(table)])
+    heights = [*emc_values(table), *_line_heights(table)]
+    shared: dict[str, Any] = {"names": False, "apart": 0.2 if len(parts) > 3 else 0.11}
+    for place, (title, rows) in enumerate(parts):
+        series = _series(style.family(str(rows["family"].iloc[0])))
+        axes[place].set_title(title)
+        draw_emc(axes[place], rows, series, heights=heights, line_name=not narrow[place], **shared)
         if has_ratios:
-            draw_ratios(
-                axes[len(families) + place], rows, series, y_label="EMC relative to semantic labels", whole_y=table
-            )
-    style.label_outer(axes, len(families))
-    style.legend_below(figure, style.mark_handles(table))
+            below = axes[len(parts) + place]
+            draw_ratios(below, rows, series, y_label="EMC relative to semantic labels", whole_y=table, **shared)
+    style.label_outer(axes, len(parts))
+    style.legend_below(figure, [*_handles(table), *style.mark_handles(table)])
+
+
+def _parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Rows of each panel with its title: families from left to right, the pools of one beside each other."""
+    found = []
+    for family in PANELS:
+        rows = table[table["family"] == family]
+        found += [
+            (f"{style.family(family).text}\n{data_text(data)}", rows[rows["data"] == data])
+            for data in rows["data"].unique()
+        ]
+    return found
+
+
+def _series(look: style.Look) -> dict[str, Series]:
+    """The family's look in each regime."""
+    return {
+        text: Series(style.Look(text, look.colour, look.marker), style.LINES[regime], regime[0] == "random")
+        for regime, text in style.REGIMES.items()
+    }
+
+
+def _handles(table: pd.DataFrame) -> list[Any]:
+    """Legend entries of the regimes, in no family's colour."""
+    from matplotlib.lines import Line2D
+
+    found = []
+    for text, one in _series(style.Look("", style.GREY, "o")).items():
+        if (table["series"] == text).any():
+            face = style.tint(style.GREY) if one.tinted else style.GREY
+            look: dict[str, Any] = {"color": style.GREY, "marker": "o", "markersize": 4.5, "markerfacecolor": face}
+            found.append(Line2D([], [], linestyle=one.line, label=text, **look))
+    return found
 
 
 def _line_heights(table: pd.DataFrame) -> list[float]:
     """Heights that let every panel show its half of the line "one sample a parameter"."""
-    return [math.sqrt(rows["parameters"].min() * rows["parameters"].max()) for _, rows in table.groupby("family")]
+    return [math.sqrt(rows["parameters"].min() * rows["parameters"].max()) for _, rows in _parts(table)]
 
 
 STUDY = Study(
@@ -125,7 +154,8 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC for semantic and for random labels on natural inputs, and for semantic labels on Gaussian noise and "
-    "on inputs under one fixed permutation of pixels, for MLPs, CNNs and the linear model. Below: each over the EMC "
-    "with semantic labels and natural inputs, Hodges-Lehmann ratios paired by replicate with 95 % intervals; hollow "
-    "with an arrow where lower bounds leave the ratio open.",
+    "on inputs under one fixed permutation of pixels; a column for each family and dataset; the "
+    "linear model is on two classes. Below: each over the EMC "
+    "with semantic labels and natural inputs of the same dataset, Hodges-Lehmann ratios paired by replicate with 95 % "
+    "intervals; hollow with an arrow where lower bounds leave the ratio open. " + style.MARKS,
 )

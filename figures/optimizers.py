@@ -105,5 +105,5 @@ STUDY = Study(
     draw=draw,
     caption="EMC of one network under each optimizer, random labels; learning rates marked lr=auto in the table were "
     "tuned on draws of their own. Right: over the EMC with SGD, Hodges-Lehmann ratios paired by replicate with 95 % "
-    "intervals; hollow with an arrow where lower bounds leave the ratio open.",
+    "intervals; hollow with an arrow where lower bounds leave the ratio open. " + style.MARKS,
 )

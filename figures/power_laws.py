@@ -124,19 +124,24 @@ def _draw_law(axes: Axes, rows: pd.DataFrame, shift: float) -> None:
 
 def _draw_exponents(axes: Axes, table: pd.DataFrame) -> None:
     """Each exponent with its interval, and the line of an exponent of 1; series without one are left out."""
+    from matplotlib.patheffects import Normal, Stroke
+
     series = list(dict.fromkeys(table["series"]))
     for at, name in enumerate(series):
         rows = table[table["series"] == name]
         look, _, _ = _look(rows)
         law = rows.iloc[0]
+        axes.axhline(at, color="#E4E4E4", linewidth=0.5, zorder=0)
         axes.plot([law["exponent_low"], law["exponent_high"]], [at, at], color=look.colour, linewidth=0.9)
         style.draw_value(axes, law["exponent"], at, look)
     axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
     texts = [f"{name}\n{_text(table[table['series'] == name].iloc[0])}" for name in series]
-    axes.set_yticks(range(len(series)), texts)
-    axes.set_ylim(max(len(series), 1) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", color="#E4E4E4", linewidth=0.5)
+    axes.set_yticks([at - 0.08 for at in range(len(series))], texts)
+    axes.set_axisbelow(False)  # the names above the line of an exponent of 1, which they may cross
+    for label in axes.get_yticklabels():  # inside, above its line: beside the axes it would take a third of the picture
+        label.set(ha="left", va="bottom", path_effects=[Stroke(linewidth=2, foreground="white"), Normal()])
+    axes.set_ylim(max(len(series), 1) - 0.7, -0.8)
+    axes.tick_params(axis="y", length=0, pad=-2)
     axes.set_xlabel("exponent b of EMC = a P\N{MODIFIER LETTER SMALL B}")
 
 
@@ -159,5 +164,5 @@ STUDY = Study(
     caption="EMC against parameters, with the power law EMC = a P^b of each series of three sizes or more, by least "
     "squares on logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, "
     "brackets included). Sizes with censored replicates are left out of a law. An exponent of 1 is an EMC in "
-    "proportion to the parameters.",
+    "proportion to the parameters. " + style.MARKS,
 )

@@ -71,7 +71,8 @@ def table(taken: Taken) -> pd.DataFrame:
         named = {"setting": name, "value": value, "other_estimand": other, "estimand": result.estimand}
         rows.append(named | mark(result) | against)
     columns = ("setting", "value", "other_estimand", "estimand")
-    return frame(rows, *columns, after=RATIO_COLUMNS)
+    # Without a ratio there is nothing to draw, be the protocol itself measured or not.
+    return frame(rows if any("ratio" in row for row in rows) else (), *columns, after=RATIO_COLUMNS)
 
 
 def _base(scale: Scale) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     places = _places(rows, names)
     (axes,) = style.panels(figure, 1, height_mm=22 + 4.2 * (max(places, default=0) + 1), width=1.5 * style.ONE_COLUMN)
     ends = [value for name in ("ratio", "ratio_low", "ratio_high") for value in rows[name] if 0 < value < float("inf")]
-    style.log_axis(axes, "x", [*ends, 1.0], f"EMC / EMC under {PROTOCOL}", room=(1.15, 1.15))
+    style.log_axis(axes, "x", [*ends, 1.0], f"EMC / EMC under {PROTOCOL}", room=(1.15, 1.35))
     axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
     for at, row in zip(places, dicts(rows), strict=True):
         look = OTHER if row["other_estimand"] else SAME

@@ -130,5 +130,5 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC against trained parameters; a line joins members of one depth, or of one recipe, that grow; darker is "
-    "deeper. Semantic labels to the left, random ones to the right.",
+    "deeper. Semantic labels to the left, random ones to the right. " + style.MARKS,
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from emc.curve_record import Curve
+from emc.errors import EmcError
 from emc.recorded import Recorded
 from emc.resolve import resolve_names
 from emc.results import EmcResult
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Cell = Mapping[str, Any]
+
+#: More models than these are told by family.
+MOST_MODELS = 12
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,12 @@ def cells(study: Study, scale: Scale) -> Iterator[Cell]:
 
 def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
     """What a journal holds of a study."""
-    by_identity = {identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
+    by_identity = {_recorded_identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
     asked = list(cells(study, scale))
     found = [(cell, by_identity.get(identity(cell))) for cell in asked]
     curves = {
-        _curve_identity(recorded.cells[c.fingerprint], [p.n for p in c.points], c.draws): c for c in recorded.curves
+        (_recorded_identity(recorded.cells[c.fingerprint]), tuple(sorted(p.n for p in c.points)), c.draws): c
+        for c in recorded.curves
     }
     drawn = [(given, curves.get(curve_key(given))) for given in study.curves(scale)]
     return Taken(
@@ -91,22 +97,70 @@ def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
 
 
 def settings_text(taken: Taken) -> str:
-    """What the results of a study were measured with: data, replicates, budgets, batches, machine's kind."""
+    """What the results of a study were measured with: data, models, labels, replicates, budgets, machine's kind."""
     known: list[EmcResult | Curve] = [result for _, result in taken.results]
     known += [curve for _, curve in taken.curves]
     if not known:
         return ""
-    data = _several(f"{one.task['data'].partition(':')[0]} ({one.dataset['rows']:,} rows)" for one in known)
-    optimizers = _several(one.procedure["optimizer"].partition(":")[0] for one in known)
-    batches = _several(f"{one.procedure['batch_size']:,}" for one in known)
-    steps = _several(f"{one.procedure['min_steps']:,}" for one in known)
+    data = _several(f"{data_text(one.task['data'])} ({one.dataset['rows']:,} rows)" for one in known)
     counts = _several(str(len(result.replicates)) for _, result in taken.results)
-    replicates = f"{counts} replicates, " if counts else ""
-    device = _several(str(one.versions.get("device")) for one in known)
-    return (
-        f"Data: {data}. {replicates}optimizer {optimizers}, batches of up to {batches} samples, at least {steps} steps "
-        f"allowed, {device}."
+    parts = (
+        f"Data: {data}.",
+        f"Models: {_models([str(cell['model']) for cell, _ in (*taken.results, *taken.curves)])}.",
+        f"Labels: {_several(_labels(one) for one in known)}.",
+        f"Replicates: {counts}." if counts else "",
+        f"Draws at each size of a curve: {_several(str(c.draws) for _, c in taken.curves)}." if taken.curves else "",
+        f"Training: {'; '.join(dict.fromkeys(_training(known)))}; {_several(_device(one) for one in known)}.",
     )
+    return " ".join(filter(None, parts))
+
+
+def data_text(data: str) -> str:
+    """A dataset's name for a reader.
+
+    >>> data_text("synthetic_images:count=4000,size=8")
+    'synthetic images'
+    """
+    return data.partition(":")[0].replace("_", " ")
+
+
+def _models(names: Sequence[str]) -> str:
+    """Every model; of more than a caption holds, how many of each family."""
+    known = list(dict.fromkeys(names))
+    if len(known) <= MOST_MODELS:
+        return "; ".join(known)
+    counts = Counter(name.partition(":")[0] for name in known)
+    return ", ".join(f"{count} of {family}" for family, count in counts.items())
+
+
+def _labels(one: EmcResult | Curve) -> str:
+    """Kind of labels, the number of classes where it is not the dataset's own, and what was done to the inputs."""
+    classes, inputs = one.task.get("classes"), str(one.task.get("inputs", "natural"))
+    text = str(one.task["labels"]) + (f" of {classes} classes" if classes else "")
+    return text + (f" on {inputs} inputs" if inputs != "natural" else "")
+
+
+def _training(known: Iterable[EmcResult | Curve]) -> list[str]:
+    """Of each optimizer, the batches and the least budgets that it was used with."""
+    used: dict[str, list[Mapping[str, Any]]] = {}
+    for one in known:
+        used.setdefault(one.procedure["optimizer"].partition(":")[0], []).append(one.procedure)
+    return [
+        f"{name}, batches of up to {_span(p['batch_size'] for p in procedures)} samples, budget of at least "
+        f"{_span(p['min_steps'] for p in procedures)} steps a probe"
+        for name, procedures in used.items()
+    ]
+
+
+def _span(numbers: Iterable[int]) -> str:
+    """One number, or two, or the smallest and the largest of more."""
+    known = sorted(set(numbers))
+    texts = [f"{number:,}" for number in known]
+    return " or ".join(texts) if len(texts) < 3 else f"{texts[0]} to {texts[-1]}"
+
+
+def _device(one: EmcResult | Curve) -> str:
+    return str(one.versions.get("device"))
 
 
 def _several(texts: Iterable[str]) -> str:
@@ -125,11 +179,15 @@ def _resolved(text: str) -> str:
     return json.dumps(measurement.to_dict(), sort_keys=True)
 
 
+def _recorded_identity(cell: Cell) -> str | None:
+    """That of a journal's cell; None where no study can ask for it, as of a model of somebody's own file."""
+    try:
+        return identity(cell)
+    except EmcError:
+        return None
+
+
 def curve_key(given: Cell) -> tuple[str, tuple[int, ...], int]:
     """What a curve is known by: its settings, sizes and draws."""
     settings = {name: value for name, value in given.items() if name not in ("sizes", "draws")}
-    return _curve_identity(settings, given["sizes"], given["draws"])
-
-
-def _curve_identity(settings: Cell, sizes: Sequence[int], draws: int) -> tuple[str, tuple[int, ...], int]:
-    return identity(settings), tuple(sorted(sizes)), draws
+    return identity(settings), tuple(sorted(given["sizes"])), given["draws"]

@@ -46,6 +46,12 @@ JOURNAL: dict[str, Any] = STYLE | {
 
 GREY = "#6E6E6E"
 ONE_A_PARAMETER = "one sample a parameter"
+#: What the marks of `draw_mark` say, for the captions of pictures that have them.
+MARKS = (
+    "Marks are the median over replicates with its 95 % interval; an arrow leads from a lower bound, a hollow mark is "
+    "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave "
+    "open."
+)
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 
 
@@ -325,24 +331,29 @@ def count_text(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.4g}"
 
 
-def draw_parameter_line(axes: Axes) -> None:
+def draw_parameter_line(axes: Axes, *, named: bool = True) -> None:
     """Draw the line "one sample a parameter" over log axes of parameters (x) and samples (y), and its name along it.
 
     The y axis is widened where the line would cross less than half of the picture.
 
     Args:
         axes: with limits that are set.
+        named: whether to write its name.
     """
+    from matplotlib.patheffects import Normal, Stroke
+
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     middle = math.sqrt(left * right)
     if not bottom < middle < top / 1.3:
         log_axis(axes, "y", (min(bottom, middle), max(top, 1.3 * middle)), axes.get_ylabel(), room=(1, 1))
     axes.plot([left, right], [left, right], color=GREY, linewidth=0.7, zorder=1, label="_" + ONE_A_PARAMETER)
+    if not named:
+        return
     start = max(left, axes.get_ylim()[0]) * (right / left) ** 0.02
     axes.text(
         start, start, ONE_A_PARAMETER, rotation=45, rotation_mode="anchor", transform_rotates_text=True, ha="left",
-        va="bottom", color=GREY, fontsize=6, zorder=1,
-    )  # fmt: skip
+        va="bottom", color=GREY, fontsize=6, zorder=5,
+    ).set_path_effects([Stroke(linewidth=1.5, foreground="white"), Normal()])  # fmt: skip
 
 
 def draw_parameter_count(axes: Axes, parameters: float) -> None:
@@ -391,9 +402,17 @@ def _apart(places: Sequence[float], step: float) -> list[float]:
     return [place + shift for place in found]
 
 
-def draw_value(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False) -> None:
+def draw_value(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False, size: float = 4.5) -> None:
     """Draw one point without an interval; hollow where either number is a bound."""
-    axes.plot(x, y, **_mark(look, "white" if hollow else look.colour))
+    axes.plot(x, y, **_mark(look, "white" if hollow else look.colour) | {"markersize": size})
+
+
+def draw_bound(axes: Axes, x: float, y: float, look: Look, *, below: bool, above: bool) -> None:
+    """Draw one point whose x may be open: hollow then, with an arrow to each side where it may lie."""
+    draw_value(axes, x, y, look, hollow=below or above)
+    for open_, direction in ((below, -1), (above, 1)):
+        if open_:
+            _draw_arrow(axes, (x, y), look.colour, False, direction)
 
 
 def look_handles(looks: Iterable[Look], *, line: bool = True) -> list[Artist]:
@@ -422,6 +441,13 @@ def label_outer(axes: Sequence[Axes], columns: int) -> None:
             one.set_xlabel("")
 
 
+def hollow_handle(text: str) -> Artist:
+    """Legend entry of hollow marks."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], marker="o", markerfacecolor="white", markersize=4.5, color=GREY, linestyle="none", label=text)
+
+
 def mark_handles(table: pd.DataFrame) -> list[Artist]:
     """Legend entries of what hollow marks, arrows and dotted bars mean, as far as a table has them."""
     from matplotlib.lines import Line2D
@@ -430,7 +456,7 @@ def mark_handles(table: pd.DataFrame) -> list[Artist]:
     plain: dict[str, Any] = {"color": GREY, "linestyle": "none", "markersize": 4.5}
     found: list[Artist] = []
     if (table["status"] == "undertrained").any():
-        found.append(Line2D([], [], marker="o", markerfacecolor="white", label="undertrained", **plain))
+        found.append(hollow_handle("undertrained"))
     if table["censored"].any():
         arrow = Path([(0, -1), (0, 1), (-0.45, 0.4), (0, 1), (0.45, 0.4)], [1, 2, 1, 2, 2])
         found.append(Line2D([], [], marker=arrow, markerfacecolor="none", label="lower bound", **plain))
@@ -447,7 +473,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) ->
         rows = math.ceil(length / (100 * figure.get_size_inches()[0] / TWO_COLUMNS))
         figure.legend(
             handles=list(handles), loc="outside lower center", ncols=min(columns, math.ceil(len(handles) / rows)),
-            handlelength=1.8,
+            handlelength=2.6,  # a dash pattern shows whole
             columnspacing=1.5,
         )  # fmt: skip
 

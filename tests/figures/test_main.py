@@ -37,7 +37,7 @@ def test_a_run_leaves_pictures_tables_captions_times_and_a_packed_journal(measur
     captions = json.loads((measured / "captions.json").read_text())
     assert list(captions) == ["datasets", "activations"]  # in the order of the studies
     assert captions["activations"]["title"] == study_of("activations").asks
-    assert "2 replicates" in captions["activations"]["caption"]
+    assert "Replicates: 2." in captions["activations"]["caption"]
     times = json.loads((measured / "times.json").read_text())
     assert times["studies"]["datasets"]["probes"] > 0
     assert "| datasets |" in (measured / "README.md").read_text()
@@ -84,6 +84,16 @@ def test_a_study_of_which_nothing_is_measured_gives_a_sentence_and_no_picture(me
     )  # fmt: skip
     assert "regularisers: nothing is measured yet that could be drawn" in found.output
     assert {path.name for path in tmp_path.iterdir()} == {"captions.json", "README.md"}
+
+
+def test_a_journal_that_is_not_there_is_one_sentence(tmp_path):
+    absent = tmp_path / "absent.jsonl"
+    found = CliRunner().invoke(
+        main, ["--scale", "smoke", "--out", str(tmp_path), "--draw-only", "--journal", str(absent)]
+    )
+    assert found.exit_code == 1
+    assert str(absent) in found.output
+    assert isinstance(found.exception, SystemExit)
 
 
 def test_missing_cells_are_told_on_the_picture(tmp_path, monkeypatch):
