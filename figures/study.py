@@ -80,8 +80,9 @@ def cells(study: Study, scale: Scale) -> Iterator[Cell]:
 def take(study: Study, scale: Scale, recorded: Recorded) -> Taken:
     """What a journal holds of a study."""
     by_identity = {_recorded_identity(recorded.cells[r.fingerprint]): r for r in recorded.results}
+    by_settings = _alone(recorded.results)
     asked = list(cells(study, scale))
-    found = [(cell, by_identity.get(identity(cell))) for cell in asked]
+    found = [(cell, by_identity.get(identity(cell)) or by_settings.get(_settings_asked(cell))) for cell in asked]
     curves = {
         (_recorded_identity(recorded.cells[c.fingerprint]), tuple(sorted(p.n for p in c.points)), c.draws): c
         for c in recorded.curves
@@ -177,6 +178,26 @@ def _resolved(text: str) -> str:
     cell = join_options(json.loads(text))
     measurement = resolve_names(Measurement.from_flat(cell), own_model=False, own_data=False)
     return json.dumps(measurement.to_dict(), sort_keys=True)
+
+
+def _alone(results: Iterable[EmcResult]) -> dict[str, EmcResult]:
+    """Results by their settings, those left out that differ in nothing but sizes of the search."""
+    found: dict[str, list[EmcResult]] = {}
+    for r in results:
+        found.setdefault(_settings(r.task, r.procedure, r.search, r.seed, len(r.replicates)), []).append(r)
+    return {key: group[0] for key, group in found.items() if len(group) == 1}
+
+
+def _settings_asked(cell: Cell) -> str:
+    """What a result of the cell would say of itself, whose record may be in the words of another cell."""
+    asked = json.loads(identity(cell))
+    return _settings(*(asked[name] for name in ("task", "procedure", "search", "seed", "replicates")))
+
+
+def _settings(task: Cell, procedure: Cell, search: Cell, seed: int, replicates: int) -> str:
+    """A measurement by its settings but the sizes, which are the pool's where none are asked for."""
+    sizeless = {name: value for name, value in search.items() if name not in ("n_start", "n_max")}
+    return json.dumps([dict(task), dict(procedure), sizeless, seed, replicates], sort_keys=True)
 
 
 def _recorded_identity(cell: Cell) -> str | None:
