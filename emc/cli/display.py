@@ -69,7 +69,7 @@ def plain_warnings() -> Iterator[None]:
     """Print each warning on stderr as one line, once, without the place in the code."""
     said: set[str] = set()
 
-    def show(message: Warning | str, *_: object) -> None:
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         text = str(message)
         if text not in said:
             said.add(text)

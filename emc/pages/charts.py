@@ -111,19 +111,20 @@ def curve() -> alt.VConcatChart:
     return alt.vconcat(upper, alt.layer(*means, width=620, height=150))
 
 
-def ratios() -> alt.LayerChart | alt.FacetChart:
+def ratios() -> alt.LayerChart:
     """Ratio of EMCs of each comparison with its interval; arrows at the picture's edge are open ends."""
     names = alt.Axis(grid=True, labelExpr="ticks_labels[datum.value - 1]", labelLimit=340)
     place = alt.Y("number:O", title=None, axis=names)
     scale = alt.Scale(type="log", nice=False, padding=12)
     title = "ratio of EMCs, first over second"
-    low, inside = alt.X("low:Q", scale=scale, title=title), {"scale": scale, "axis": None}
+    low = alt.X("low:Q", scale=scale, title=title)
+    inside: dict[str, Any] = {"scale": scale, "axis": None}
     base = alt.Chart(_named("ratios")).encode(y=place)
     told = list(VERDICTS.values())
     colours = alt.Scale(domain=told, range=[BLUE, VERMILLION, GREY, OKABE_ITO["purple"]])
     colour = alt.Color("verdict:N", title="after Holm's correction", scale=colours)
     interval = base.mark_rule(strokeWidth=1.4).encode(x=low, x2="high:Q", color=colour)
-    marks = {"size": 55, "opacity": 1, "filled": True}
+    marks: dict[str, Any] = {"size": 55, "opacity": 1, "filled": True}
     tooltip = _told("setting", "first", "second", "verdict")
     point = base.mark_point(**marks).transform_filter("isValid(datum.ratio)")
     arrows = [
@@ -135,7 +136,8 @@ def ratios() -> alt.LayerChart | alt.FacetChart:
     one = alt.Chart(_named("one")).mark_rule(color="currentColor", strokeDash=[5, 4])
     above = one.encode(x=alt.X("low:Q", scale=scale, title=title, axis=alt.Axis(orient="top", grid=False)))
     layers = (above, interval, *arrows, point.encode(x=alt.X("ratio:Q", **inside), color=colour, tooltip=tooltip))
-    return alt.layer(*layers, width=620, height=alt.Step(16)).resolve_axis(x="independent")
+    chart: alt.LayerChart = alt.layer(*layers, width=620, height=alt.Step(16)).resolve_axis(x="independent")
+    return chart
 
 
 def _emc_marks() -> tuple[alt.Chart, ...]:

@@ -214,5 +214,6 @@ def _overview(results: Sequence[EmcResult], cells: Sequence[Sequence[Cell]], nam
     ends = [end for row in intervals for end in row[1:3]]
     families = {row[2] for row in rows}
     known = [name for name in FAMILY_COLOURS if name in families]
-    legend = {"ticks_families": [*known, *sorted(families - set(known))]}
-    return Source(tables, ticks(parameters=sizes, emc=[sizes[0], sizes[-1], *(row[1] for row in rows), *ends]) | legend)
+    legend = [*known, *sorted(families - set(known))]
+    drawn = ticks(parameters=sizes, emc=[sizes[0], sizes[-1], *(row[1] for row in rows), *ends])
+    return Source(tables, {**drawn, "ticks_families": legend})
