@@ -481,7 +481,9 @@ def _p(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return ("-" if value < 0 else "") + "infinity" if math.isinf(value) else f"{value:.3g}"
+    if math.isinf(value):
+        return "-infinity" if value < 0 else "infinity"
+    return f"{value:.3g}" if abs(value) > ROUNDING else "0"
 
 
 def _bounds(found: Bounds) -> str:
