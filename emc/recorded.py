@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from emc.curve_record import Curve
@@ -25,7 +25,6 @@ class Recorded:
         results: of measurements, the latest of each fingerprint, in the order they were finished.
         curves: likewise.
         cells: the settings of each as its user gave them last, by fingerprint.
-        spellings: all settings that asked for it, which may say the same in other words, by fingerprint.
         failed: sentences that say why other measurements could not be made, by fingerprint.
     """
 
@@ -33,7 +32,6 @@ class Recorded:
     curves: tuple[Curve, ...]
     cells: Mapping[str, Mapping[str, Any]]
     failed: Mapping[str, str]
-    spellings: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
 
 def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
@@ -50,7 +48,6 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
     """
     latest: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
-    spellings: dict[str, list[dict[str, Any]]] = {}
     damaged: set[int] = set()
     for line in _lines(journal, damaged, MEASUREMENT_KIND, CURVE_KIND, FAILED_KIND):
         record = line.record or {}
@@ -61,8 +58,6 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
         failed.pop(print_, None)
         latest.pop(print_, None)
         latest[print_] = record
-        said, cell = spellings.setdefault(print_, []), dict(record.get("cell", {}))
-        said += [] if cell in said else [cell]
     wanted = {key for record in latest.values() for key in record["probes"]}
     found = (line.probe for line in _lines(journal, damaged, "probe"))
     probes = {probe.key: probe for probe in found if probe is not None and probe.key in wanted}
@@ -72,8 +67,7 @@ def read_recorded(journal: str | os.PathLike[str]) -> Recorded:
     results = tuple(EmcResult.from_dict(record) for record in whole if record["kind"] == MEASUREMENT_KIND)
     curves = tuple(Curve.from_dict(record) for record in whole if record["kind"] == CURVE_KIND)
     cells = {name: dict(record.get("cell", {})) for name, record in latest.items()}
-    known = {name: tuple(said) for name, said in spellings.items()}
-    return Recorded(results, curves, cells, failed, known)
+    return Recorded(results, curves, cells, failed)
 
 
 def _with_probes(

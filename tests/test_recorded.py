@@ -74,15 +74,14 @@ def test_an_interrupted_curve_leaves_no_record(monkeypatch, tmp_path):
     assert read_recorded(path).curves == ()
 
 
-def test_one_measurement_asked_for_in_two_ways_keeps_both(tmp_path):
+def test_one_measurement_asked_for_in_two_ways_is_one_in_the_words_of_the_last(tmp_path):
     path = tmp_path / "journal.jsonl"
     small = {"data": "digits", "labels": "random", "replicates": 1, "n_max": 16, "min_steps": 100, "max_epochs": 1}
     named = emc.measure(model="mlp:width=2", **small, journal=path)
     matched = emc.measure(model="mlp", match_parameters=160, **small, journal=path)
     assert named.fingerprint == matched.fingerprint
     found = read_recorded(path)
-    models = [cell.get("model") for cell in found.spellings[named.fingerprint]]
-    assert models == ["mlp:width=2", None]
+    assert [result.fingerprint for result in found.results] == [named.fingerprint]
     assert found.cells[named.fingerprint]["match_parameters"] == 160
 
 

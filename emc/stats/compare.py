@@ -239,7 +239,7 @@ def contrast_groups(a: LogSizes, b: LogSizes, confidence: float, *, ranked: bool
     ways = math.comb(m + n, m)
     exact = ranked or ways <= MAX_REGROUPINGS
     test = f"all {ways:,} regroupings" if exact else f"{DRAWS:,} random regroupings (Monte Carlo, seed 0)"
-    sides = ((a.low, b.high), (a.high, b.low))
+    tails = _pair_tails if ranked else _regroup_tails
     return _contrast(
         paired=False,
         sizes=(m, n),
@@ -247,9 +247,7 @@ def contrast_groups(a: LogSizes, b: LogSizes, confidence: float, *, ranked: bool
         ends=(_differences(a.low, b.upper), _differences(a.upper, b.low)),
         null=_mann_whitney(m, n),
         ranks="pairwise ratios",
-        tails=(_pair_tails(*sides[0]), _pair_tails(*sides[1]))
-        if ranked
-        else (_regroup_tails(*sides[0]), _regroup_tails(*sides[1])),
+        tails=(tails(a.low, b.high), tails(a.high, b.low)),
         smallest_p=2 * (1 / ways if exact else 1 / (1 + DRAWS)),
         test=f"{test} of {'the ranks' if ranked else 'the mean log EMCs'}, two-sided",
         differences=(low, high),
