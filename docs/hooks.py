@@ -21,7 +21,7 @@ BENCHMARKS = ROOT / "benchmarks" / "README.md"
 #: The scales of the figures, those that say most first, and what each is.
 SCALES = {
     "paper": "The paper's grids with all its datasets",
-    "gpu": "About half an hour on one GPU",
+    "gpu": "Wider families on one GPU",
     "cpu": "About an hour on two cores, on data that needs no network",
     "smoke": "Two minutes: whether everything runs, not what it shows",
 }

@@ -65,7 +65,7 @@ CPU = Scale(
 )
 GPU = Scale(
     "gpu",
-    "wider families in stacks: about half an hour on one H200, in pieces that continue",
+    "wider families in stacks, in pieces that continue: meant for half an hour on one H200, not measured as a whole",
     {
         "replicates": REPLICATES,
         "batch_size": 128,
