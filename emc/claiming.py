@@ -71,7 +71,7 @@ class Judged:
         parts: what each part found.
         question: whether no direction is claimed.
         honest: censored replicates may be anything above their lower bounds; None where a part has no cells.
-        budget: lower bounds taken as the EMC of the procedure with its budget.
+        budget: what undertrained replicates fitted taken as the EMC of the procedure with its budget.
         reason: why it is undecided; empty where it is not.
     """
 
@@ -457,7 +457,8 @@ def _budget(result: Measured) -> str:
     known = result.procedure
     if "min_steps" not in known:
         return "its own"
-    return f"{known['min_steps']:,} steps or {known['max_epochs']:,} epochs in batches of {known['batch_size']:,}"
+    passes = f"{known['max_epochs']:,} {'pass' if known['max_epochs'] == 1 else 'passes'}"
+    return f"{known['min_steps']:,} steps or {passes}, whichever is more, in batches of {known['batch_size']:,}"
 
 
 def _several(kind: str, values: Iterable[str]) -> str:

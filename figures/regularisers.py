@@ -1,4 +1,4 @@
-"""Regularisers: weight decay, label smoothing, SAM, dropout, clipping (the paper names no directions known here)."""
+"""Regularisers: weight decay, label smoothing, SAM, dropout (the paper names no directions known here)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
 
 STUDY = Study(
     name="regularisers",
-    asks="How many samples does a regulariser cost?",
+    asks="Does a regulariser change how many samples are fitted?",
     sweeps=sweeps,
     table=table,
     draw=draw,

@@ -400,6 +400,8 @@ def test_a_question_has_an_answer_and_no_verdict_of_support() -> None:
     assert raised.answer == "raises EMC"
     lowered = one("label_smoothing", cell(times(0.5), label_smoothing=0.1), cell(BASE))
     assert lowered.answer == "lowers EMC"
+    mixed = one("weight_decay", cell(times(2), optimizer="adamw:weight_decay=0.1"), cell(BASE, optimizer="adam"))
+    assert mixed.row()[1:3] == raised.row()[1:3]  # adamw without decay is adam
     base = "adam|beta1=0.9|beta2=0.999|eps=1e-08|weight_decay=0.0"
     resolved = "lr=0.003,beta1=0.9,beta2=0.999,eps=1e-08,weight_decay=0.0"
     both = cell(times(2), optimizer=f"sam:base={base},lr=0.003"), cell(BASE, optimizer=f"adamw:{resolved}")

@@ -26,13 +26,13 @@ def _question(needs: str, said: str, ignore: Collection[str], has: Match, lacks:
 
 def _same_base(a: EmcResult, b: EmcResult) -> bool:
     """SAM is compared with the optimizer that it is over, at its rate, with all its options."""
-    if name(a, "optimizer") != "sam":
-        return name(a, "optimizer") == name(b, "optimizer") or "optimizer" not in _unlike(a, b)
     try:
-        base = OPTIMIZERS.resolve(PluginSpec.of_parts(tuple(str(option(a, "optimizer", "base")).split("|"))))
         other = OPTIMIZERS.resolve(str(b.procedure.get("optimizer")))
+        if name(a, "optimizer") != "sam":
+            return name(a, "optimizer") in _alike(other)
+        base = OPTIMIZERS.resolve(PluginSpec.of_parts(tuple(str(option(a, "optimizer", "base")).split("|"))))
     except EmcError:  # of an optimizer that is not known here
-        return False
+        return name(a, "optimizer") == name(b, "optimizer") != "sam"
     return other.name in _alike(base) and _options(base, a) == _options(other, b)
 
 
@@ -46,11 +46,6 @@ def _alike(base: PluginSpec) -> tuple[str, ...]:
     """Names of the same optimizer: without decay adamw is adam."""
     adam = base.name in ("adam", "adamw") and not dict(base.options).get("weight_decay")
     return ("adam", "adamw") if adam else (base.name,)
-
-
-def _unlike(a: EmcResult, b: EmcResult) -> set[str]:
-    first, second = settings(a), settings(b)
-    return {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
 
 
 def _number(result: EmcResult, setting: str, key: str) -> float:
