@@ -6,6 +6,7 @@ import contextlib
 import doctest
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -146,8 +147,9 @@ def parse(words: Sequence[str]) -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """In an empty folder, whose plug-ins nobody else sees."""
+    """In an empty folder and this Python's activated environment, whose plug-ins nobody else sees."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.delenv("EMC_JOURNAL", raising=False)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.syspath_prepend(str(tmp_path))
