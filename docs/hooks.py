@@ -1,4 +1,4 @@
-"""What the site takes from outside of docs/: the benchmarks' page, pictures, and the gallery made of figures/."""
+"""What the site takes from elsewhere: the benchmarks, pictures, the gallery of figures/, the help of every command."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -29,8 +30,8 @@ SCALES = {
 #: Code with a bar in a table: the repository's pages need it escaped, Python-Markdown shows the escape.
 _CODE_IN_TABLE = re.compile(r"(?<=[|, ])`[^`\n]*\\\|[^`\n]*`")
 
-#: Where the gallery goes in its page.
-MARK = "<!-- gallery -->"
+#: Where the gallery and the commands' help go in their pages.
+GALLERY, COMMANDS = "<!-- gallery -->", "<!-- commands -->"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -42,14 +43,38 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Make links to files outside of docs/, which work in the repository, work in the site; fill the gallery."""
+    """Make links to files outside of docs/, which work in the repository, work in the site; fill what is generated."""
     markdown = markdown.replace("../benchmarks/README.md", "benchmarks.md").replace("../figures/", "figures/")
     markdown = _CODE_IN_TABLE.sub(lambda found: found[0].replace("\\|", "|"), markdown)
     if page.file.src_uri == "gallery.md":
-        if MARK not in markdown:
-            raise PluginError(f"gallery.md must say where its pictures go, got no {MARK}; add that line")
-        markdown = markdown.replace(MARK, gallery(FIGURES))
+        markdown = _filled(markdown, page, GALLERY, gallery(FIGURES))
+    if page.file.src_uri == "commands.md":
+        markdown = _filled(markdown, page, COMMANDS, command_help())
     return markdown
+
+
+def _filled(markdown: str, page: Page, mark: str, text: str) -> str:
+    if mark not in markdown:
+        raise PluginError(f"{page.file.src_uri} must say where what is generated goes, got no {mark}; add that line")
+    return markdown.replace(mark, text)
+
+
+def command_help() -> str:
+    """What `--help` of `emc` and of each of its commands prints, a heading each, as Markdown."""
+    from emc.cli.main import main
+
+    return "\n\n".join(_helps("emc", main))
+
+
+def _helps(name: str, command: click.Command, parent: click.Context | None = None) -> Iterator[str]:
+    context = command.make_context(name, [], parent, resilient_parsing=True, terminal_width=100)
+    yield f"## {context.command_path}\n\n```text\n{context.get_help()}\n```"
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context):
+            member = command.get_command(context, each)
+            if member is None:
+                raise PluginError(f"{context.command_path} must have the commands it lists, got none named {each}")
+            yield from _helps(each, member, context)
 
 
 def gallery(figures: Path) -> str:

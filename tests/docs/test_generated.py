@@ -1,4 +1,4 @@
-"""The gallery shows what lies in figures/, each picture with its caption."""
+"""What the site generates: the gallery of figures/, each picture with its caption, and the help of every command."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
 from doc_pages import ROOT
 from mkdocs.exceptions import PluginError
+
+from emc.cli.main import COMMANDS, main
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +79,9 @@ def test_pictures_without_captions_are_refused(hooks: ModuleType, tmp_path: Path
     (tmp_path / "cpu" / "labels.png").write_bytes(b"")
     with pytest.raises(PluginError, match="pictures have captions in"):
         hooks.gallery(tmp_path)
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["journal", "check"]], ids=" ".join)
+def test_the_help_of_every_command_is_shown_as_it_is_printed(words: list[str], hooks: ModuleType) -> None:
+    printed = CliRunner().invoke(main, [*words, "--help"], prog_name="emc", terminal_width=100)
+    assert f"## {' '.join(['emc', *words])}\n\n```text\n{printed.stdout}```" in hooks.command_help()
