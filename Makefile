@@ -58,10 +58,10 @@ bench-quick:
 	$(MAKE) bench QUICK=--quick
 
 # Every study of the paper, and what it lacks, at a scale: smoke, cpu, gpu or paper (figures/scales.py). What is measured
-# already is not measured again.
+# already is not measured again. WITH_DATA names a folder with CIFAR-10, Adult and Credit (figures/pools.py), measured too.
 SCALE ?= cpu
 figures: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m figures --scale $(SCALE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m figures --scale $(SCALE) $(if $(WITH_DATA),--with-data $(WITH_DATA))
 
 # Debian ships venv apart from Python; virtualenv stands in for it.
 $(BIN)/python:

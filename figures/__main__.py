@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib
 import json
@@ -25,6 +26,7 @@ from emc.journal import compact, read
 from emc.recorded import read_recorded
 from emc.sweeps import read_sweep
 from figures import style
+from figures.pools import FILES
 from figures.scales import SCALES, Scale
 from figures.study import Study, Taken, settings_text, take
 
@@ -44,7 +46,12 @@ HERE = Path(__file__).parent
 @click.option("--journal", type=click.Path(path_type=Path), help="journal to add to [OUT/journal.jsonl]")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--minutes", type=float, help="stop after so long; the same command continues")
-@click.option("--with-data", is_flag=True, help="also the datasets that lie under EMC_DATA")
+@click.option(
+    "--with-data",
+    "data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help=f"also the datasets in this folder: {', '.join(FILES)}; the scale paper has them by name",
+)
 @click.option("--draw-only", is_flag=True, help="draw what the journal holds; train nothing, load no data")
 def main(
     scale: str,
@@ -53,20 +60,23 @@ def main(
     journal: Path | None,
     device: str,
     minutes: float | None,
-    with_data: bool,
+    data: Path | None,
     draw_only: bool,
 ) -> None:
     """Measure the cells of studies into a journal, which are not trained anew if it holds them; then draw them."""
-    size = SCALES[scale] if not with_data else SCALES[scale].with_data()
+    size = SCALES[scale] if data is None else SCALES[scale].with_data()
     names = names or size.studies or STUDIES
-    folder = out or HERE / scale
+    if data is not None and (lacks := [name for name in FILES if not (data / name).exists()]):
+        raise click.UsageError(f"--with-data must name a folder with {', '.join(FILES)}, got none named {lacks[0]}")
+    folder = (out or HERE / scale).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     packed = folder / "journal.jsonl.gz"
     if draw_only:
         source = journal or (folder / "journal.jsonl" if (folder / "journal.jsonl").exists() else packed)
     else:
-        source = journal or folder / "journal.jsonl"
-        measure_all(names, size, source, packed, device, minutes, folder / "times.json")
+        source = (journal or folder / "journal.jsonl").absolute()
+        with contextlib.chdir(data or "."):  # records name the datasets relative to their folder
+            measure_all(names, size, source, packed, device, minutes, folder / "times.json")
     try:
         render_all(names, size, source, folder)
     except EmcError as error:
@@ -145,8 +155,8 @@ def page(scale: Scale, captions: Mapping[str, Mapping[str, str]], times: Mapping
     """What lies in a folder, for its reader: the command, the machine, what each study took, pictures."""
     lines = [f"# The studies at scale `{scale.name}`", "", f"{scale.says[0].upper()}{scale.says[1:]}.", ""]
     lines += [
-        f"Made by `make figures SCALE={scale.name}`; drawn again by `python -m figures --scale {scale.name} "
-        "--draw-only`.",
+        f"Made by `make figures SCALE={scale.name}{' WITH_DATA=FOLDER' if scale.on_disk else ''}`; drawn again by "
+        f"`python -m figures --scale {scale.name} --draw-only{' --with-data FOLDER' if scale.on_disk else ''}`.",
         "",
     ]
     if times is not None:

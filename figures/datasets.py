@@ -11,7 +11,7 @@ from figures import style
 from figures.drawing import Series, dicts, draw_emc
 from figures.pools import IMAGES
 from figures.scales import Scale, grid
-from figures.study import Cell, Study, Taken
+from figures.study import Cell, Study, Taken, data_text
 from figures.tables import frame, mark
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ PICTURES = {
     "gpu": ("digits", "synthetic_images:count=40000,size=8,channels=1"),
     "paper": ("mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet:size=64"),
 }
-#: Read from EMC_DATA, where `--with-data` says so.
-ON_DISK = ("adult", "credit")
+#: Measured too where `--with-data` names their folder (`figures.pools.FILES`): images of as many pixels as the others.
+CIFAR10 = "folder:path=cifar10/train,size=8"
+ON_DISK_TABLES = ("csv:path=adult.csv,target=Salary", "csv:path=credit.csv,target=class,drop=ID")
+#: The least members on 192 features; the `paper` scale has these datasets by their names.
+CIFAR10_SIZES = {"smoke": (200,), "cpu": (200, 540), "gpu": (540, 1080)}
 #: Those of MLP, CNN and ViT in other pictures come last.
 COLOURS = tuple(
     OKABE_ITO[name] for name in ("sky", "purple", "black", "orange", "yellow", "green", "blue", "vermillion")
@@ -53,18 +56,30 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
 
     Beside them the linear model, of which Cover's theorem says one sample a parameter for two classes.
     """
-    data = list(dict.fromkeys((*TABLES[scale.name], *PICTURES[scale.name], *(ON_DISK if scale.on_disk else ()))))
+    data = list(dict.fromkeys((*TABLES[scale.name], *PICTURES[scale.name])))
     base = {**scale.base, "model": "mlp", "test_split": scale.test}
-    linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "labels": "random", "classes": 2}
+    random = {**base, "labels": "random", "classes": 2}
+    semantic = {**base, "labels": "semantic"}
+    linear = {**random, "model": "linear", "optimizer": "lbfgs", "min_steps": 2_000}
     sizes = list(SIZES[scale.name])
     shared = [one for one in data if one in WIDTHS.get(scale.name, {})]
-    semantic = {"data": [one for one in data if one not in shared], "match_parameters": sizes}
-    named = [grid({**base, "data": one, "labels": "semantic"}, model=list(WIDTHS[scale.name][one])) for one in shared]
+    named = [grid({**semantic, "data": one}, model=list(WIDTHS[scale.name][one])) for one in shared]
+    on_disk = CIFAR10_SIZES.get(scale.name, ()) if scale.on_disk else ()
+    read = [
+        {"base": labels, "grid": {"data": list(found), "match_parameters": list(members)}}
+        for labels in (random, semantic)
+        for found, members in ((ON_DISK_TABLES, sizes), ((CIFAR10,), on_disk))
+        if on_disk
+    ]
     return [
-        {"base": {**base, "labels": "random", "classes": 2}, "grid": {"data": data, "match_parameters": sizes}},
-        {"base": {**base, "labels": "semantic"}, "grid": semantic},
+        {"base": random, "grid": {"data": data, "match_parameters": sizes}},
+        {
+            "base": semantic,
+            "grid": {"data": [one for one in data if one not in shared], "match_parameters": sizes},
+        },
         *named,
-        {"base": {**base, **linear}, "grid": {"data": data}},
+        *read,
+        {"base": linear, "grid": {"data": [*data, *((*ON_DISK_TABLES, CIFAR10) if on_disk else ())]}},
     ]
 
 
@@ -85,11 +100,11 @@ def table(taken: Taken) -> pd.DataFrame:
 
 
 def _name(cell: Cell) -> str:
-    return str(cell["data"]).partition(":")[0].replace("_", " ")
+    return data_text(str(cell["data"]))
 
 
 def _kind(cell: Cell) -> str:
-    tables = {name for names in TABLES.values() for name in names} | set(ON_DISK)
+    tables = {name for names in TABLES.values() for name in names} | set(ON_DISK_TABLES)
     return "table" if cell["data"] in tables else "images"
 
 

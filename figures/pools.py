@@ -12,6 +12,9 @@ IMAGES = {
     "paper": "synthetic_images:count=20000000,size=128,channels=3",
 }
 
+#: Under the folder of `--with-data`: CIFAR-10 as an image folder, Adult and Credit as tables.
+FILES = ("cifar10/train", "adult.csv", "credit.csv")
+
 #: By family, from small to large; one place holds members of about equal size.
 FAMILIES = {
     "smoke": {

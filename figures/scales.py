@@ -21,7 +21,7 @@ class Scale:
         base: settings of every cell that says nothing else.
         draws: of every curve, at each size.
         test: share of the rows held out where a study looks at test accuracy.
-        on_disk: whether datasets under EMC_DATA are measured too.
+        on_disk: whether the datasets of the folder of `--with-data` are measured too.
         studies: measured where none is named; None for all.
         apart: whether each model's cells are driven by themselves, so that a GPU's stacks are full: trainings under
             way at once are shared by all models of a drive.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emc.curve_record import Curve
 from emc.errors import EmcError
 from emc.recorded import Recorded
+from emc.registry import PluginSpec
 from emc.resolve import resolve_names
 from emc.results import EmcResult
 from emc.specs import Measurement
@@ -117,12 +118,15 @@ def settings_text(taken: Taken) -> str:
 
 
 def data_text(data: str) -> str:
-    """A dataset's name for a reader.
+    """A dataset's name for a reader; of a file or folder, its path.
 
     >>> data_text("synthetic_images:count=4000,size=8")
     'synthetic images'
+    >>> data_text("csv:path=adult.csv,target=Salary")
+    'adult.csv'
     """
-    return data.partition(":")[0].replace("_", " ")
+    spec = PluginSpec.parse(data)
+    return str(dict(spec.options).get("path", spec.name.replace("_", " ")))
 
 
 def _models(names: Sequence[str]) -> str:

@@ -4,8 +4,11 @@ import gzip
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from studied import made, spread, study_of, taken_of
 
 from emc.journal import read
@@ -65,6 +68,51 @@ def test_a_second_run_trains_nothing_and_keeps_the_times(measured, tmp_path):
     assert "datasets: 0 s, 0 probes trained" in found.output.replace("1 s", "0 s")
     assert (tmp_path / "times.json").read_bytes() == (measured / "times.json").read_bytes()
     assert (tmp_path / "journal.jsonl.gz").read_bytes() == (measured / "journal.jsonl.gz").read_bytes()
+
+
+def lay(folder, rows=100):
+    """Small files in the formats of CIFAR-10 as an image folder, Adult and Credit."""
+    numbers = np.random.default_rng(0)
+    for kind in ("cat", "dog"):
+        (folder / "cifar10" / "train" / kind).mkdir(parents=True)
+        for place in range(rows // 2):
+            pixels = numbers.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "cifar10" / "train" / kind / f"{place}.jpg")
+    ages, sides = numbers.permutation(rows), numbers.integers(0, 2, rows)
+    adult = [
+        f"{age}, {' Private' if age % 2 else ' ?'}, {' <=50K' if side else ' >50K'}"
+        for age, side in zip(ages, sides, strict=True)
+    ]
+    (folder / "adult.csv").write_text("\n".join(["Age,Workclass,Salary", *adult]) + "\n")
+    credit = [f"{place},{1000 * age},{side}" for place, (age, side) in enumerate(zip(ages, sides, strict=True))]
+    (folder / "credit.csv").write_text("\n".join(["ID,limit,class", *credit]) + "\n")
+
+
+def test_datasets_of_a_folder_are_measured_too_and_named_relative_to_it(measured, tmp_path):
+    shutil.copy(measured / "journal.jsonl.gz", tmp_path)
+    data = tmp_path / "data"
+    lay(data)
+    words = ("--scale", "smoke", "--out", str(tmp_path), "--device", "cpu", "--study", "datasets")
+    run(*words, "--with-data", str(data))
+    table = pd.read_csv(tmp_path / "datasets.csv")
+    named = dict(zip(table["dataset"], table["kind"], strict=True))
+    assert named.items() >= {"cifar10/train": "images", "adult.csv": "table", "credit.csv": "table"}.items()
+    assert set(table[table["dataset"] == "cifar10/train"]["labels"]) == {"random", "semantic"}
+    assert "None" not in (tmp_path / "captions.json").read_text()
+    assert "cells have no result" not in (tmp_path / "captions.json").read_text()
+    assert str(data) not in (tmp_path / "journal.jsonl").read_text()
+    assert "WITH_DATA=FOLDER" in (tmp_path / "README.md").read_text()
+
+
+def test_a_folder_without_the_datasets_is_refused_before_anything_is_trained(tmp_path):
+    lay(tmp_path / "data")
+    (tmp_path / "data" / "credit.csv").unlink()
+    found = CliRunner().invoke(
+        main, ["--scale", "smoke", "--out", str(tmp_path), "--with-data", str(tmp_path / "data")]
+    )
+    assert found.exit_code == 2
+    assert "got none named credit.csv" in found.output
+    assert not (tmp_path / "journal.jsonl").exists()
 
 
 def test_a_packed_journal_holds_every_verdict_and_is_the_same_bytes_twice(measured, tmp_path):
