@@ -105,6 +105,12 @@ NUMBERS: dict[str, Number] = {
     "stall_tolerance": Number(
         TRAINING, "gain that counts as none", _of_loss, "a smaller gain of a doubling is a stall"
     ),
+    "rise_over_best": Number(
+        TRAINING,
+        "loss over its best",
+        lambda value: f"{value:.4g} times",
+        "the least of the last quarter of the steps over the best of all; of more than 1.5 the failure is not believed",
+    ),
     "gradient_norm": Number(
         TRAINING, "gradient norm", _of_init, "Euclidean norm of the full-batch gradient; 0 where descent has ended"
     ),

@@ -34,6 +34,7 @@ class Evidence(Enum):
     """Why a failure is believed, or is not. The name is what the record holds, the value what a user reads."""
 
     BUDGET = "the budget ended while the training still gained, or full-batch descent could still gain: undertrained"
+    UNSTABLE = "the loss rose far above its best and stayed there, so that a lower learning rate may fit: undertrained"
     NOISE_FLOOR = (
         "the procedure itself gained nothing over a doubling of its steps, though descent may gain: its own limit"
     )
@@ -51,7 +52,7 @@ class Evidence(Enum):
     @property
     def undertrained(self) -> bool:
         """Whether a failure of this kind only bounds the EMC from below."""
-        return self in (Evidence.BUDGET, Evidence.SADDLE)
+        return self in (Evidence.BUDGET, Evidence.UNSTABLE, Evidence.SADDLE)
 
 
 class Status(Enum):
@@ -65,7 +66,8 @@ class Status(Enum):
     CENSORED_BELOW = "not even one sample was fitted, so the EMC is below 1; check the optimizer and its learning rate"
     UNDERTRAINED = (
         "the deciding failure may be a lack of training, so the EMC is at least the value shown; "
-        "raise --min-steps and --max-epochs, or use an optimizer that converges (--optimizer lbfgs for small nets)"
+        "raise --min-steps and --max-epochs, lower the learning rate of unstable ones, "
+        "or use an optimizer that converges (--optimizer lbfgs for small nets)"
     )
     DIVERGED = "every fresh seed diverged above the value shown, a lower bound; lower the learning rate"
     NON_MONOTONE = "a size above the bracket was fitted too; the fits do not fall off at one size"

@@ -22,7 +22,7 @@ from emc.registry import PluginSpec, Registry
 S = TypeVar("S", bound="Spec")
 
 #: Raised whenever the same keys come to mean other numbers (CHANGELOG, "Changes results").
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 
 
 def setting(

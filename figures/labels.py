@@ -27,6 +27,13 @@ SMALL = {
     "gpu": ("mlp:width=8", "mlp:width=16", "cnn:width=8,hidden=16", "cnn:width=12,hidden=24"),
     "paper": tuple(f"mlp:width={2**k}" for k in range(1, 10)) + tuple(f"cnn:width={2**k}" for k in range(2, 9)),
 }  # fmt: skip
+#: Of those, what inputs without structure are measured with too: nets that learn something of these images.
+LEARNING = {
+    "smoke": ("mlp:width=2",),
+    "cpu": ("mlp:width=3", "mlp:width=5", "cnn:width=2,hidden=4"),
+    "gpu": SMALL["gpu"],
+    "paper": SMALL["paper"],
+}
 
 
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
@@ -38,7 +45,7 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
     base = {**scale.base, **pool(scale)}
     linear = {"model": "linear", "optimizer": "lbfgs", "min_steps": 2_000, "classes": 2}
     given = families(scale, "mlp", "cnn")
-    few = [model for model in given if model != given[0]] if len(given) > 4 else given
+    few = given[1:-1] if len(given) > 4 else given
     labels = {"labels": ["semantic", "random"]}
     digits = {**scale.base, "data": NATURAL[scale.name], "test_split": scale.test}
     inputs = {"inputs": ["gaussian", "permuted"]}
@@ -49,6 +56,7 @@ def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
         {"base": base, "grid": {"model": few, **inputs}},
         *beside,
         {"base": digits, "grid": {"model": list(SMALL[scale.name]), **labels}},
+        {"base": digits, "grid": {"model": list(LEARNING[scale.name]), **inputs}},
     ]
 
 

@@ -44,8 +44,9 @@ class Scale:
 #: Full-batch descent, whatever n is: its failures end in evidence, those of mini-batches creep on (docs/gallery.md).
 FULL_BATCH = 2048
 
-#: Gains of less than 5 % of the loss, and of no sample, over a doubling of the steps count as none.
-STALL = 0.05
+#: Over a doubling of the steps, gains of less than this share of the loss, and of no sample, count as none: the loss
+#: then falls more slowly than with the inverse square root of the steps; that of separable samples with their inverse.
+STALL = 0.3
 
 SMOKE = Scale(
     "smoke",

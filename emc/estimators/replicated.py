@@ -10,7 +10,7 @@ from emc.search.base import Ask
 from emc.search.path import Bracket, Shown, paths_over_range
 from emc.search.replicate import ReplicateSearch
 from emc.specs import Search
-from emc.stats.intervals import far_below, interval, median
+from emc.stats.intervals import Median, far_below, interval, median
 
 _SHOWN = {Verdict.FITTED: Shown.FITTED, Verdict.NOT_FITTED: Shown.NOT_FITTED, Verdict.DIVERGED: Shown.NOTHING}
 
@@ -94,7 +94,7 @@ class ReplicatedSearch:
             interval_method=ends.method,
             replicates=replicates,
             probes=tuple(result for search in self.searches for result in search.results()),
-            warnings=_warnings(replicates),
+            warnings=_warnings(replicates, middle),
         )
 
     def worst_paths(self) -> list[list[int]]:
@@ -102,14 +102,20 @@ class ReplicatedSearch:
         return [path * len(self.searches) for path in paths_over_range(self._search)]
 
 
-def _warnings(replicates: Sequence[Replicate]) -> tuple[str, ...]:
-    low = far_below(replicates)
-    if low == 0:
-        return ()
-    return (
-        f"{low} of {len(replicates)} replicates end far below the others, as inits that fit at no size would make "
-        "them: the interval may miss n50; --search threshold reckons with such inits",
-    )
+def _warnings(replicates: Sequence[Replicate], middle: Median) -> tuple[str, ...]:
+    found = []
+    if middle.least < middle.emc:
+        below = sum(each.status.right_censored and each.lower < middle.emc for each in replicates)
+        found.append(
+            f"{below} of {len(replicates)} replicates are lower bounds below the EMC, which is {middle.least:,} if "
+            f"they are no larger and {middle.emc:,} if they are large; what their status advises closes that"
+        )
+    if low := far_below(replicates):
+        found.append(
+            f"{low} of {len(replicates)} replicates end far below the others, as inits that fit at no size would make "
+            "them: the interval may miss n50; --search threshold reckons with such inits"
+        )
+    return tuple(found)
 
 
 def _deciding(bracket: Bracket, path: list[ProbeResult]) -> ProbeResult | None:

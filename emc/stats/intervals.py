@@ -22,12 +22,14 @@ class Median:
     Attributes:
         emc: lower median of the replicates' EMCs, right-censored ones ranked as infinite; where that rank is censored,
             the lower median of their lower bounds, which the EMC is at least.
+        least: lower median of all lower ends: what the EMC is if the right-censored ones are no larger than known.
         censored: whether that rank is censored.
         upper: lower median of the upper ends, None where it is infinite.
         status: of the replicate at that rank.
     """
 
     emc: int
+    least: int
     censored: bool
     upper: int | None
     status: Status
@@ -37,16 +39,19 @@ def median(replicates: Sequence[Replicate]) -> Median:
     """The lower median of the replicates.
 
     >>> bracketed = [Replicate(r, n, n + 5, Status.BRACKETED) for r, n in enumerate([90, 100, 110])]
-    >>> median([*bracketed, Replicate(3, 95, None, Status.UNDERTRAINED)]).emc
-    100
+    >>> found = median([*bracketed, Replicate(3, 95, None, Status.UNDERTRAINED)])
+    >>> found.emc, found.least
+    (100, 95)
     """
     rank = (len(replicates) - 1) // 2
     by_value = sorted(replicates, key=lambda r: (r.status.right_censored, r.lower))
     middle = by_value[rank]
     censored = middle.status.right_censored
-    emc = sorted(r.lower for r in replicates)[rank] if censored else middle.lower
+    least = sorted(r.lower for r in replicates)[rank]
     upper = sorted(_upper(r) for r in replicates)[rank]
-    return Median(emc, censored, None if math.isinf(upper) else int(upper), middle.status)
+    return Median(
+        least if censored else middle.lower, least, censored, None if math.isinf(upper) else int(upper), middle.status
+    )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+#: A failure whose loss stayed above this multiple of its best is none of a procedure at its limit.
+UNSTABLE_RISE = 1.5
+
 #: Relative rise of the loss that moving onto the kinks may cost at the start of the descent along them.
 NEGLIGIBLE = 1e-4
 
@@ -134,13 +137,13 @@ def _stop(run: ProbeRun) -> Stop:
 def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     """Why a training failed.
 
-    A training that still gained in its last doubling is undertrained: no descent has to be looked for. One that
-    stalled is polished. It is stationary if that gained nothing and the gradient norm left, on kinks of ReLU the
-    steepest one-sided slope, is small; then its curvature tells a saddle from a minimum. Else the procedure is at its
-    own limit. Of a linear model the linear program knows the truth first; whether a loss can be
-    reached it does not say. Where gradients are not those of the loss, a stall is the procedure's own limit and nothing
-    more is asked. Where the inputs of the n samples do not fit into memory, how the training ended is all that is
-    known, as with `certify=none`.
+    A training that still gained in its last doubling is undertrained, and so is one that a large rate threw out of its
+    best: no descent has to be looked for. One that stalled is polished. It is stationary if that gained nothing and the
+    gradient norm left, on kinks of ReLU the steepest one-sided slope, is small; then its curvature tells a saddle from
+    a minimum. Else the procedure is at its own limit. Of a linear model the linear program knows the truth first; whether
+    a loss can be reached it does not say. Where gradients are not those of the loss, a stall is the procedure's own
+    limit and nothing more is asked. Where the inputs of the n samples do not fit into memory, how the training ended is
+    all that is known, as with `certify=none`.
 
     Args:
         setup: the procedure, with its tolerances.
@@ -153,18 +156,18 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
         "gain_of_last_doubling": _finite(gain),
         "count_gained": risen,
         "stall_tolerance": setup.procedure.stall_tolerance,
+        "rise_over_best": _finite(run.trace.rise()),
     }
+    ended = _ended(run)
     if not samples.may_hold(run.n):
-        evidence = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
-        return Examined(evidence, None, detail | {"not_examined": "the inputs do not fit into memory"})
+        return Examined(ended, None, detail | {"not_examined": "the inputs do not fit into memory"})
     X, y = samples.first(run.n)
     dead = dead_share(module, X)
     if dead is not None:
         detail["dead_units"] = dead
     if straight_through(module):
         undecided = {"stationary_undecided": "its gradient passes straight through steps of the loss"}
-        stopped = Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
-        return Examined(stopped, None, detail | ({} if stopped is Evidence.BUDGET else undecided))
+        return Examined(ended, None, detail | (undecided if ended is Evidence.NOISE_FLOOR else {}))
     loss = setup.loss
     at_init = gradient_norm(setup.fresh_model(run.probe), X, y, loss)
     norm = _ratio(gradient_norm(module, X, y, loss), at_init)
@@ -178,11 +181,16 @@ def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
         endless = loss == CROSS_ENTROPY and not setup.plan.weight_decay  # there is no minimum to end at
         if proof.separability is Separability.SEPARABLE and endless:
             return Examined(Evidence.BUDGET, norm, detail)
-    if run.stop is Stop.BUDGET:
-        return Examined(Evidence.BUDGET, norm, detail)
-    if setup.procedure.certify == "none":
-        return Examined(Evidence.NOISE_FLOOR, norm, detail)
+    if ended is not Evidence.NOISE_FLOOR or setup.procedure.certify == "none":
+        return Examined(ended, norm, detail)
     return _polished(setup, run, module, X, y, at_init, norm, detail)
+
+
+def _ended(run: ProbeRun) -> Evidence:
+    """What the course of the training alone says of its failure."""
+    if run.trace.rise() > UNSTABLE_RISE:
+        return Evidence.UNSTABLE
+    return Evidence.BUDGET if run.stop is Stop.BUDGET else Evidence.NOISE_FLOOR
 
 
 def _polished(

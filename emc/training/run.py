@@ -47,6 +47,7 @@ class Trace:
 
     def __init__(self) -> None:
         self._steps: list[int] = []
+        self._seen: list[float] = []
         self._losses: list[float] = []
         self._counts: list[int] = []
 
@@ -55,16 +56,18 @@ class Trace:
         best = min(loss, self._losses[-1]) if self._losses else loss
         most = max(correct, self._counts[-1]) if self._counts else correct
         self._steps.append(step)
+        self._seen.append(loss)
         self._losses.append(best)
         self._counts.append(most)
 
     def state(self) -> dict[str, Any]:
         """What `load_state` takes."""
-        return {"steps": self._steps, "losses": self._losses, "counts": self._counts}
+        return {"steps": self._steps, "seen": self._seen, "losses": self._losses, "counts": self._counts}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where another trace was."""
-        self._steps, self._losses, self._counts = (list(state[name]) for name in ("steps", "losses", "counts"))
+        names = ("steps", "seen", "losses", "counts")
+        self._steps, self._seen, self._losses, self._counts = (list(state[name]) for name in names)
 
     def gain_of_doubling(self) -> tuple[float, int]:
         """Share by which the best loss fell since half the steps, and by how much the best count rose.
@@ -76,6 +79,16 @@ class Trace:
         if half is None or self._losses[half] == 0:
             return math.inf, 0
         return 1 - self._losses[-1] / self._losses[half], self._counts[-1] - self._counts[half]
+
+    def rise(self) -> float:
+        """The least loss of the last quarter of the steps over the best one: 1 where the best is among them.
+
+        A training that fluctuates about its noise floor comes near its best in so many counts; one that a large rate
+        has thrown out does not.
+        """
+        late = min(loss for at, loss in zip(self._steps, self._seen, strict=True) if 4 * at > 3 * self._steps[-1])
+        best = self._losses[-1]
+        return late / best if best else (1.0 if late == best else math.inf)
 
 
 #: What a saved state must have in common with the probe that goes on from it, and what it brings.

@@ -95,7 +95,7 @@ class Reactive:
 
 @SCHEDULES.register("reactive")
 def reactive(
-    *, factor: float = 0.5, patience: int = 5, floor: float = 0.01, gain: float = 0.01, ceiling: float = 32.0
+    *, factor: float = 0.5, patience: int = 5, floor: float = 0.01, gain: float = 0.01, ceiling: float = 4.0
 ) -> Schedule:
     """Multiply the rate by `factor` after `patience` counts that gained nothing; below `floor` start over at 1.
 

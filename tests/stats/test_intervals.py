@@ -72,19 +72,19 @@ def test_lower_and_upper_ends_are_ranked_each_for_itself() -> None:
 )
 def test_the_median_is_the_lower_one(lowers: list[int], middle: int) -> None:
     found = brackets(*((lower, lower + 5) for lower in lowers))
-    assert median(found) == Median(middle, False, middle + 5, Status.BRACKETED)
+    assert median(found) == Median(middle, middle, False, middle + 5, Status.BRACKETED)
 
 
 @pytest.mark.parametrize("status", RIGHT_CENSORED)
 def test_a_right_censored_replicate_ranks_as_infinite_however_low_it_stopped(status: Status) -> None:
     found = [censored(1, status), *brackets((90, 95), (100, 105))]
-    assert median(found) == Median(100, False, 105, Status.BRACKETED)
+    assert median(found) == Median(100, 90, False, 105, Status.BRACKETED)
 
 
 @pytest.mark.parametrize("status", RIGHT_CENSORED)
 def test_a_median_that_is_censored_is_a_lower_bound(status: Status) -> None:
     found = [*brackets((90, 95)), censored(100, status), censored(120, status)]
-    assert median(found) == Median(100, True, None, status)
+    assert median(found) == Median(100, 100, True, None, status)
 
 
 def test_a_censored_median_is_that_of_the_lower_bounds() -> None:
@@ -96,15 +96,15 @@ def test_a_censored_median_is_that_of_the_lower_bounds() -> None:
 
 def test_an_undertrained_replicates_upper_end_is_no_end() -> None:
     found = [*brackets((90, 95)), censored(80, Status.UNDERTRAINED, 85), censored(81, Status.UNDERTRAINED, 86)]
-    assert median(found) == Median(81, True, None, Status.UNDERTRAINED)
+    assert median(found) == Median(81, 81, True, None, Status.UNDERTRAINED)
     assert interval(found, 0.95).ends is None
 
 
 @pytest.mark.parametrize("status", [Status.NON_MONOTONE, Status.CENSORED_BELOW])
 def test_other_statuses_rank_by_their_lower_end(status: Status) -> None:
     found = [Replicate(0, 0, 1, status), *brackets((90, 95), (100, 105))]
-    assert median(found) == Median(90, False, 95, Status.BRACKETED)
-    assert median(found[:2]) == Median(0, False, 1, status)
+    assert median(found) == Median(90, 90, False, 95, Status.BRACKETED)
+    assert median(found[:2]) == Median(0, 0, False, 1, status)
 
 
 @st.composite
