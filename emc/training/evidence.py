@@ -137,13 +137,13 @@ def _stop(run: ProbeRun) -> Stop:
 def examine(setup: Setup, run: ProbeRun, module: nn.Module) -> Examined:
     """Why a training failed.
 
-    A training that still gained in its last doubling is undertrained, and so is one that a large rate threw out of its
-    best: no descent has to be looked for. One that stalled is polished. It is stationary if that gained nothing and the
-    gradient norm left, on kinks of ReLU the steepest one-sided slope, is small; then its curvature tells a saddle from
-    a minimum. Else the procedure is at its own limit. Of a linear model the linear program knows the truth first; whether
-    a loss can be reached it does not say. Where gradients are not those of the loss, a stall is the procedure's own
-    limit and nothing more is asked. Where the inputs of the n samples do not fit into memory, how the training ended is
-    all that is known, as with `certify=none`.
+    A training that still gained in its last doubling is undertrained, and so is one that a large rate threw out of
+    its best: no descent has to be looked for. One that stalled is polished. It is stationary if that gained nothing
+    and the gradient norm left, on kinks of ReLU the steepest one-sided slope, is small; then its curvature tells a
+    saddle from a minimum. Else the procedure is at its own limit. Of a linear model the linear program knows the
+    truth first; whether a loss can be reached it does not say. Where gradients are not those of the loss, a stall
+    is the procedure's own limit and nothing more is asked. Where the inputs of the n samples do not fit into
+    memory, how the training ended is all that is known, as with `certify=none`.
 
     Args:
         setup: the procedure, with its tolerances.
