@@ -27,6 +27,7 @@ from emc.training.kinks import KinkSlope
 from emc.training.lockstep import LockstepTrainer
 from emc.training.polish import Polish
 from emc.training.run import ProbeRun, Stop
+from emc.training.schedules import SCHEDULES
 from emc.training.setup import Setup
 from emc.training.single import SingleTrainer
 
@@ -56,6 +57,41 @@ def test_budget_where_it_ended_early(make_prepared: MakePrepared, probe_once: Pr
     assert found.detail["gain_of_last_doubling"] > 1e-3
     assert found.gradient_norm is not None
     assert found.gradient_norm > 0
+
+
+class Spike:
+    """A rate that is a thousand times the base from step 200 on."""
+
+    def next(self, step: int, budget: int, loss: float, *, full_batch: bool) -> float:  # noqa: ARG002
+        return 1.0 if step < 200 else 1000.0
+
+
+@pytest.fixture
+def spike(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings of a training that is thrown out of its best after 200 steps of the 400 that it has."""
+    SCHEDULES.names()
+    monkeypatch.setattr(SCHEDULES, "_plugins", dict(SCHEDULES._plugins))
+    SCHEDULES.register("spike", summary="a test's")(Spike)
+    return {
+        "data": "digits",
+        "model": "mlp:width=8",
+        "batch_size": 512,
+        "check_steps": 10,
+        "min_steps": 400,
+        "schedule": "spike",
+    }
+
+
+def test_unstable_where_a_large_rate_threw_the_training_out(
+    make_prepared: MakePrepared, probe_once: ProbeOnce, spike: dict[str, Any]
+) -> None:
+    found = probe_once(make_prepared(**spike).setup, 200)
+    assert (found.verdict, found.evidence) == (Verdict.NOT_FITTED, Evidence.UNSTABLE)
+    assert found.detail["rise_over_best"] > 1.5
+    assert "polish_gain" not in found.detail
+    for changed in ({"schedule": "constant"}, {"min_steps": 200}):
+        calm = probe_once(make_prepared(**(spike | changed)).setup, 200)
+        assert (calm.evidence, calm.detail["rise_over_best"]) == (Evidence.BUDGET, 1)
 
 
 def test_budget_where_a_separable_problem_was_not_fitted(make_prepared: MakePrepared, probe_once: ProbeOnce) -> None:

@@ -38,6 +38,24 @@ def test_gain_of_doubling(counts: list[tuple[int, float, int]], gain: float, ris
     assert trace_of(*counts).gain_of_doubling() == (pytest.approx(gain), risen)
 
 
+@pytest.mark.parametrize(
+    ("losses", "rise"),
+    [
+        ([1.0], 1),
+        ([1.0, 0.5, 0.4, 0.1, 2.0, 2.0, 0.3, 2.0], 3),  # the least of the last quarter, 0.3, over the best
+        ([1.0, 0.5, 0.4, 0.1, 2.0, 2.0, 2.0, 0.1], 1),  # it came back
+        ([1.0, 0.5, 0.4, 0.3, 0.2, 0.1, 2.0, 2.0], 20),
+        ([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], math.inf),
+        ([0.0] * 8, 1),
+    ],
+)
+def test_rise_of_the_late_losses_over_the_best(losses: list[float], rise: float) -> None:
+    trace = trace_of(*((100 * (place + 1), loss, 0) for place, loss in enumerate(losses)))
+    again = Trace()
+    again.load_state(trace.state())
+    assert trace.rise() == again.rise() == pytest.approx(rise)
+
+
 def run_of(make_prepared: MakePrepared, n: int = 50, **settings: Any) -> ProbeRun:
     settings = {"min_steps": 1000, "check_steps": 100, "stall_share": 0.4, "schedule": "constant", **settings}
     return ProbeRun(make_prepared(**settings).setup, Probe("base", n, 0))
