@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Every measurement of speed, each with its table on stdout and its JSON in benchmarks/results (a quick look writes none).
 BENCHMARKS := $(wildcard $(addprefix benchmarks/,cold_start.py engine.py reference.py lockstep.py distance.py growth.py))
 
-.PHONY: measure figures claims test test-cuda browser faults check format docs docs-serve bench bench-quick clean
+.PHONY: measure figures claims test test-slow test-cuda browser faults check format docs docs-serve bench bench-quick clean
 
 # The main job on the embedded default: the EMC of an MLP on digits with random labels.
 measure: .venv/.installed
@@ -18,7 +18,11 @@ claims: .venv/.installed
 
 # Two processes of one thread each: on nets as tiny as the tests' a second thread only spins.
 test: .venv/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow"
+
+# The rest of the tests: processes and clusters that are started and killed, the page in a browser, long trainings.
+test-slow: .venv/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup -m slow
 
 # What differs on a GPU; skipped where there is none.
 test-cuda: .venv/.installed-dev

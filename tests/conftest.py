@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,20 @@ settings.load_profile("emc")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often each fault is injected."""
     parser.addoption("--trials", help="a number for each fault, or full; default: a few (tests/faults)")
+
+
+#: Folders and files whose tests start processes and clusters, or kill them: the greater part of the time.
+SLOW = ("faults", "executors", "models/test_entry_points.py", "pages/test_browser.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by where it lies."""
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root).as_posix()
+        if any(place == slow or place.startswith(f"{slow}/") for slow in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure(config: pytest.Config) -> None:
