@@ -9,7 +9,7 @@ import click
 from emc.cli.display import say
 from emc.cli.options import default_journal
 from emc.cli.results import Condition, filtered
-from emc.files import check_writable
+from emc.files import check_outputs
 
 
 @click.command("report")
@@ -34,7 +34,7 @@ def report(journal: str | None, output: str, title: str | None, conditions: Sequ
     """
     asked = [Condition.parse(text) for text in conditions]
     path = journal or default_journal()
-    check_writable(output, path)
+    check_outputs([output], [path])
     from emc.pages.page import report as write
 
     write(path, output, title, _kept(path, asked) if asked else None)

@@ -19,7 +19,7 @@ import click
 from emc.cli.display import print_columns
 from emc.cli.options import default_journal
 from emc.errors import OutputError, SpecError, UnknownNameError, did_you_mean
-from emc.files import check_writable, replacing, write_text
+from emc.files import check_outputs, replacing, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,8 +151,7 @@ def results(
     if form == "parquet" and output is None:
         raise SpecError("--format parquet needs a file, got none; write -o FILE")
     journal = journal or default_journal()
-    if output is not None:
-        check_writable(output, journal)
+    check_outputs([output], [journal])
     from emc.frames import load
 
     frame = load(journal, "probes" if probes else "measurements")

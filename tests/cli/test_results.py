@@ -165,5 +165,5 @@ def test_a_condition_compares_numbers_as_numbers_and_texts_as_globs(text: str, v
 
 def test_a_journal_is_not_replaced(mistake: Callable[..., str], journal: Path) -> None:
     kept = journal.read_bytes()
-    assert "is not the journal it is made from" in mistake("results", journal, "-o", journal)
+    assert "no other file of the command" in mistake("results", journal, "-o", journal)
     assert journal.read_bytes() == kept
