@@ -21,7 +21,7 @@ from emc.files import check_outputs
     "conditions",
     multiple=True,
     metavar="CONDITION",
-    help="keep measurements such as 'emc>100' or 'model=mlp*' (as emc results does); all have to hold",
+    help="keep measurements such as 'emc>100' or 'model=mlp*' (as emc results does); curves are kept; all have to hold",
 )
 def report(journal: str | None, output: str, title: str | None, conditions: Sequence[str]) -> None:
     """Write what JOURNAL holds as one page that needs no network: measurements, searches, curves, comparisons, cost.

@@ -52,9 +52,9 @@ def report(
     _check_packages()
     recorded = _kept(read_recorded(journal), kept)
     if not (recorded.results or recorded.curves or recorded.failed):
-        which = "" if kept is None else " among those asked for"
+        which, remedy = ("", REMEDY) if kept is None else (" among those asked for", "ask for others")
         raise JournalError(
-            f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; {REMEDY}'
+            f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; {remedy}'
         )
     write_text(Path(path), html(sections(recorded), title or f"EMC report: {Path(journal).name}"))
 
