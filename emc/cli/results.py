@@ -188,7 +188,9 @@ def _format_of(output: str | None) -> str:
     """
     suffix = Path(output or "").suffix.lower()
     if suffix and suffix not in SUFFIXES:
-        raise SpecError(f'-o takes a file that ends in {", ".join(SUFFIXES)}, got "{output}"; change it or add --format')
+        raise SpecError(
+            f'-o takes a file that ends in {", ".join(SUFFIXES)}, got "{output}"; change it or add --format'
+        )
     return SUFFIXES.get(suffix, "table")
 
 

@@ -54,7 +54,10 @@ def test_conditions_choose_measurements(run: Run, journal: Path, tmp_path: Path)
         (["j.jsonl", "-o", "."], 'an output path names a file, got the folder "."'),
         (["j.jsonl"], "missing option '-o' / '--output'"),
         (["j.jsonl", "-o", "page.html", "--where", "speed=1"], 'the journal has no column "speed"'),
-        (["j.jsonl", "-o", "page.html", "--where", "emc>500"], 'got none among those asked for in "j.jsonl"; ask for others'),
+        (
+            ["j.jsonl", "-o", "page.html", "--where", "emc>500"],
+            'got none among those asked for in "j.jsonl"; ask for others',
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -159,7 +159,10 @@ def test_each_column_is_explained(run: Run) -> None:
     [
         (["--where", "emd>3"], 'has no column "emd"; did you mean "emc"'),
         (["--where", "emc"], "--where compares a column"),
-        (["--where", "status==undertrained"], 'one comparison, got "status==undertrained"; for a text that begins with ='),
+        (
+            ["--where", "status==undertrained"],
+            'one comparison, got "status==undertrained"; for a text that begins with =',
+        ),
         (["--where", "emc=>3"], "--where has one comparison"),
         (["--where", "emc!==3"], "--where has one comparison"),
         (["--where", "model=~mlp"], "--where has one comparison"),
