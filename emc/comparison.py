@@ -199,13 +199,13 @@ def compare(first: Source, second: Source, *others: Source, confidence: float = 
         confidence: of the intervals; a p-value of at most 1 - confidence shows a difference.
 
     Raises:
-        ComparisonError: a result is interrupted or has one replicate only, or estimands differ.
+        ComparisonError: no result or file, a result is interrupted or has one replicate only, or estimands differ.
         OutputError: a file cannot be read.
         SpecError: the confidence is out of range.
     """
     confidence = Measurement(confidence=confidence).confidence
     sources = (first, second, *others)
-    results = tuple(s if isinstance(s, EmcResult) else read_result(os.fspath(s)) for s in sources)
+    results = results_of(sources)
     names = tuple(_letters(place) if isinstance(s, EmcResult) else os.fspath(s) for place, s in enumerate(sources))
     check_finished(names, results)
     bounds = tuple(bounds_of(results[0], other) for other in results[1:])
@@ -225,6 +225,22 @@ def compare_files(paths: Sequence[str], confidence: float) -> Comparison:
         raise ComparisonError(f'a comparison takes at least two results, got "{" ".join(paths)}"; {remedy}')
     first, second, *others = paths
     return compare(first, second, *others, confidence=confidence)
+
+
+def results_of(sources: Sequence[Source]) -> tuple[EmcResult, ...]:
+    """Results, those given as files read.
+
+    Raises:
+        ComparisonError: what is neither a result nor a path.
+        OutputError: a file cannot be read.
+    """
+    for source in sources:
+        if not isinstance(source, EmcResult | str | os.PathLike):
+            raise ComparisonError(
+                "results compared are EmcResults, or paths of their files, got a value of type "
+                f"{type(source).__name__}; measure with emc.measure or emc measure --json PATH"
+            )
+    return tuple(source if isinstance(source, EmcResult) else read_result(os.fspath(source)) for source in sources)
 
 
 def _letters(place: int) -> str:

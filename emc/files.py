@@ -7,26 +7,38 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from emc.errors import OutputError
 
+#: The path of an output that is no file.
+STDOUT = "-"
 
-def check_writable(path: str | Path, journal: str | os.PathLike[str] | None = None) -> None:
-    """Find out before the work whether its output can be written, and leave no trace.
+
+def check_outputs(
+    outputs: Iterable[str | os.PathLike[str] | None], inputs: Iterable[str | os.PathLike[str] | None] = ()
+) -> None:
+    """Find out before the work whether each output can be written to a file of its own, and leave no trace.
 
     Args:
-        path: of the output.
-        journal: which the output is made from, and must not replace.
+        outputs: paths; None is no output, `STDOUT` no file.
+        inputs: what the outputs are made from; None is no input.
 
     Raises:
-        OutputError: the path is a folder or the journal, its folder does not exist, or nothing can be created there.
+        OutputError: an output is a folder, an input or another output, its folder does not exist, or nothing can be
+            created there.
     """
+    others = [path for path in inputs if path is not None]
+    for path in outputs:
+        if path not in (None, STDOUT):
+            _check_output(path, others)
+            others.append(path)
+
+
+def _check_output(path: str | os.PathLike[str], others: Iterable[str | os.PathLike[str]]) -> None:
     target = Path(os.path.realpath(path))
-    if journal is not None and _is_same(target, journal):
-        raise OutputError(f'an output file is not the journal it is made from, got "{path}"; name another')
     if target.is_dir():
         raise OutputError(f'an output path names a file, got the folder "{path}"; add a file name')
     if not target.parent.is_dir():
@@ -34,7 +46,12 @@ def check_writable(path: str | Path, journal: str | os.PathLike[str] | None = No
     if _is_special(target):
         if not os.access(target, os.W_OK):
             raise OutputError(f'an output file must be writable, got "{path}"; choose another path')
-        return
+        return  # nothing is replaced there
+    if any(_is_same(target, other) for other in others):
+        raise OutputError(
+            f'an output file must be no other file of the command, got "{path}", which it reads or writes too; '
+            "name another"
+        )
     try:
         # Permission bits do not tell for root, nor on read-only file systems: only trying does.
         with tempfile.NamedTemporaryFile(dir=target.parent):
@@ -107,6 +124,6 @@ def _is_special(target: Path) -> bool:
     return target.exists() and not stat.S_ISREG(target.stat().st_mode)
 
 
-def _unwritable(path: str | Path, error: OSError) -> OutputError:
+def _unwritable(path: str | os.PathLike[str], error: OSError) -> OutputError:
     reason = (error.strerror or str(error)).lower()
     return OutputError(f'an output file must be writable, got "{path}" ({reason}); choose another path')

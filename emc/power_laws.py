@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emc.comparison import check_finished, why_unpaired
-from emc.errors import ComparisonError
-from emc.results import EmcResult
+from emc.comparison import Source, check_finished, results_of, why_unpaired
+from emc.errors import ComparisonError, shown
 from emc.specs import Measurement
 from emc.stats.power_law import PowerLaw, Size, fit_power_law
 
 
 def power_law(
-    results: Iterable[EmcResult],
+    results: Iterable[Source],
     *,
     confidence: float = Measurement.confidence,
     resamples: int = 10_000,
@@ -24,20 +23,29 @@ def power_law(
     Sizes with censored replicates are left out, and the fit tells so.
 
     Args:
-        results: finished, of one estimand; best of one family under one procedure on one task.
+        results: finished, or files that `emc measure --json` wrote, of one estimand; best of one family under one
+            procedure on one task.
         confidence: of the intervals.
         resamples: how many of the bootstrap.
         seed: of the resamples.
 
     Raises:
-        ComparisonError: an unfinished result, several estimands, parameters that are not known, or fewer than three
-            sizes whose replicates are all known.
-        SpecError: the confidence is out of range.
+        ComparisonError: no results, an unfinished one, several estimands, parameters that are not known, fewer than
+            three sizes whose replicates are all known, or too few resamples.
+        OutputError: a file cannot be read.
+        SpecError: the confidence or the seed is out of range.
     """
-    given = list(results)
-    confidence = Measurement(confidence=confidence).confidence
-    if resamples < 100:
-        raise ComparisonError(f"a bootstrap interval takes at least 100 resamples, got {resamples}; raise resamples")
+    if not isinstance(results, Iterable) or isinstance(results, str):
+        raise ComparisonError(
+            f"a power law takes a list of results, got a value of type {type(results).__name__}; write [a, b, c]"
+        )
+    given = results_of(list(results))
+    checked = Measurement(confidence=confidence, seed=seed)
+    confidence, seed = checked.confidence, checked.seed
+    if not isinstance(resamples, int) or resamples < 100:
+        raise ComparisonError(
+            f"a bootstrap interval takes a whole number of resamples, at least 100, got {shown(resamples)}; raise it"
+        )
     check_finished([str(place + 1) for place in range(len(given))], given)
     sizes = []
     for place, result in enumerate(given):

@@ -106,6 +106,13 @@ class Sweep(Sequence[Cell]):
             if len({identity(values[column]) for values in axis.values}) > 1
         )
 
+    def values(self) -> Iterator[tuple[str, Scalar]]:
+        """Every value that a setting has in some cell, with its name."""
+        yield from self.base.items()
+        for axis in self.axes:
+            for row in axis.values:
+                yield from zip(axis.names, row, strict=True)
+
     def __len__(self) -> int:
         return len(self.places)
 

@@ -20,8 +20,9 @@ from typing import Any
 import click
 
 import emc
-from emc.errors import EmcError
-from emc.files import replacing, write_text
+from emc.cli.main import report
+from emc.errors import EmcError, JournalError, SpecError
+from emc.files import check_outputs, replacing, write_text
 from emc.journal import compact, read
 from emc.recorded import read_recorded
 from emc.sweeps import read_sweep
@@ -38,8 +39,21 @@ STUDIES = (
 
 HERE = Path(__file__).parent
 
+#: A year; the operating system's clock counts no further than some centuries.
+MOST_MINUTES = 366 * 24 * 60
 
-@click.command()
+
+class _Command(click.Command):
+    """Ends with one sentence and exit code 2 on what a user can mend, as `emc` does."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (EmcError, OSError) as error:
+            ctx.exit(report(error))
+
+
+@click.command(cls=_Command)
 @click.option("--scale", type=click.Choice(list(SCALES)), default="cpu", show_default=True)
 @click.option("--study", "names", type=click.Choice(STUDIES), multiple=True, help="only these; default: all")
 @click.option("--out", type=click.Path(path_type=Path), help="folder of journal, pictures and tables [figures/SCALE]")
@@ -67,9 +81,13 @@ def main(
     size = SCALES[scale] if data is None else SCALES[scale].with_data()
     names = names or size.studies or STUDIES
     if data is not None and (lacks := [name for name in FILES if not (data / name).exists()]):
-        raise click.UsageError(f"--with-data must name a folder with {', '.join(FILES)}, got none named {lacks[0]}")
+        files = ", ".join(FILES)
+        raise SpecError(f"--with-data must name a folder with {files}, got none named {lacks[0]}; name another")
+    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+        raise SpecError(f"--minutes must be above 0 and at most {MOST_MINUTES:,}, got {minutes:g}; name fewer or none")
     folder = (out or HERE / scale).absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    check_outputs([folder / "captions.json", folder / "README.md"], [journal])
     packed = folder / "journal.jsonl.gz"
     if draw_only:
         source = journal or (folder / "journal.jsonl" if (folder / "journal.jsonl").exists() else packed)
@@ -77,10 +95,15 @@ def main(
         source = (journal or folder / "journal.jsonl").absolute()
         with contextlib.chdir(data or "."):  # records name the datasets relative to their folder
             measure_all(names, size, source, packed, device, minutes, folder / "times.json")
-    try:
-        render_all(names, size, source, folder)
-    except EmcError as error:
-        raise click.ClickException(str(error)) from error
+    drawn = render_all(names, size, source, folder)
+    if draw_only and not drawn:
+        raise JournalError(
+            f'--draw-only needs a journal that holds something of a study asked for, got "{source}"; '
+            "leave it out to measure"
+        )
+    for name in names:
+        if name not in drawn:
+            print(f"{name}: nothing is measured yet that could be drawn", file=sys.stderr)
     if not draw_only:
         pack(source, packed)
 
@@ -108,24 +131,32 @@ def measure_all(
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) -> None:
-    """Write the picture and the table of every study that the journal holds something of, and what they show."""
+def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) -> list[str]:
+    """Write the picture and the table of every study that the journal holds something of, and what they show.
+
+    Returns:
+        Names of these studies.
+    """
     recorded = read_recorded(journal)
     known = folder / "captions.json"
     captions = json.loads(known.read_text()) if known.exists() else {}
+    drawn = []
     for name in names:
         study = study_named(name)
         taken = take(study, scale, recorded)
         if not render(study, taken, folder):
-            print(f"{name}: nothing is measured yet that could be drawn", file=sys.stderr)
             continue
         caption = " ".join(filter(None, (study.caption, settings_text(taken), missing_text(taken))))
         captions[name] = {"title": study.asks, "caption": caption}
+        drawn.append(name)
+    if not drawn:
+        return []
     captions = {name: captions[name] for name in STUDIES if name in captions}
     known.write_text(json.dumps(captions, indent=1) + "\n")
     times = folder / "times.json"
     told = json.loads(times.read_text()) if times.exists() else None
     (folder / "README.md").write_text(page(scale, captions, told))
+    return drawn
 
 
 def render(study: Study, taken: Taken, folder: Path) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import emc
-from emc.errors import ComparisonError, SpecError
+from emc import texts
+from emc.errors import ComparisonError, EmcError, SpecError
 from emc.results import EmcResult, Replicate, Status
 
 MakeResult = Callable[..., EmcResult]
@@ -51,7 +53,34 @@ def test_what_cannot_be_fitted_is_told(make_result: MakeResult) -> None:
         emc.power_law([*found[:2], replace(found[2], status=Status.INTERRUPTED)])
     with pytest.raises(ComparisonError, match="at least 3 sizes whose replicates are all known, got 0 of 0"):
         emc.power_law([])
-    with pytest.raises(ComparisonError, match="at least 100 resamples, got 5"):
+    with pytest.raises(ComparisonError, match="at least 3 sizes whose replicates are all known, got 1 of 1"):
+        emc.power_law([found[0]] * 3)
+    with pytest.raises(ComparisonError, match="at least 100, got 5"):
         emc.power_law(found, resamples=5)
     with pytest.raises(SpecError, match="--confidence must be between"):
         emc.power_law(found, confidence=2)
+    for wrong in ({"confidence": "high"}, {"seed": -1}, {"seed": "a"}, {"resamples": "many"}, {"resamples": 1e4}):
+        with pytest.raises(EmcError, match=f"{next(iter(wrong))}.*got"):
+            emc.power_law(found, **wrong)
+
+
+def test_files_are_read(make_result: MakeResult, tmp_path: Path) -> None:
+    found = sizes(make_result)
+    paths = [tmp_path / f"{place}.json" for place in range(3)]
+    for path, result in zip(paths, found, strict=True):
+        texts.write_result(result, path)
+    assert emc.power_law(paths).to_dict() == emc.power_law(found).to_dict()
+
+
+def test_what_is_no_result_is_told(make_result: MakeResult, make_curve: Callable[..., Any]) -> None:
+    with pytest.raises(
+        ComparisonError, match="results compared are EmcResults, or paths of their files, got a value of type Curve"
+    ):
+        emc.power_law([*sizes(make_result), make_curve()])
+    for wrong in (3, "a.json", make_result()):
+        with pytest.raises(ComparisonError, match=r"takes a list of results, got .*; write"):
+            emc.power_law(wrong)  # type: ignore[arg-type]
+    with pytest.raises(
+        ComparisonError, match="results compared are EmcResults, or paths of their files, got a value of type int"
+    ):
+        emc.compare(1, 2)  # type: ignore[arg-type]

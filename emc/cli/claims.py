@@ -7,10 +7,8 @@ import click
 from emc.cli.display import print_columns, print_table, say
 from emc.cli.options import default_journal
 from emc.errors import SpecError
-from emc.files import check_writable, write_text
+from emc.files import STDOUT, check_outputs, write_text
 from emc.specs import Measurement
-
-STDOUT = "-"
 
 
 @click.command("claims")
@@ -37,8 +35,7 @@ def claims(journal: str | None, name: str | None, confidence: float, form: str, 
     emc claims --claim random_below_semantic
     """
     journal = journal or default_journal()
-    if json_path not in (None, STDOUT):
-        check_writable(json_path, journal)
+    check_outputs([json_path], [journal])
     if name is not None and form == "markdown":
         raise SpecError(f'--format markdown prints all claims, got --claim "{name}" with it; leave out one of the two')
     from emc import claiming

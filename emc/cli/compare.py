@@ -5,10 +5,8 @@ from __future__ import annotations
 import click
 
 from emc.cli.display import print_table
-from emc.files import check_writable, write_text
+from emc.files import STDOUT, check_outputs, write_text
 from emc.specs import Measurement
-
-STDOUT = "-"
 
 
 @click.command("compare")
@@ -29,8 +27,7 @@ def compare(results: tuple[str, ...], confidence: float, json_path: str | None) 
     how often A is larger. Censored replicates are tried at both extremes; where that changes what is shown, the
     comparison is undecided.
     """
-    if json_path not in (None, STDOUT):
-        check_writable(json_path)
+    check_outputs([json_path], results)
     from emc.comparison import compare_files
 
     comparison = compare_files(results, confidence)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from emc.cli.options import PARTS, Setting, settings
 from emc.errors import EmcError, SpecError, UnknownNameError, did_you_mean, shown
 from emc.files import read_text
+from emc.imports import SUFFIX
+from emc.registry import PluginSpec
 from emc.specs import Execution, Measurement
 
 #: Bytes of the largest configuration file.
@@ -45,6 +50,25 @@ def build_specs(values: dict[str, Any]) -> tuple[Measurement, Execution]:
     how = {name: value for name, value in values.items() if known[name].part == Execution.KIND}
     what = {name: value for name, value in values.items() if name not in how}
     return Measurement.from_flat(what), Execution(**how)
+
+
+def named_files(values: Iterable[tuple[str, Any]]) -> list[str]:
+    """The files that settings name: a user's own code and data.
+
+    Args:
+        values: of settings, or of options that stand by themselves, as `data.path`, with their names.
+    """
+    words: list[str] = []
+    for name, value in values:
+        if name == "command":
+            words += str(value).split()
+        elif "." in name:
+            words.append(str(value))
+        elif isinstance(value, str):
+            with suppress(SpecError):  # a text that is no plug-in's
+                spec = PluginSpec.parse(value)
+                words += [spec.name] * spec.name.endswith(SUFFIX) + [str(each) for _, each in spec.options]
+    return [path for path in map(os.path.expanduser, words) if os.path.isfile(path)]
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:

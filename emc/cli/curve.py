@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from emc.cli.config import build_specs, read_config
+from emc.cli.config import build_specs, named_files, read_config
 from emc.cli.display import saying
 from emc.cli.live import watching
 from emc.cli.measure import Outputs, say_interruption
@@ -53,8 +53,9 @@ def curve(
     outputs = Outputs(json_path, plot_path, quiet, verbose)
     wanted = None if sizes is None else read_sizes(sizes)
     configured = {name: value for name, value in read_config(config).items() if name not in REPLACED} if config else {}
-    measurement, execution = build_specs({"journal": default_journal()} | configured | given_settings(ctx))
-    outputs.check(execution.journal)
+    values = {"journal": default_journal()} | configured | given_settings(ctx)
+    measurement, execution = build_specs(values)
+    outputs.check([config, execution.journal, *named_files(values.items())])
     if data_root is not None:
         from emc.data.cache import set_data_root
 

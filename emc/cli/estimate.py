@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
-from emc.cli.config import build_specs, read_config
+from emc.cli.config import build_specs, named_files, read_config
 from emc.cli.display import print_table, saying
 from emc.cli.live import watching
-from emc.cli.measure import STDOUT
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
-from emc.files import check_writable, write_text
+from emc.files import STDOUT, check_outputs, write_text
 
 
 @click.command("estimate", cls=SectionCommand)
@@ -39,8 +38,7 @@ def estimate(
     """
     values = {"journal": default_journal()} | (read_config(config) if config else {}) | given_settings(ctx)
     measurement, execution = build_specs(values)
-    if json_path not in (None, STDOUT):
-        check_writable(json_path, execution.journal)
+    check_outputs([json_path], [config, execution.journal, *named_files(values.items())])
     if data_root is not None:
         from emc.data.cache import set_data_root
 

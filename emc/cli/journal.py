@@ -10,13 +10,11 @@ import click
 from emc.cli.display import print_table
 from emc.cli.options import default_journal
 from emc.errors import UnknownNameError, did_you_mean
-from emc.files import check_writable, write_text
+from emc.files import STDOUT, check_outputs, write_text
 
 if TYPE_CHECKING:
     from emc.journal import Check
     from emc.texts import Row
-
-STDOUT = "-"
 
 #: Exit code of a check that found something wrong.
 NOT_SOUND = 1
@@ -57,8 +55,7 @@ def check_command(path: str | None, json_path: str | None) -> int:
     contradict each other. A torn end, which a killed process leaves, is no damage: nobody was told of it.
     """
     path = path or default_journal()
-    if json_path not in (None, STDOUT):
-        check_writable(json_path, path)
+    check_outputs([json_path], [path])
     from emc.journal import check
 
     found = check(path)

@@ -53,7 +53,7 @@ class EmcGroup(click.Group):
         except Exception as error:
             if "--debug" in words and not isinstance(error, BrokenPipeError):
                 raise
-            code = _report(error)
+            code = report(error)
         if args is None:  # a process of its own, which ends now: Ctrl-C has nothing left to stop
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(code if isinstance(code, int) else 0)
@@ -88,7 +88,7 @@ class EmcGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _report(error: Exception) -> int:
+def report(error: Exception) -> int:
     """Say on stderr what went wrong, and give the exit code."""
     if isinstance(error, BrokenPipeError):
         # The reader is gone; without this, Python would complain once more when it flushes at exit.

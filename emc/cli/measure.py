@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from emc import texts
-from emc.cli.config import build_specs, read_config
+from emc.cli.config import build_specs, named_files, read_config
 from emc.cli.display import print_table, say, saying
 from emc.cli.live import watching
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings
-from emc.files import check_writable
+from emc.files import STDOUT, check_outputs
 from emc.results import Status
 from emc.specs import Execution
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from emc.api import Prepared
     from emc.curve_record import Curve
     from emc.results import EmcResult
-
-STDOUT = "-"
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,20 @@ class Outputs:
         """Whether stdout is the JSON's alone."""
         return self.json_path == STDOUT
 
-    def check(self, journal: str | None) -> None:
+    def check(self, inputs: Iterable[str | None]) -> None:
         """Find out before the training whether everything can be written.
 
         Args:
-            journal: of the measurement, which no output may replace.
+            inputs: files of the measurement, which no output may replace.
 
         Raises:
             OutputError: a path that cannot be written, or a picture of an unknown kind.
         """
-        if self.json_path is not None and self.json_path != STDOUT:
-            check_writable(self.json_path, journal)
         if self.plot_path is not None:
             from emc.plotting import picture_format
 
             picture_format(self.plot_path)
-            check_writable(self.plot_path, journal)
+        check_outputs([self.json_path, self.plot_path], inputs)
 
     def write(self, result: EmcResult | Curve) -> None:
         """Write the files, then print the table, also where a file could not be written."""
@@ -111,7 +108,7 @@ def measure(
     outputs = Outputs(json_path, plot_path, quiet, verbose)
     values = {"journal": default_journal()} | (read_config(config) if config else {}) | given_settings(ctx)
     measurement, execution = build_specs(values)
-    outputs.check(execution.journal)
+    outputs.check([config, execution.journal, *named_files(values.items())])
     if data_root is not None:
         from emc.data.cache import set_data_root
 

@@ -9,7 +9,7 @@ import click
 from emc.cli.display import say
 from emc.cli.options import default_journal
 from emc.cli.results import Condition, filtered
-from emc.files import check_writable
+from emc.files import check_outputs
 
 
 @click.command("report")
@@ -21,7 +21,7 @@ from emc.files import check_writable
     "conditions",
     multiple=True,
     metavar="CONDITION",
-    help="keep measurements such as 'emc>100' or 'model=mlp*' (as emc results does); all have to hold",
+    help="keep measurements such as 'emc>100' or 'model=mlp*' (as emc results does); curves are kept; all have to hold",
 )
 def report(journal: str | None, output: str, title: str | None, conditions: Sequence[str]) -> None:
     """Write what JOURNAL holds as one page that needs no network: measurements, searches, curves, comparisons, cost.
@@ -34,7 +34,7 @@ def report(journal: str | None, output: str, title: str | None, conditions: Sequ
     """
     asked = [Condition.parse(text) for text in conditions]
     path = journal or default_journal()
-    check_writable(output, path)
+    check_outputs([output], [path])
     from emc.pages.page import report as write
 
     write(path, output, title, _kept(path, asked) if asked else None)

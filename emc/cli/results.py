@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ import click
 from emc.cli.display import print_columns
 from emc.cli.options import default_journal
 from emc.errors import OutputError, SpecError, UnknownNameError, did_you_mean
-from emc.files import check_writable, replacing, write_text
+from emc.files import check_outputs, replacing, write_text
+from emc.registry import PluginSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,14 +71,18 @@ class Condition:
         if found is None:
             raise SpecError(f"--where compares a column by =, !=, <, <=, >, >=, got \"{text}\"; write 'emc>100'")
         condition = cls(*found.groups())
+        if condition.value.startswith(tuple("=<>!~")):
+            first = condition.value[0]
+            remedy = f"for a text that begins with {first} write [{first}], for any other leave it out"
+            raise SpecError(f'--where has one comparison, got "{text}"; {remedy}')
         if condition.comparison not in ("=", "!=") and _number(condition.value) is None:
             raise SpecError(f'--where orders numbers, got "{text}"; compare texts by = or !=, where * stands for any')
         return condition
 
     def holds(self, value: Any) -> bool:
-        """Whether a cell of the column meets it; a missing one meets only "!=", and "=" of the empty text."""
+        """Whether a cell of the column meets it; a missing one is the empty text and "none", and no other."""
         if _is_missing(value):
-            return (self.comparison == "=") == (self.value == "") and self.comparison in ("=", "!=")
+            return (self.comparison == "=") == (self.value in ("", "none")) and self.comparison in ("=", "!=")
         number, other = _number(value), _number(self.value)
         if number is not None and other is not None:
             return _COMPARED[self.comparison](number, other)
@@ -118,7 +124,8 @@ def _text(value: Any) -> str:
     "conditions",
     multiple=True,
     metavar="CONDITION",
-    help="keep rows such as 'emc>100' or 'model=mlp*'; = != < <= > >=, * in a text stands for any; all have to hold",
+    help="keep rows such as 'emc>100' or 'model=mlp*'; = != < <= > >=, * in a text stands for any, none for what is "
+    "missing; all have to hold",
 )
 @click.option("--columns", metavar="NAMES", help="columns to show, in order, by commas; * as in 'model*,emc'")
 @click.option("--sort", metavar="NAME", help="sort by a column, downwards with a minus: --sort=-emc")
@@ -147,16 +154,19 @@ def results(
         _list_columns(probes)
         return
     asked = [Condition.parse(text) for text in conditions]
-    form = form or SUFFIXES.get(Path(output or "").suffix.lower(), "table")
+    form = form or _format_of(output)
     if form == "parquet" and output is None:
         raise SpecError("--format parquet needs a file, got none; write -o FILE")
     journal = journal or default_journal()
-    if output is not None:
-        check_writable(output, journal)
+    check_outputs([output], [journal])
     from emc.frames import load
 
-    frame = load(journal, "probes" if probes else "measurements")
+    what = "probes" if probes else "measurements"
+    frame = load(journal, what)
+    held = len(frame)
     frame = filtered(frame, asked)
+    if frame.empty:
+        click.echo(f"no {what} in {journal}{f' that meet --where, of {held:,}' if held else ''}", err=True)
     if sort is not None:
         name = sort.removeprefix("-")
         _check_columns([name], frame)
@@ -166,8 +176,22 @@ def results(
     if columns is not None:
         frame = frame[_chosen(columns, frame)]
     elif form == "table":
-        frame = frame[_telling(frame, probes)]
+        frame = frame.assign(**_names(frame))[_telling(frame, probes)]
     _WRITERS[form](frame, output)
+
+
+def _format_of(output: str | None) -> str:
+    """The format that a file's ending stands for; a table where it has none.
+
+    Raises:
+        SpecError: it has another.
+    """
+    suffix = Path(output or "").suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise SpecError(
+            f'-o takes a file that ends in {", ".join(SUFFIXES)}, got "{output}"; change it or add --format'
+        )
+    return SUFFIXES.get(suffix, "table")
 
 
 def _list_columns(probes: bool) -> None:
@@ -216,14 +240,37 @@ def _telling(frame: pd.DataFrame, probes: bool) -> list[str]:
 
     known = PROBE_COLUMNS if probes else MEASUREMENT_COLUMNS
     shown = [name for name in (PROBE_TABLE if probes else MEASUREMENT_TABLE) if frame[name].notna().any()]
-    homes = flat_settings()
-    differing = [
-        name
-        for name in frame.columns
-        if name not in known and name.partition(".")[0] in homes and len({_text(value) for value in frame[name]}) > 1
-    ]
-    named = [name for name in differing if all(f"{name}." not in other for other in differing)]
-    return [*shown[:1], *named, *shown[1:]] if not probes else [*named, *shown]
+    homes, names = flat_settings(), _names(frame)
+
+    def differs(column: str) -> bool:
+        """Whether rows differ in a setting's name or value, or those of one name in an option."""
+        setting = column.partition(".")[0]
+        values = names[setting] if column in names else [_text(value) for value in frame[column]]
+        among = names.get(setting, values) if column != setting else [""] * len(values)
+        return len(set(zip(among, values, strict=True))) > len(set(among))
+
+    settings = [name for name in frame.columns if name not in known and name.partition(".")[0] in homes]
+    differing = [name for name in settings if differs(name)]
+    return [*shown[:1], *differing, *shown[1:]] if not probes else [*differing, *shown]
+
+
+def _names(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The plug-ins' names in each setting whose options are columns by themselves."""
+    settings = dict.fromkeys(str(name).partition(".")[0] for name in frame.columns if "." in str(name))
+    return {name: [_plugin_name(_text(value)) for value in frame[name]] for name in settings if name in frame}
+
+
+@cache
+def _plugin_name(text: str) -> str:
+    """A plug-in's name without its options, but with what a user's own file holds under it.
+
+    >>> _plugin_name("mlp:width=16,depth=2"), _plugin_name("nets.py:make,width=16"), _plugin_name("")
+    ('mlp', 'nets.py:make', '')
+    """
+    if not text:
+        return ""
+    spec = PluginSpec.parse(text)
+    return str(PluginSpec(spec.name, tuple(option for option in spec.options if not option[0])))
 
 
 def _with_bounds(frame: pd.DataFrame) -> list[str]:
@@ -247,10 +294,10 @@ def _write_table(frame: pd.DataFrame, output: str | None) -> None:
     from emc.texts import columns_text
 
     head, rows = list(frame.columns), [[_text(value) for value in row] for row in _cells(frame)]
-    if output is None:
-        print_columns(head, rows)
-    else:
+    if output is not None:
         write_text(output, columns_text(head, rows) + "\n")
+    elif rows:
+        print_columns(head, rows)
 
 
 def _write_csv(frame: pd.DataFrame, output: str | None) -> None:

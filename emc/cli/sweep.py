@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emc.cli.config import named_files
 from emc.cli.display import print_columns, print_table, saying
 from emc.cli.options import SectionCommand, add_settings, default_journal, given_settings, settings
 from emc.cli.sweep_live import counting, duration_text, watching_sweep
 from emc.errors import sentence
-from emc.files import check_writable, write_text
+from emc.files import STDOUT, check_outputs, write_text
 from emc.specs import Execution
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from emc.sweeping import SweepResult
     from emc.sweeps import Cell, Sweep
 
-STDOUT = "-"
 #: Exit codes where some cells failed, and where Ctrl-C came.
 SOME_FAILED, INTERRUPTED = 1, 130
 #: Rows of a printed table of cells, at most; the rest is said to be there.
@@ -85,8 +85,7 @@ def sweep(
     chosen = None if numbers is None else read_numbers(numbers, len(found))
     cells = [found[number - 1] for number in chosen] if chosen is not None else list(found)
     execution = Execution.from_dict({"journal": default_journal(), **found.execution, **given_settings(ctx)})
-    if json_path not in (None, STDOUT):
-        check_writable(json_path, execution.journal)
+    check_outputs([json_path], [file, execution.journal, *named_files(found.values())])
     if data_root is not None:
         from emc.data.cache import set_data_root
 

@@ -16,7 +16,18 @@ import numpy as np
 
 from emc.errors import JournalError
 from emc.journal.index import Places, hash_of
-from emc.journal.lines import SCHEMA, blocks, cannot, decode, encode, refuse_packed, require_file, walk, whole_end
+from emc.journal.lines import (
+    SCHEMA,
+    blocks,
+    cannot,
+    decode,
+    encode,
+    refuse_foreign,
+    refuse_packed,
+    require_file,
+    walk,
+    whole_end,
+)
 from emc.journal.live import side_folder
 from emc.journal.locks import Claims, check_mount, lock
 
@@ -67,6 +78,7 @@ def compact(path: str | os.PathLike[str]) -> Compaction:
     refuse_packed(path)
     try:
         require_file(path)
+        refuse_foreign(path)
         check_mount(path)
         with _alone(path, target), _temporary(target) as temporary:
             return _compact(path, target, temporary)

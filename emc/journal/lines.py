@@ -188,6 +188,32 @@ def refuse_packed(path: str | os.PathLike[str]) -> None:
         raise JournalError(f"a packed journal can only be read, got {path}; unpack it with gunzip or name another")
 
 
+def refuse_foreign(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that holds something, but nothing of a journal, where lines are to be written.
+
+    Raises:
+        JournalError: it does, or is of a newer schema.
+        OSError: it cannot be read.
+    """
+    holds_text = False
+    with open(path, "rb") as file:
+        for line in walk(file, frozenset(), path=path):
+            if line.problem in ("", "unknown kind") or (line.problem == "torn" and _is_start(line.raw)):
+                return
+            holds_text = holds_text or line.raw.strip() != b""
+    if holds_text:
+        raise JournalError(
+            f"lines are added only to a journal or an empty file, got {path}, which holds no line of a journal; "
+            "choose another with --journal"
+        )
+
+
+def _is_start(raw: bytes) -> bool:
+    """Whether bytes are, as far as they go, what emc begins a line with."""
+    start = b'{"schema":'
+    return raw[: len(start)] == start[: len(raw)]
+
+
 def require_file(path: str | os.PathLike[str]) -> None:
     """Refuse what is no file: reading a device may never end.
 

@@ -18,6 +18,7 @@ from emc.journal.lines import (
     decode,
     kind_at_sight,
     open_file,
+    refuse_foreign,
     refuse_packed,
     require_file,
     verdict,
@@ -48,7 +49,7 @@ class SharedFile:
         synced: whether every line that this process knows survives the machine.
 
     Raises:
-        JournalError: it is no file, of a newer schema, or cannot be locked.
+        JournalError: it is no file, of a newer schema, no journal where it is to be written, or cannot be locked.
         OSError: it cannot be opened.
     """
 
@@ -59,6 +60,7 @@ class SharedFile:
             check_mount(path)
             if path.exists():
                 require_file(path)
+                refuse_foreign(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         self.synced, self._next_sync = True, 0.0
         self.index, self.bases = Index(), set[str]()

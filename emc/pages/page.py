@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emc.errors import JournalError, OutputError
-from emc.files import check_writable, write_text
+from emc.files import check_outputs, write_text
 from emc.pages.account import costs, procedure
 from emc.pages.claims import claims
 from emc.pages.comparisons import comparisons
@@ -48,13 +48,13 @@ def report(
         JournalError: the journal cannot be read, or holds nothing of that.
         OutputError: the page cannot be written or would replace the journal, or a package that draws it is missing.
     """
-    check_writable(Path(path), journal)
+    check_outputs([path], [journal])
     _check_packages()
     recorded = _kept(read_recorded(journal), kept)
     if not (recorded.results or recorded.curves or recorded.failed):
-        which = "" if kept is None else " among those asked for"
+        which, remedy = ("", REMEDY) if kept is None else (" among those asked for", "ask for others")
         raise JournalError(
-            f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; {REMEDY}'
+            f'a report needs a finished measurement or curve, got none{which} in "{os.fspath(journal)}"; {remedy}'
         )
     write_text(Path(path), html(sections(recorded), title or f"EMC report: {Path(journal).name}"))
 

@@ -204,7 +204,7 @@ def fit_power_law(
     left_out = tuple(size for size in ordered if size.censored)
     bound = _bound(ordered) if left_out else None
     if len({size.parameters for size in kept}) < MIN_SIZES:
-        raise ComparisonError(_too_few(len(ordered), left_out, bound))
+        raise ComparisonError(_too_few(kept, left_out, bound))
     points = _Points.of(kept)
     level, slope = points.fit(np.ones((1, points.groups)) if paired else None)[0]
     drawn = points.fit(_counts(points, paired, resamples, seed))
@@ -239,13 +239,14 @@ def _censored(replicate: Replicate) -> bool:
     return replicate.status.right_censored or below or replicate.upper is None
 
 
-def _too_few(sizes: int, left_out: Sequence[Size], bound: Bound | None) -> str:
+def _too_few(kept: Sequence[Size], left_out: Sequence[Size], bound: Bound | None) -> str:
     said = ""
+    known, sizes = (len({size.parameters for size in some}) for some in (kept, [*kept, *left_out]))
     if bound is not None:
-        known = f"{bound.side} {bound.exponent:.3f}" if bound.side != "unknown" else "not known"
-        said = f", {len(left_out)} with censored replicates, with which the exponent is {known}"
+        exponent = f"{bound.side} {bound.exponent:.3f}" if bound.side != "unknown" else "not known"
+        said = f", {len(left_out)} with censored replicates, with which the exponent is {exponent}"
     return (
-        f"a power law takes at least {MIN_SIZES} sizes whose replicates are all known, got {sizes - len(left_out)} of "
+        f"a power law takes at least {MIN_SIZES} sizes whose replicates are all known, got {known} of "
         f"{sizes}{said}; measure more sizes, or raise --min-steps or --n-max"
     )
 

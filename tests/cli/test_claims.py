@@ -77,7 +77,7 @@ def test_mistakes_are_one_sentence(mistake: Mistake, journal: str) -> None:
 
 def test_a_journal_is_not_replaced(mistake: Mistake, journal: str) -> None:
     kept = Path(journal).read_bytes()
-    assert "is not the journal it is made from" in mistake("claims", journal, "--json", journal)
+    assert "no other file of the command" in mistake("claims", journal, "--json", journal)
     assert Path(journal).read_bytes() == kept
 
 

@@ -76,6 +76,13 @@ def test_json_is_the_whole_comparison(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_no_input_is_replaced(mistake: Mistake) -> None:
+    before = Path("b.json").read_bytes()
+    assert "no other file of the command" in mistake("compare", "a.json", "b.json", "--json", "./b.json")
+    assert Path("b.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("files")
 def test_an_output_that_cannot_be_written_is_told_first(mistake: Mistake) -> None:
     assert mistake("compare", "a.json", "b.json", "--json", "no/c.json").startswith("an output file needs an existing")
 

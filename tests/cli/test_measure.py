@@ -213,7 +213,29 @@ def test_an_interruption_while_tuning_is_told(
     assert "interrupted before the choice; nothing was measured" in outcome.stdout
 
 
-def test_an_output_is_not_the_journal(mistake: Mistake, fake_api: Any) -> None:
-    for option in ("--json", "--plot"):
-        assert "is not the journal it is made from" in mistake("measure", "--journal", "j.png", option, "j.png")
+@pytest.mark.parametrize("command", ["measure", "curve", "estimate"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--journal", "in.png"),
+        ("--config", "in.png"),
+        ("--data", "csv:path=in.png,target=y"),
+        ("--model", "in.png.py:make"),
+        ("--command", "python in.png {data} {n} {seed}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_output_is_no_input(
+    mistake: Mistake, fake_api: Any, tmp_path: Path, command: str, words: tuple[str, str]
+) -> None:
+    (tmp_path / "in.png").write_text("")
+    (tmp_path / "in.png.py").symlink_to("in.png")
+    for option in ("--json", "--plot")[: 1 if command == "estimate" else 2]:
+        assert "no other file of the command" in mistake(command, *words, option, "./in.png")
+    assert (tmp_path / "in.png").read_text() == ""
+    assert not fake_api.calls
+
+
+def test_two_outputs_are_two_files(mistake: Mistake, fake_api: Any) -> None:
+    assert "no other file of the command" in mistake("measure", "--json", "q.png", "--plot", "q.png")
     assert not fake_api.calls

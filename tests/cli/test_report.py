@@ -50,11 +50,14 @@ def test_conditions_choose_measurements(run: Run, journal: Path, tmp_path: Path)
     [
         (["no.jsonl", "-o", "page.html"], "no.jsonl"),
         (["j.jsonl", "-o", "no/page.html"], 'an output file needs an existing folder, got "no/page.html"'),
-        (["j.jsonl", "-o", "./j.jsonl"], 'an output file is not the journal it is made from, got "./j.jsonl"; name'),
+        (["j.jsonl", "-o", "./j.jsonl"], 'an output file must be no other file of the command, got "./j.jsonl", which'),
         (["j.jsonl", "-o", "."], 'an output path names a file, got the folder "."'),
         (["j.jsonl"], "missing option '-o' / '--output'"),
         (["j.jsonl", "-o", "page.html", "--where", "speed=1"], 'the journal has no column "speed"'),
-        (["j.jsonl", "-o", "page.html", "--where", "emc>500"], "got none among those asked for"),
+        (
+            ["j.jsonl", "-o", "page.html", "--where", "emc>500"],
+            'got none among those asked for in "j.jsonl"; ask for others',
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def test_the_journal_of_the_folder_is_taken_where_none_is_named(run: Run, journa
         (["upper!="], ["f0", "f1"]),
         (["upper>0"], ["f0", "f1"]),
         (["error=*"], []),
+        (["upper=none"], ["f2"]),
+        (["upper!=none"], ["f0", "f1"]),
+        (["reparam=none"], ["f0", "f1", "f2"]),
     ],
 )
 def test_rows_are_kept_where_all_conditions_hold(
@@ -119,6 +123,32 @@ def test_probes_are_listed_on_request(run: Run, journal: Path) -> None:
     assert {row[3] for row in rows} == {"not_fitted"}
 
 
+def test_names_are_shown_where_they_differ_and_options_where_rows_of_one_name_do(
+    run: Run, tmp_path: Path, make_result: MakeResult
+) -> None:
+    specs = ("mlp:width=4,depth=1", "mlp:width=8,depth=1", "linear", "nets.py:one,k=1", "nets.py:two,k=1")
+    with Journal(tmp_path / "j.jsonl") as written:
+        for number, spec in enumerate(specs):
+            found = make_result(emc=number)
+            facts = dict(found.dataset) | {"content_hash": "abc"}
+            found = replace(found, procedure={**found.procedure, "model": spec}, dataset=facts)
+            written.note(measurement_record(replace(found, fingerprint=f"f{number}"), {}))
+    head, *rows = columns(run("results", "j.jsonl"))
+    assert head[:4] == ["fingerprint", "model", "model.width", "state"]
+    assert [row[1] for row in rows] == ["mlp", "mlp", "linear", "nets.py:one", "nets.py:two"]
+    assert "model.width" not in run("results", "j.jsonl", "--where", "model.width!=8").stdout
+    assert "depth=1" in run("results", "j.jsonl", "--columns", "model").stdout
+
+
+def test_that_there_is_nothing_is_said(run: Run, journal: Path) -> None:
+    (journal.parent / "empty.jsonl").touch()
+    outcome = run("results", "empty.jsonl")
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "", "no measurements in empty.jsonl\n")
+    outcome = run("results", "j.jsonl", "--where", "emc>500", "--format", "csv", "--columns", "emc")
+    assert (outcome.stdout, outcome.stderr) == ("emc\n", "no measurements in j.jsonl that meet --where, of 3\n")
+    assert run("results", "empty.jsonl", "--probes").stderr == "no probes in empty.jsonl\n"
+
+
 def test_each_column_is_explained(run: Run) -> None:
     assert "samples; effective model complexity" in run("results", "--list-columns").stdout
     assert "nats" in run("results", "--list-columns", "--probes").stdout
@@ -129,12 +159,20 @@ def test_each_column_is_explained(run: Run) -> None:
     [
         (["--where", "emd>3"], 'has no column "emd"; did you mean "emc"'),
         (["--where", "emc"], "--where compares a column"),
+        (
+            ["--where", "status==undertrained"],
+            'one comparison, got "status==undertrained"; for a text that begins with =',
+        ),
+        (["--where", "emc=>3"], "--where has one comparison"),
+        (["--where", "emc!==3"], "--where has one comparison"),
+        (["--where", "model=~mlp"], "--where has one comparison"),
         (["--where", "model>a"], "--where orders numbers"),
         (["--sort", "emd"], 'has no column "emd"'),
         (["--columns", "emd"], 'has no column "emd"'),
         (["--columns", ","], "--columns names at least one"),
         (["--format", "parquet"], "write -o FILE"),
         (["-o", "no/where.csv"], "existing folder"),
+        (["-o", "x.xlsx"], '-o takes a file that ends in .csv, .jsonl, .parquet, .txt, got "x.xlsx"; change it'),
     ],
 )
 def test_mistakes_are_one_sentence(mistake: Callable[..., str], journal: Path, words: list[str], sentence: str) -> None:
@@ -156,6 +194,8 @@ def test_a_journal_that_is_not_there_is_told(mistake: Callable[..., str]) -> Non
         ("x=", None, True),
         ("x=", "a", False),
         ("x=[!a]*", "b", True),
+        ("x=[=]a", "=a", True),
+        ("x!=none", None, False),
         ("x = a b ", "a b", True),
     ],
 )
@@ -165,5 +205,5 @@ def test_a_condition_compares_numbers_as_numbers_and_texts_as_globs(text: str, v
 
 def test_a_journal_is_not_replaced(mistake: Callable[..., str], journal: Path) -> None:
     kept = journal.read_bytes()
-    assert "is not the journal it is made from" in mistake("results", journal, "-o", journal)
+    assert "no other file of the command" in mistake("results", journal, "-o", journal)
     assert journal.read_bytes() == kept

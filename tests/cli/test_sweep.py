@@ -125,5 +125,16 @@ def test_mistakes_are_one_sentence(
     assert sentence in mistake("sweep", write(text), *words)
 
 
+@pytest.mark.parametrize("output", ["s.toml", "j.jsonl", "t.csv", "u.csv"])
+def test_no_input_is_replaced(
+    mistake: Callable[..., str], write: Callable[[str], str], tmp_path: Path, output: str
+) -> None:
+    for name in ("t.csv", "u.csv"):
+        (tmp_path / name).write_text("kept")
+    data = '"data.path" = ["t.csv", "u.csv"]\n'
+    text = write(FILE.replace("[base]", '[base]\ndata = "csv:target=y"') + data)
+    assert "no other file of the command" in mistake("sweep", text, "--journal", "j.jsonl", "--json", output)
+
+
 def test_a_file_that_is_not_there_is_told(mistake: Callable[..., str]) -> None:
     assert "must exist" in mistake("sweep", "none.toml")

@@ -127,21 +127,42 @@ def test_a_packed_journal_holds_every_verdict_and_is_the_same_bytes_twice(measur
 
 def test_a_study_of_which_nothing_is_measured_gives_a_sentence_and_no_picture(measured, tmp_path):
     found = run(
-        "--scale", "smoke", "--out", str(tmp_path), "--draw-only", "--study", "regularisers",
+        "--scale", "smoke", "--out", str(tmp_path), "--draw-only", "--study", "regularisers", "--study", "datasets",
         "--journal", str(measured / "journal.jsonl"),
     )  # fmt: skip
     assert "regularisers: nothing is measured yet that could be drawn" in found.output
-    assert {path.name for path in tmp_path.iterdir()} == {"captions.json", "README.md"}
+    pictures = {f"datasets.{kind}" for kind in ("png", "pdf", "csv")}
+    assert {path.name for path in tmp_path.iterdir()} == pictures | {"captions.json", "README.md"}
 
 
-def test_a_journal_that_is_not_there_is_one_sentence(tmp_path):
-    absent = tmp_path / "absent.jsonl"
-    found = CliRunner().invoke(
-        main, ["--scale", "smoke", "--out", str(tmp_path), "--draw-only", "--journal", str(absent)]
-    )
-    assert found.exit_code == 1
-    assert str(absent) in found.output
-    assert isinstance(found.exception, SystemExit)
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--draw-only", "--journal", "absent.jsonl"], "must be there to be read, got no file absent.jsonl"),
+        (["--draw-only", "--journal", "empty.jsonl"], "holds something of a study asked for"),
+        (["--draw-only", "--journal", "text.jsonl.gz"], "must be packed with gzip and whole"),
+        (["--journal", "text"], "only to a journal or an empty file"),
+        (["--out", "text"], "a file must be usable"),
+        (["--out", "/proc/none"], "a file must be usable"),
+        (["--out", "/proc"], "an output file must be writable"),
+        (["--minutes", "-1"], "--minutes must be above 0"),
+        (["--minutes", "nan"], "--minutes must be above 0"),
+        (["--minutes", "1e300"], "--minutes must be above 0"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    for name in ("text", "text.jsonl.gz"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "empty.jsonl").touch()
+    before = {path.name for path in tmp_path.iterdir()}
+    found = CliRunner().invoke(main, ["--scale", "smoke", "--out", "out", "--study", "datasets", *words])
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr.startswith("error: ")
+    assert found.stderr.count("\n") == 1
+    assert sentence in found.stderr
+    assert not list(tmp_path.glob("out/*"))
+    assert {path.name for path in tmp_path.iterdir()} - {"out"} == before
 
 
 def test_missing_cells_are_told_on_the_picture(tmp_path, monkeypatch):

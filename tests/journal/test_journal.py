@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from journals import failure, measured
 
 from emc.errors import JournalError
-from emc.journal import SCHEMA, Journal, read
+from emc.journal import SCHEMA, Journal, compact, read
 from emc.results import Evidence, ProbeResult, Verdict
 
 NOBODY = 65534
@@ -162,7 +163,7 @@ def test_a_file_that_is_one_torn_line_begins_anew(path: Path) -> None:
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_torn_line_of_any_length_is_cut(path: Path, length: int, before: int) -> None:
     whole = line(make(0)) * before
-    path.write_bytes(whole + b"x" * length)
+    path.write_bytes(whole + line(make(2, detail={"long": "x" * length}))[:length])
     assert written(path, make(1)) == whole + line(make(1))
 
 
@@ -279,6 +280,19 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(JournalError) as caught:
         Journal(path)
     assert str(caught.value) == f"the journal must be a file, got {path}; choose another with --journal"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"my notes\nline two\nlast line", b"one line", b'{"name": "a.json"}\n', gzip.compress(line(make(0))), b"\0" * 50],
+)
+def test_a_file_that_is_no_journal_is_refused_and_kept(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    for write in (Journal, compact):
+        with pytest.raises(JournalError, match=r"only to a journal or an empty file, got .*; choose another"):
+            write(path)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
 
 
 @pytest.mark.parametrize("below", ["journal.jsonl", "folder/journal.jsonl"])

@@ -227,18 +227,19 @@ def test_whole_lines_survive_any_neighbours(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], torn: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    lines = [*lines, line(make(6))]  # else it is no journal
     path.write_bytes(b"".join(lines) + torn)
-    there = {number for number in range(6) if line(make(number)) in lines}
+    there = {number for number in range(7) if line(make(number)) in lines}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Journal(path) as journal:
-            assert {number for number in range(6) if journal.get(key_of(number)) == make(number)} == there
+            assert {number for number in range(7) if journal.get(key_of(number)) == make(number)} == there
             assert len(journal) == len(there)
             journal.append([make(7)])
         assert path.read_bytes() == b"".join(lines) + line(make(7))
         compact(path)
         with Journal(path) as journal:
-            assert {number for number in range(6) if journal.get(key_of(number)) == make(number)} == there
+            assert {number for number in range(7) if journal.get(key_of(number)) == make(number)} == there
             assert journal.get(key_of(7)) == make(7)
 
 
