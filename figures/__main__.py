@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,7 +29,10 @@ from emc.sweeps import read_sweep
 from figures import style
 from figures.pools import FILES
 from figures.scales import SCALES, Scale
-from figures.study import Study, Taken, settings_text, take
+from figures.study import Study, Taken, take
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: In the order they are measured: those that others share cells with first.
 STUDIES = (
@@ -144,10 +147,11 @@ def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) 
     for name in names:
         study = study_named(name)
         taken = take(study, scale, recorded)
-        if not render(study, taken, folder):
+        table = study.table(taken)
+        if not render(study, taken, table, folder):
             continue
-        caption = " ".join(filter(None, (study.caption, settings_text(taken), missing_text(taken))))
-        captions[name] = {"title": study.asks, "caption": caption}
+        parts = study.caption, study.tells(table), study.measured(taken), missing_text(taken)
+        captions[name] = {"title": study.asks, "caption": " ".join(filter(None, parts))}
         drawn.append(name)
     if not drawn:
         return []
@@ -159,11 +163,10 @@ def render_all(names: Sequence[str], scale: Scale, journal: Path, folder: Path) 
     return drawn
 
 
-def render(study: Study, taken: Taken, folder: Path) -> bool:
-    """Write PNG, PDF and CSV of one study; whether the table had a row."""
+def render(study: Study, taken: Taken, table: pd.DataFrame, folder: Path) -> bool:
+    """Write PNG, PDF and CSV of one study's table; whether it had a row."""
     from matplotlib.figure import Figure
 
-    table = study.table(taken)
     if table.empty:
         return False
     write_text(folder / f"{study.name}.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -195,6 +198,7 @@ def page(scale: Scale, captions: Mapping[str, Mapping[str, str]], times: Mapping
             ", ".join(f"{name} {value}" for name, value in times["machine"].items() if value is not None) + ".",
             "",
         ]
+        lines += ["Processor seconds are those of the command and of its worker processes.", ""]
         lines += ["| study | seconds | processor seconds | probes trained |", "|---|---:|---:|---:|"]
         for name, took in times["studies"].items():
             lines.append(f"| {name} | {took['wall_s']:,.0f} | {took['processor_s']:,.0f} | {took['probes']:,.0f} |")
@@ -219,12 +223,12 @@ def pack(journal: Path, packed: Path) -> None:
 def measure(name: str, scale: Scale, journal: Path, device: str, times: Path) -> bool:
     """Run what a study asks for; whether it came to its end."""
     study = study_named(name)
-    started, processor, held = time.monotonic(), time.process_time(), probes_of(journal)
+    started, processor, held = time.monotonic(), processor_seconds(), probes_of(journal)
     ended = _measure_sweeps(study, scale, journal, device) and _measure_curves(study, scale, journal, device)
     trained = probes_of(journal) - held
     took = {
         "wall_s": round(time.monotonic() - started, 1),
-        "processor_s": round(time.process_time() - processor, 1),
+        "processor_s": round(processor_seconds() - processor, 1),
         "probes": trained,
     }
     if trained:
@@ -273,6 +277,31 @@ def study_named(name: str) -> Study:
 def probes_of(journal: Path) -> int:
     """How many verdicts a journal holds."""
     return sum(1 for _ in read(journal, "probe")) if journal.exists() else 0
+
+
+def processor_seconds() -> float:
+    """User and system seconds of this process and of its descendants: those that ended, and on Linux those that run.
+
+    Workers are forked by a server, which runs on and has waited for those that ended.
+    """
+    total = sum(os.times()[:4])
+    running = [os.getpid()]
+    while running:
+        found = _children(running.pop())
+        total += sum(found.values())
+        running += found
+    return total
+
+
+def _children(parent: int) -> dict[int, float]:
+    """Seconds of the running children of a process, with those that each has waited for; none without /proc."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()  # from the state on: the parent, ..., four times
+            if int(fields[1]) == parent:
+                found[int(path.parent.name)] = sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def note_time(path: Path, name: str, took: Mapping[str, float]) -> None:

@@ -73,6 +73,7 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC of the same networks with other activations, random labels. Right: over the EMC with ReLU, "
-    "Hodges-Lehmann ratios paired by replicate with 95 % intervals; hollow with an arrow where lower bounds leave the "
-    "ratio open. " + style.MARKS,
+    + style.RATIOS
+    + ". "
+    + style.MARKS,
 )

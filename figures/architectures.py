@@ -50,7 +50,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     )
     for one, kind in zip(axes, kinds, strict=True):
         series = {
-            name: Series(style.family(name), style.LINES[kind, "natural"], kind == "random")
+            name: Series(style.family(name), style.LINES[kind, "natural"], style.FILLS[kind, "natural"])
             for name in table["series"].unique()
         }
         one.set_title(f"{kind} labels")

@@ -53,7 +53,9 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     look = style.family(str(table["model"].iloc[0]))
     series = {
         f"{labels} labels": Series(
-            style.Look(f"{labels} labels", look.colour, look.marker), style.LINES[labels, "natural"], labels == "random"
+            style.Look(f"{labels} labels", look.colour, look.marker),
+            style.LINES[labels, "natural"],
+            style.FILLS[labels, "natural"],
         )
         for labels in ("semantic", "random")
     }
@@ -70,14 +72,23 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     style.legend_below(figure, style.mark_handles(table))
 
 
+def tells(table: pd.DataFrame) -> str:
+    """How the network grows with the classes."""
+    counts = dict(sorted(zip(table["classes"], table["parameters"], strict=True)))
+    known = ", ".join(f"{count:,} with {classes} classes" for classes, count in counts.items())
+    return f"Its last layer grows with the classes; its trained parameters: {known}."
+
+
 STUDY = Study(
     name="classes",
     asks="Does it take more or less to fit samples of more classes?",
     sweeps=sweeps,
     table=table,
     draw=draw,
+    tells=tells,
     caption="EMC of one CNN, whose classes are merged at random into fewer, against their number, for semantic labels "
-    "(solid) and random ones (dashed, tinted). Right: over the EMC with the fewest classes, Hodges-Lehmann ratios "
-    "paired by replicate with 95 % intervals; hollow with an arrow where lower bounds leave the ratio open. "
+    "(solid) and random ones (dashed, tinted). Right: over the EMC with the fewest classes, "
+    + style.RATIOS
+    + ". "
     + style.MARKS,
 )

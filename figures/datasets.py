@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from emc.plotting import OKABE_ITO
+from emc.results import EmcResult
 from figures import style
 from figures.drawing import Series, dicts, draw_emc
 from figures.pools import IMAGES
@@ -36,10 +37,8 @@ CIFAR10 = "folder:path=cifar10/train,size=8"
 ON_DISK_TABLES = ("csv:path=adult.csv,target=Salary", "csv:path=credit.csv,target=class,drop=ID")
 #: The least members on 192 features; the `paper` scale has these datasets by their names.
 CIFAR10_SIZES = {"smoke": (200,), "cpu": (200, 540), "gpu": (540, 1080)}
-#: Those of MLP, CNN and ViT in other pictures come last.
-COLOURS = tuple(
-    OKABE_ITO[name] for name in ("sky", "purple", "black", "orange", "yellow", "green", "blue", "vermillion")
-)
+#: No family's (`style.FAMILIES`), and told apart by readers who confuse colours (after Tol 2021, "muted").
+COLOURS = ("#882255", "#999933", "#332288", "#7FCDBB", "#6B4226", "#E9A3C9", "#B3A2D8", "#DDCC77")
 SIZES = {
     "smoke": (140,),
     "cpu": (140, 270, 540),
@@ -92,11 +91,20 @@ def table(taken: Taken) -> pd.DataFrame:
             "kind": _kind(cell),
             "labels": result.task["labels"],
             "model": result.procedure["model"],
+            "size": _size(cell, result, taken.scale),
         }
         | mark(result)
         for cell, result in taken.results
     )
-    return frame(rows, "series", "dataset", "kind", "labels", "model")
+    return frame(rows, "series", "dataset", "kind", "labels", "model", "size")
+
+
+def _size(cell: Cell, result: EmcResult, scale: Scale) -> int | None:
+    """Parameters that the member was chosen for, as the nearest of its family; None of linear models."""
+    if cell["model"] == "linear":
+        return None
+    asked = SIZES[scale.name]
+    return int(cell.get("match_parameters") or min(asked, key=lambda size: abs(math.log(size / result.parameters))))
 
 
 def _name(cell: Cell) -> str:
@@ -116,25 +124,47 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     axes = style.panels(figure, len(kinds) + (len(tested) > 0), height_mm=62)
     for one, kind in zip(axes, kinds, strict=False):
         one.set_title(f"{kind} labels" + (", 2 classes" if kind == "random" else ""))
-        draw_emc(one, table[table["labels"] == kind], looks, whole=table, names=False)
+        draw_emc(one, table[table["labels"] == kind], looks, whole=table, names=False, line_name=False)
     style.label_outer(axes[: len(kinds)], len(kinds))
     if len(tested):
         _draw_accuracy(axes[-1], tested, looks)
-    nets = table[table["series"] == table["dataset"]]
+    nets = _nets(table)
     handles = style.look_handles(looks[name].look for name in nets["series"].unique())
     if len(nets) < len(table):
-        linear = replace(style.FAMILIES["linear"], text="linear model, in the dataset's colour", colour=style.GREY)
+        linear = replace(style.FAMILIES["linear"], text="linear model, edged in the dataset's colour")
         handles += style.look_handles([linear], line=False)
-    style.legend_below(figure, [*handles, *style.mark_handles(table)])
+    style.legend_below(figure, [*handles, style.parameter_line_handle(), *style.mark_handles(table)])
+
+
+def _nets(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["series"] == table["dataset"]]
+
+
+def tells(table: pd.DataFrame) -> str:
+    """How far apart the members of a size are, and how many EMCs are those of a dataset fitted whole."""
+    nets = _nets(table)
+    texts = []
+    for labels, rows in nets.groupby("labels", sort=False):
+        spans = [f"{size['parameters'].min():,} to {size['parameters'].max():,}" for _, size in rows.groupby("size")]
+        most = max(size["parameters"].max() / size["parameters"].min() for _, size in rows.groupby("size")) - 1
+        texts.append(f"with {labels} labels {', '.join(spans)} (at most {100 * most:.0f} % apart)")
+    whole = nets[nets["emc"] >= nets["rows"]]
+    told = f"Parameters of the members of a size: {'; '.join(texts)}."
+    if whole.empty:
+        return told
+    names = ", ".join(f"{name} {rows['rows'].max():,} rows" for name, rows in whole.groupby("dataset", sort=False))
+    return f"{told} {len(whole)} of {len(nets)} EMCs of nets are those of a dataset fitted whole ({names})."
 
 
 def _looks(table: pd.DataFrame) -> dict[str, Series]:
-    """A colour for each dataset; tables are circles, images squares, linear models crosses as everywhere."""
+    """A colour for each dataset; tables are circles, images squares, linear models black crosses as everywhere."""
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(table["dataset"].unique())}
     found = {}
     for name, dataset, kind in zip(table["series"], table["dataset"], table["kind"], strict=True):
-        marker = style.FAMILIES["linear"].marker if name != dataset else "o" if kind == "table" else "s"
-        found[name] = Series(style.Look(name, colours[dataset], marker))
+        if name != dataset:
+            found[name] = Series(replace(style.FAMILIES["linear"], text=name, edge=colours[dataset]))
+        else:
+            found[name] = Series(style.Look(name, colours[dataset], "o" if kind == "table" else "s"))
     return found
 
 
@@ -144,7 +174,10 @@ def _draw_accuracy(axes: Axes, tested: pd.DataFrame, looks: Mapping[str, Series]
     sizes = sorted(tested["parameters"].unique())
     for row in dicts(tested.sort_values("parameters", ascending=False)):
         look, size = looks[row["series"]].look, 3 + 3.5 * sizes.index(row["parameters"]) / max(len(sizes) - 1, 1)
-        style.draw_value(axes, row["emc"], row["test_accuracy"], look, hollow=bool(row["censored"]), size=size)
+        hollow = row["status"] == "undertrained"
+        style.draw_value(axes, row["emc"], row["test_accuracy"], look, hollow=hollow, size=size)
+        if row["censored"]:
+            style.draw_lower_bound(axes, row["emc"], row["test_accuracy"], look)
     axes.set_ylabel("test accuracy (share)")
     axes.set_ylim(0, 1.05)
 
@@ -155,8 +188,10 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC of MLPs with one hidden layer, of equal numbers of parameters on every dataset. Random "
-    "labels are of two classes, one label space for all; crosses are the linear model. Semantic labels are the "
-    "dataset's own. Last panel: test accuracy of the largest fit, mean over replicates, against EMC; larger for more "
-    "parameters, hollow where the EMC is a lower bound. " + style.MARKS,
+    caption="EMC of MLPs with one hidden layer, on each dataset those whose number of parameters is nearest to one of "
+    "a few: widths are whole numbers, so that members of a size differ. Random labels are of two classes, one label "
+    "space for all; crosses are the linear model. Semantic labels are the dataset's own, whose number of classes "
+    "differs, and with it the accuracy of guessing. Last panel: test accuracy of the largest fit, mean over "
+    "replicates, against EMC; larger for more parameters. " + style.MARKS,
+    tells=tells,
 )

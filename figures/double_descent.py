@@ -9,7 +9,8 @@ import numpy as np
 
 from emc.curve_record import Curve, CurvePoint
 from emc.plotting import OKABE_ITO
-from emc.results import ProbeResult
+from emc.results import ProbeResult, Verdict
+from emc.stats.crossing import crossing_interval
 from emc.stats.proportions import mean_interval
 from figures import style
 from figures.scales import Scale
@@ -53,7 +54,8 @@ def curves(scale: Scale) -> Sequence[Mapping[str, Any]]:
 
 COLUMNS = (
     "panel", "model", "parameters", "width", "n", "draws", "test_error", "test_low", "test_high", "training_error",
-    "training_low", "training_high", "fit_share", "fit_low", "fit_high", "undertrained", "emc_is_n_at", "fingerprint",
+    "training_low", "training_high", "fit_share", "fit_low", "fit_high", "undertrained", "emc_is_n_at",
+    "emc_is_n_low", "emc_is_n_high", "fingerprint",
 )  # fmt: skip
 BY_WIDTH, BY_SIZE = "width", "n"
 TEST, TRAINING = (
@@ -76,6 +78,7 @@ def table(taken: Taken) -> pd.DataFrame:
     for panel in (BY_WIDTH, BY_SIZE):
         mine = found["panel"] == panel
         found.loc[mine, "emc_is_n_at"] = _half(found[mine], panel)
+        found.loc[mine, ["emc_is_n_low", "emc_is_n_high"]] = _half_interval(found[mine], panel, taken)
     return found
 
 
@@ -118,6 +121,33 @@ def _half(rows: pd.DataFrame, panel: str) -> float:
     return float(np.exp(logs[i] - shares[i] * (logs[i + 1] - logs[i]) / (shares[i + 1] - shares[i])))
 
 
+def _half_interval(rows: pd.DataFrame, panel: str, taken: Taken) -> tuple[float, float]:
+    """Interval of that place, by the bootstrap over draws; nan where draws are too few or leave an end open."""
+    nothing = float("nan"), float("nan")
+    place = rows["emc_is_n_at"].iloc[0] if len(rows) else nothing[0]
+    if place != place:
+        return nothing
+    curves = {curve.fingerprint: curve for _, curve in taken.curves}
+    rows = rows.sort_values(panel)
+    fits = [_fits(curves[row["fingerprint"]], row["n"]) for row in rows.to_dict("records")]
+    draws = sorted(set.intersection(*(set(each) for each in fits)))
+    sign = 1 if panel == BY_WIDTH else -1  # `crossing_interval` is for means that rise
+    values = np.array([[sign * each[draw] for each in fits] for draw in draws], dtype=float)
+    below = int(np.searchsorted(rows[panel], place, side="right"))
+    bracket = int(rows[panel].iloc[below - 1]), int(rows[panel].iloc[min(below, len(rows) - 1)])
+    level, confidence = sign / 2, next(iter(curves.values())).confidence
+    return crossing_interval(list(rows[panel]), values, level, bracket, confidence).ends or nothing
+
+
+def _fits(curve: Curve, n: int) -> dict[int, bool]:
+    """Whether each draw that gave evidence at a size was fitted."""
+    return {
+        probe.replicate: probe.verdict is Verdict.FITTED
+        for probe in curve.probes
+        if probe.n == n and probe.verdict in (Verdict.FITTED, Verdict.NOT_FITTED)
+    }
+
+
 def draw(figure: Figure, table: pd.DataFrame) -> None:
     """Test and training error against width at one n, and against n at one model."""
     panels = [panel for panel in (BY_WIDTH, BY_SIZE) if (table["panel"] == panel).any()]
@@ -132,7 +162,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
         for name, look, side in (("test", TEST, -1), ("training", TRAINING, 1)):
             # Beside each other, so that no bar hides another.
             _draw_errors(one, rows, (rows[panel] * (high / low) ** (0.005 * side)), name, look)
-        _draw_half(one, float(rows["emc_is_n_at"].iloc[0]), "width" if by_width else "n =")
+        _draw_half(one, rows.iloc[0], "width" if by_width else "n =")
         one.set_ylim(-0.03, 1.0)
         one.set_ylabel("error (share of rows)")
     style.label_outer(axes, len(panels))
@@ -149,7 +179,10 @@ def _draw_errors(axes: Axes, rows: pd.DataFrame, places: pd.Series[Any], name: s
         style.draw_value(axes, at, row[f"{name}_error"], look, hollow=row["undertrained"] > 0)
 
 
-def _draw_half(axes: Axes, place: float, name: str) -> None:
+def _draw_half(axes: Axes, row: Mapping[str, Any], name: str) -> None:
+    place, low, high = (float(row[f"emc_is_n_{end}"]) for end in ("at", "low", "high"))
+    if low == low:
+        axes.axvspan(low, high, color="#EDEDED", linewidth=0, zorder=0)
     if place == place:
         axes.axvline(place, color=style.GREY, linewidth=0.9, linestyle=(0, (4, 1.5)), zorder=1)
         axes.annotate(
@@ -167,6 +200,8 @@ STUDY = Study(
     draw=draw,
     caption="Test error on clean labels and training error on labels of which a fifth are drawn anew, mean over draws "
     "with bootstrap intervals: against width at one n (left) and against n at one model (right). The broken "
-    "line is where half of the draws fit all samples, so that EMC = n. Hollow: some draws still gained when "
-    "their budget was over.",
+    "line is where half of the draws fit all samples, so that EMC = n, the band its 95 % interval by the bootstrap "
+    "over draws, where no draw leaves it open. Hollow: some draws still gained when their budget was over. Few draws, "
+    "and few sizes near the line, cannot tell whether the test error peaks there: no test is made of it. Samples of a "
+    "draw are nested, so that a training error that falls with n is one of training, not of capacity.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from emc.plotting import OKABE_ITO
@@ -20,6 +21,12 @@ SERIES = tuple(
     OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black", "yellow")
 )
 
+#: A bar's width over a mark's.
+BAR = 1 / 6
+
+#: Factor by which a dotted end may widen an axis of ratios; a pool's rows, which end it, may be far off.
+DOTTED = 2.5
+
 
 @dataclass(frozen=True)
 class Series:
@@ -28,12 +35,12 @@ class Series:
     Attributes:
         look: colour, marker and name.
         line: of matplotlib's, that joins them.
-        tinted: whether marks are filled with a tint.
+        fill: of marks that are not hollow.
     """
 
     look: style.Look
     line: Any = "-"
-    tinted: bool = False
+    fill: style.Fill = "full"
 
 
 def emc_values(table: pd.DataFrame) -> list[float]:
@@ -72,19 +79,24 @@ def draw_emc(
         line_name: whether the line of one sample a parameter is named; a narrow panel has no room for it.
     """
     whole = table if whole is None else whole
-    _number_axis(axes, whole[x], x_label, apart)
-    style.log_axis(axes, "y", emc_values(whole) if heights is None else heights, "EMC (samples)", room=(1.25, 1.5))
-    if x == "parameters":
+    _number_axis(axes, whole, x, x_label, apart)
+    held = emc_values(whole) if heights is None else list(heights)
+    counts = {} if x == "parameters" else dict(zip(whole[x], whole["parameters"], strict=True))
+    style.log_axis(axes, "y", [*held, *counts.values()], "EMC (samples)", room=(1.25, 1.5))
+    if counts:
+        style.draw_parameter_curve(axes, counts)
+    else:
         style.draw_parameter_line(axes, named=line_name)
     ends = []
-    for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
+    beside = _beside(axes, table, x, ("emc", "interval_low", "interval_high"))
+    for name, rows in _groups(table):
         one = series[name]
         rows = rows.sort_values(x)
-        places = [float(value) * shift for value in rows[x]]
+        places = list(beside[rows.index])
         joined = [emc if emc > 0 else math.nan for emc in rows["emc"]]
         axes.plot(places, joined, color=one.look.colour, linestyle=one.line)
         for at, row in zip(places, dicts(rows), strict=True):
-            style.draw_mark(axes, at, row, one.look, tinted=one.tinted)
+            style.draw_mark(axes, at, row, one.look, fill=one.fill)
         ends.append((float(rows["emc"].iloc[-1]), one.look.text, one.look.colour))
     if names:
         style.label_ends(axes, ends)
@@ -108,47 +120,104 @@ def draw_ratios(
         axes.set_axis_off()
         return
     whole = table if whole is None else whole
-    _number_axis(axes, whole[x], x_label, apart)
+    _number_axis(axes, whole, x, x_label, apart)
     _ratio_axis(axes, whole if whole_y is None else whole_y, "y", y_label)
     ends = []
     table = table[table["ratio"] > 0]
-    for (name, rows), shift in zip(_groups(table), _shifts(axes, table), strict=True):
+    beside = _beside(axes, table, x, ("ratio", "ratio_low", "ratio_high"))
+    for name, rows in _groups(table):
         one = series[name]
         rows = rows.sort_values(x)
-        places = [float(value) * shift for value in rows[x]]
+        places = list(beside[rows.index])
         axes.plot(places, list(rows["ratio"]), color=one.look.colour, linestyle=one.line)
         for at, row in zip(places, dicts(rows), strict=True):
-            style.draw_ratio(axes, at, row, one.look)
+            style.draw_ratio(axes, at, row, one.look, fill=one.fill)
         ends.append((float(rows["ratio"].iloc[-1]), one.look.text, one.look.colour))
     if names:
         style.label_ends(axes, ends)
 
 
 def _ratio_axis(axes: Axes, table: pd.DataFrame, which: Any, label: str, apart: float = 0.11) -> None:
-    held = [value for value in _finite(table, "ratio", "ratio_low", "ratio_high") if value > 0]
-    style.log_axis(axes, which, [*held, 1.0], label, room=(1.3, 1.3), apart=apart)
+    style.log_axis(axes, which, [*ratio_values(table), 1.0], label, room=(1.3, 1.3), apart=apart)
     draw = axes.axhline if which == "y" else axes.axvline
     draw(1, color=style.GREY, linewidth=0.7, zorder=1)
+
+
+def ratio_values(table: pd.DataFrame) -> list[float]:
+    """What an axis of ratios has to hold: marks, bars, and dotted ends up to `DOTTED` times as far out as those."""
+    drawn = table[table["ratio"] > 0]
+    held = [value for value in _finite(drawn, "ratio", "ratio_bar_low", "ratio_bar_high") if value > 0]
+    low, high = min(held, default=1.0) / DOTTED, max(held, default=1.0) * DOTTED
+    ends = _finite(drawn, "ratio_low", "ratio_high")
+    return [*held, *(min(max(end, low), high) for end in ends if end > 0)]
 
 
 def _groups(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
     return [(str(name), rows) for name, rows in table.groupby("series", sort=False)]
 
 
-def _number_axis(axes: Axes, values: pd.Series[Any], label: str, apart: float) -> None:
-    """The axis that EMCs are drawn against; a single number has its tick and room for the series beside it."""
-    single = values.nunique() == 1
-    style.log_axis(axes, "x", values, label, room=(1.5, 1.5) if single else (1.15, 1.15), apart=apart)
-    if single:
+def _number_axis(axes: Axes, table: pd.DataFrame, x: str, label: str, apart: float) -> None:
+    """The axis that EMCs are drawn against, with room for the series beside each other at its ends."""
+    values = table[x]
+    share = _width(axes) * (min(table["series"].nunique(), 4) + 1) / 2
+    length = math.log(float(values.max()) / float(values.min()) * 1.15**2)
+    room = 1.5 if values.nunique() == 1 else max(1.15, math.exp(share * length / (1 - 2 * share)))
+    style.log_axis(axes, "x", values, label, room=(room, room), apart=apart)
+    if values.nunique() == 1:
         axes.set_xticks([float(values.iloc[0])])
 
 
-def _shifts(axes: Axes, table: pd.DataFrame) -> list[float]:
-    """Factors that set the marks of series beside each other, so that no bar hides another."""
-    count = table["series"].nunique()
-    low, high = axes.get_xlim()
-    step = (high / low) ** (0.12 if len(axes.get_xticks()) == 1 else min(0.02, 0.07 / count))
-    return [step ** (place - (count - 1) / 2) for place in range(count)]
+def _width(axes: Axes) -> float:
+    """About the share of an axes' width that a mark takes."""
+    figure, spec = axes.get_figure(root=True), axes.get_subplotspec()
+    if figure is None or spec is None:
+        return 0.04
+    grid = spec.get_gridspec()
+    parts = list(grid.get_width_ratios())
+    held = 0.75 * parts[spec.colspan.start] / sum(parts)
+    return style.MARK_POINTS / (72 * held * float(figure.get_size_inches()[0]))
+
+
+def _beside(axes: Axes, table: pd.DataFrame, x: str, columns: Sequence[str]) -> pd.Series[float]:
+    """Places of the rows: marks that would lie on one another, or on a bar, stand beside each other.
+
+    Args:
+        axes: with limits that are set.
+        table: one row a mark.
+        x: column of the other axis.
+        columns: the mark's height and the ends of its bar.
+    """
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width = math.log(right / left) * (0.12 if len(axes.get_xticks()) == 1 else _width(axes))
+    height = 0.05 * math.log(top / bottom)
+    order = {name: place for place, name in enumerate(table["series"].unique())}
+    groups: list[list[dict[str, Any]]] = []
+    for row in dicts(table.assign(row=table.index).sort_values(x, kind="stable")):
+        ends = [math.log(row[name]) for name in columns if 0 < row[name] < math.inf] or [math.log(bottom)]
+        mark = math.log(max(row[columns[0]], bottom))
+        one = {"row": row["row"], "order": order[row["series"]], "at": math.log(row[x]), "mark": mark}
+        one |= {"low": min(ends), "high": max(ends)}
+        touched = [group for group in groups if any(_hide(one, other, width, height) for other in group)]
+        groups = [group for group in groups if all(group is not each for each in touched)]
+        groups.append([one, *(other for group in touched for other in group)])
+    places: dict[Any, float] = {}
+    for group in groups:
+        middle = sum(one["at"] for one in group) / len(group)
+        near = any(_hide_marks(a, b, width, height) for a, b in combinations(group, 2))
+        step = width if near else 0.6 * width
+        for at, one in enumerate(sorted(group, key=lambda one: (one["at"], one["order"]))):
+            places[one["row"]] = math.exp(middle + step * (at - (len(group) - 1) / 2))
+    return table.index.to_series().map(places)
+
+
+def _hide(one: Mapping[str, float], other: Mapping[str, float], width: float, height: float) -> bool:
+    """Whether a mark would lie on another one, or a bar on a bar."""
+    bars = one["low"] < other["high"] and other["low"] < one["high"]
+    return _hide_marks(one, other, width, height) or (bars and abs(one["at"] - other["at"]) < BAR * width)
+
+
+def _hide_marks(one: Mapping[str, float], other: Mapping[str, float], width: float, height: float) -> bool:
+    return abs(one["at"] - other["at"]) < width and abs(one["mark"] - other["mark"]) < height
 
 
 def draw_rows(

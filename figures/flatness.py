@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from emc.curve_record import Curve
+from emc.registry import PluginSpec
 from emc.results import EmcResult, Verdict
 from figures import style
 from figures.drawing import dicts
@@ -174,16 +175,40 @@ def _draw_measure(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, labe
             style.draw_value(axes, row[name], at, look)
 
 
+def tells(table: pd.DataFrame) -> str:
+    """The one number of samples, whose EMC is not above it, and how far the rates of EMC and Hessian are apart."""
+    n = int(table["n"].iloc[0])
+    below = [f"{row['text']} ({row['emc']:.0f})" for row in dicts(table) if row["emc"] <= n]
+    known = [(_rate(row["optimizer"]), _rate(row["emc_optimizer"])) for row in dicts(table)]
+    apart = [max(a, b) / min(a, b) for a, b in known if a and b and a != b]
+    texts = [f"Samples: {n:,}" + (f", no fewer than the EMC of {', '.join(below)}." if below else ", below every EMC.")]
+    if apart:
+        texts.append(
+            f"The EMC's learning rate is another one than the Hessian's for {len(apart)} of "
+            f"{sum(bool(a and b) for a, b in known)} optimizers, by a factor of up to {max(apart):.3g}."
+        )
+    lacking = list(table.loc[table["emc"].isna(), "text"])
+    return " ".join([*texts, *([f"No EMC is measured of {', '.join(lacking)}."] if lacking else [])])
+
+
+def _rate(optimizer: object) -> float:
+    """The learning rate of a resolved optimizer; 0 where there is none."""
+    options = dict(PluginSpec.parse(optimizer).options) if isinstance(optimizer, str) else {}
+    return float(str(options.get("lr", 0)))
+
+
 STUDY = Study(
     name="flatness",
-    asks="Do flatter minima go with a larger EMC?",
+    asks="How sharp is the loss where each optimizer stops, and what is its EMC?",
     sweeps=sweeps,
     curves=curves,
     table=table,
     draw=draw,
     caption="Largest eigenvalue and trace of the Hessian of the mean training loss where each optimizer fitted one "
-    "number of samples well below its EMC: medians over draws with 95 % intervals by order statistics. Beside "
-    "them the EMC under the same optimizer and batch, of the study of optimizers, whose rates may differ. "
-    "Training ends at the first check that finds all samples right, at another loss for each optimizer; the "
-    "Hessian of a cross-entropy falls with the loss, so that the panels are to be read together.",
+    "number of samples: medians over the draws that it fitted, with 95 % intervals by order statistics. Beside "
+    "them the EMC under the same optimizer and batch, of the study of optimizers. "
+    "Training ends at the first check that finds all samples right, at another loss for each optimizer and far from a "
+    "minimum for some; the Hessian of a cross-entropy falls with the loss, so that eigenvalues are those of where "
+    "training stops. Whether flatter minima go with a larger EMC is not tested.",
+    tells=tells,
 )

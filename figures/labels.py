@@ -132,7 +132,7 @@ def _parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _series(look: style.Look) -> dict[str, Series]:
     """The family's look in each regime."""
     return {
-        text: Series(style.Look(text, look.colour, look.marker), style.LINES[regime], regime[0] == "random")
+        text: Series(style.Look(text, look.colour, look.marker), style.LINES[regime], style.FILLS[regime])
         for regime, text in style.REGIMES.items()
     }
 
@@ -144,8 +144,8 @@ def _handles(table: pd.DataFrame) -> list[Any]:
     found = []
     for text, one in _series(style.Look("", style.GREY, "o")).items():
         if (table["series"] == text).any():
-            face = style.tint(style.GREY) if one.tinted else style.GREY
-            look: dict[str, Any] = {"color": style.GREY, "marker": "o", "markersize": 4.5, "markerfacecolor": face}
+            look: dict[str, Any] = {"color": style.GREY, "marker": "o", "markersize": 4.5}
+            look |= style.filled(style.GREY, one.fill)
             found.append(Line2D([], [], linestyle=one.line, label=text, **look))
     return found
 
@@ -164,6 +164,5 @@ STUDY = Study(
     caption="EMC for semantic and for random labels on natural inputs, and for semantic labels on Gaussian noise and "
     "on inputs under one fixed permutation of pixels; a column for each family and dataset; the "
     "linear model is on two classes. Below: each over the EMC "
-    "with semantic labels and natural inputs of the same dataset, Hodges-Lehmann ratios paired by replicate with 95 % "
-    "intervals; hollow with an arrow where lower bounds leave the ratio open. " + style.MARKS,
+    "with semantic labels and natural inputs of the same dataset, " + style.RATIOS + ". " + style.MARKS,
 )

@@ -103,7 +103,7 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC of one network under each optimizer, random labels; learning rates marked lr=auto in the table were "
-    "tuned on draws of their own. Right: over the EMC with SGD, Hodges-Lehmann ratios paired by replicate with 95 % "
-    "intervals; hollow with an arrow where lower bounds leave the ratio open. " + style.MARKS,
+    caption="EMC of one network under each optimizer, random labels. Where the table has a rate in `lr_tuned`, it was "
+    "tuned on draws of its own; `lr_at_edge` tells whether it is the smallest or largest rate tried, so that a better "
+    "one may lie beyond. Right: over the EMC with SGD, " + style.RATIOS + ". " + style.MARKS,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,36 +97,41 @@ def _handles(table: pd.DataFrame, series: Sequence[str]) -> list[Any]:
 
     found = []
     for name in series:
-        look, line, tinted = _look(table[table["series"] == name])
-        face = style.tint(look.colour) if tinted else look.colour
-        mark: dict[str, Any] = {"marker": look.marker, "markersize": 4.5, "markerfacecolor": face}
-        found.append(Line2D([], [], color=look.colour, linestyle=line, label=name, **mark))
+        rows = table[table["series"] == name]
+        look, line, fill = _look(rows)
+        mark: dict[str, Any] = {"marker": look.marker, "markersize": 4.5} | style.filled(look.colour, fill)
+        drawn = line if rows["exponent"].notna().all() else "none"
+        found.append(Line2D([], [], color=look.colour, linestyle=drawn, label=name, **mark))
+    if (table["exponent"].notna() & (table["num_censored"] > 0)).any():
+        left = style.Look("", style.pale(style.GREY), "o")
+        found.append(style.look_handles([replace(left, text="pale: left out of the law")], line=False)[0])
     return found
 
 
-def _look(rows: pd.DataFrame) -> tuple[style.Look, Any, bool]:
+def _look(rows: pd.DataFrame) -> tuple[style.Look, Any, style.Fill]:
     """Of a series: the family's look, dashed and tinted for random labels, in a lighter shade on digits."""
-    look, random = style.family(str(rows["family"].iloc[0])), rows["labels"].iloc[0] == "random"
+    look, kind = style.family(str(rows["family"].iloc[0])), str(rows["labels"].iloc[0])
     if rows["data"].iloc[0] in ("digits", "mnist"):
         look = style.Look(look.text, style.shade(look.colour, 2, 3), "P")
-    return look, style.LINES["random" if random else "semantic", "natural"], bool(random)
+    return look, style.LINES[kind, "natural"], style.FILLS[kind, "natural"]
 
 
 def _draw_law(axes: Axes, rows: pd.DataFrame, shift: float) -> None:
-    look, line, tinted = _look(rows)
+    look, line, fill = _look(rows)
     law = rows.iloc[0]
-    if law["exponent"] == law["exponent"]:
+    known = law["exponent"] == law["exponent"]
+    if known:
         ends = np.array([rows["parameters"].min(), rows["parameters"].max()], dtype=float)
         heights = law["factor"] * ends ** law["exponent"]
         axes.plot(ends * shift, heights, color=look.colour, linestyle=line)
     for row in dicts(rows):
-        style.draw_mark(axes, row["parameters"] * shift, row, look, tinted=tinted)
+        left = known and row["num_censored"] > 0
+        one = replace(look, colour=style.pale(look.colour)) if left else look
+        style.draw_mark(axes, row["parameters"] * shift, row, one, fill=fill)
 
 
 def _draw_exponents(axes: Axes, table: pd.DataFrame) -> None:
     """Each exponent with its interval, and the line of an exponent of 1; series without one are left out."""
-    from matplotlib.patheffects import Normal, Stroke
-
     series = list(dict.fromkeys(table["series"]))
     for at, name in enumerate(series):
         rows = table[table["series"] == name]
@@ -137,9 +143,9 @@ def _draw_exponents(axes: Axes, table: pd.DataFrame) -> None:
     axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
     texts = [f"{name}\n{_text(table[table['series'] == name].iloc[0])}" for name in series]
     axes.set_yticks([at - 0.08 for at in range(len(series))], texts)
-    axes.set_axisbelow(False)  # the names above the line of an exponent of 1, which they may cross
+    axes.set_axisbelow(False)  # the names above the line of an exponent of 1, which they interrupt
     for label in axes.get_yticklabels():  # inside, above its line: beside the axes it would take a third of the picture
-        label.set(ha="left", va="bottom", path_effects=[Stroke(linewidth=2, foreground="white"), Normal()])
+        label.set(ha="left", va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
     axes.set_ylim(max(len(series), 1) - 0.7, -0.8)
     axes.tick_params(axis="y", length=0, pad=-2)
     axes.set_xlabel("exponent b of EMC = a P\N{MODIFIER LETTER SMALL B}")
@@ -163,6 +169,6 @@ STUDY = Study(
     draw=draw,
     caption="EMC against parameters, with the power law EMC = a P^b of each series of three sizes or more, by least "
     "squares on logarithms. Right: exponents with 95 % intervals (bootstrap over replicates, paired over sizes, "
-    "brackets included). Sizes with censored replicates are left out of a law. An exponent of 1 is an EMC in "
+    "brackets included). Sizes with censored replicates are left out of a law and pale. An exponent of 1 is an EMC in "
     "proportion to the parameters. " + style.MARKS,
 )

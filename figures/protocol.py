@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emc.plotting import OKABE_ITO
 from emc.results import EmcResult
 from figures import style
-from figures.drawing import dicts
+from figures.drawing import dicts, ratio_values
 from figures.scales import Scale, grid, one
 from figures.study import Cell, Study, Taken
 from figures.tables import RATIO_COLUMNS, frame, mark, ratio
@@ -96,8 +96,7 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     names = list(dict.fromkeys(rows["setting"]))
     places = _places(rows, names)
     (axes,) = style.panels(figure, 1, height_mm=22 + 4.2 * (max(places, default=0) + 1), width=1.5 * style.ONE_COLUMN)
-    ends = [value for name in ("ratio", "ratio_low", "ratio_high") for value in rows[name] if 0 < value < float("inf")]
-    style.log_axis(axes, "x", [*ends, 1.0], f"EMC / EMC under {PROTOCOL}", room=(1.15, 1.35))
+    style.log_axis(axes, "x", [*ratio_values(rows), 1.0], f"EMC / EMC under {PROTOCOL}", room=(1.15, 1.35))
     axes.axvline(1, color=style.GREY, linewidth=0.7, zorder=1)
     for at, row in zip(places, dicts(rows), strict=True):
         look = OTHER if row["other_estimand"] else SAME
@@ -109,7 +108,8 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
     axes.set_ylim(max(places, default=0) + 0.8, -0.8)
     axes.tick_params(axis="y", length=0)
     _draw_bands(axes, rows, places, names)
-    style.legend_below(figure, style.look_handles([SAME, OTHER] if rows["other_estimand"].any() else [], line=False))
+    looks = style.look_handles([SAME, OTHER] if rows["other_estimand"].any() else [], line=False)
+    style.legend_below(figure, [*looks, *style.ratio_handles(rows)])
 
 
 def _places(rows: pd.DataFrame, names: Sequence[str]) -> list[float]:
@@ -130,11 +130,11 @@ def _option(setting: str) -> str:
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    """The ratio and its interval as text; with one end open a bound, with both nothing but that of lower bounds."""
-    if row["ratio_open_above"] and row["ratio_open_below"]:
-        return f"open ({row['ratio']:.2f} of lower bounds)"
+    """The ratio and its interval as text; where censoring moves it to one side it is a bound, to both it is open."""
     low = "0" if row["ratio_low"] == 0 else f"{row['ratio_low']:.2f}"
     high = "\N{INFINITY}" if row["ratio_high"] == float("inf") else f"{row['ratio_high']:.2f}"
+    if row["ratio_open_above"] and row["ratio_open_below"]:
+        return f"open ({low} to {high})"
     sign = style.AT_LEAST if row["ratio_open_above"] else "\N{LESS-THAN OR EQUAL TO}" if row["ratio_open_below"] else ""
     return f"{sign}{row['ratio']:.2f} ({low} to {high})"
 
@@ -145,8 +145,9 @@ STUDY = Study(
     sweeps=sweeps,
     table=table,
     draw=draw,
-    caption="EMC with one setting changed over the EMC under the protocol itself: Hodges-Lehmann ratios with 95 % "
-    "intervals, paired by replicate but for the change of seed; hollow with an arrow where lower bounds leave "
-    "them open. A change of the search or of the attempts that asks for another number (another estimand) is "
-    "marked.",
+    caption="EMC with one setting changed over the EMC under the protocol itself: "
+    + style.RATIOS
+    + " (the change of seed is not paired). Numbers: the ratio, a bound where lower bounds leave it open to one side, "
+    "with its interval at both extremes of what they may be. A change of the search or of the attempts that asks for "
+    "another number (another estimand) is marked.",
 )

@@ -81,6 +81,7 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="EMC of one network without and with each regulariser, random labels. Right: over the EMC without, "
-    "Hodges-Lehmann ratios paired by replicate with 95 % intervals; hollow with an arrow where lower bounds leave the "
-    "ratio open. " + style.MARKS,
+    + style.RATIOS
+    + ". "
+    + style.MARKS,
 )

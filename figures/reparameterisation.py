@@ -102,6 +102,5 @@ STUDY = Study(
     draw=draw,
     caption="EMC of one network trained whole, at low precision, and in random subspaces, random labels; then samples "
     "a trained parameter, label bits a bit that stores what was trained, and the ratio to the network itself "
-    "(Hodges-Lehmann, paired by replicate, 95 % intervals; hollow with an arrow where lower bounds leave it open). "
-    + style.MARKS,
+    "(" + style.RATIOS + "). " + style.MARKS,
 )

@@ -119,7 +119,8 @@ def _looks(table: pd.DataFrame, kind: str) -> dict[str, Series]:
         look = style.family(model)
         like = [other for other, its in models.items() if style.family(its) == look]
         colour = style.shade(look.colour, like.index(name), len(like))
-        found[name] = Series(style.Look(name, colour, look.marker), style.LINES[kind, "natural"], kind == "random")
+        regime = kind, "natural"
+        found[name] = Series(style.Look(name, colour, look.marker), style.LINES[regime], style.FILLS[regime])
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emc.results import EmcResult, Status, Verdict
 from figures import style
 from figures.power_laws import sweeps
-from figures.study import Study, Taken
+from figures.study import Study, Taken, data_text, models_text, training_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,27 +19,33 @@ if TYPE_CHECKING:
 __all__ = ["STUDY", "sweeps"]
 
 COLUMNS = ("family", "model", "data", "labels", "replicate", "emc", "n", "steps")
-#: Settings that make steps comparable: only results that share them with the study's own are shown.
-SAME = ("optimizer", "batch_size", "schedule", "loss", "label_smoothing", "clip_norm", "reparam", "augment", "init")
+
+#: The fewest probes of a family that a panel is made of.
+LEAST = 30
 
 #: Bins of n / EMC over which medians run, and fewest probes of one.
 BINS, FEWEST = 12, 5
 
 
 def table(taken: Taken) -> pd.DataFrame:
-    """One row a fitted probe of a replicate whose EMC is known, of every result in the journal."""
+    """One row a fitted probe of a replicate whose EMC is known, of every result of the study's own procedure.
+
+    Results of every model, dataset and kind of labels in the journal count; families of few probes are left out.
+    """
     import pandas as pd
 
     if not taken.results:
         return pd.DataFrame(columns=list(COLUMNS))
     own = _settings(taken.results[0][1])
     rows = [row for result in taken.recorded.results if _settings(result) == own for row in _rows(result)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.drop_duplicates(ignore_index=True)  # measurements may share probes
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).drop_duplicates()  # measurements may share probes
+    many = frame.groupby("family")["family"].transform("size") >= LEAST
+    return frame[many].reset_index(drop=True)
 
 
-def _settings(result: EmcResult) -> tuple[Any, ...]:
-    return tuple(result.procedure.get(name) for name in SAME)
+def _settings(result: EmcResult) -> dict[str, Any]:
+    """What makes steps comparable: all of the procedure but the model."""
+    return {name: value for name, value in result.procedure.items() if name != "model"}
 
 
 def _rows(result: EmcResult) -> Iterator[Mapping[str, Any]]:
@@ -87,6 +93,22 @@ def _draw_median(axes: Axes, share: pd.Series, steps: pd.Series, look: style.Loo
         axes.plot(at, middle, color=look.colour, linewidth=1.5, zorder=3)
 
 
+def tells(table: pd.DataFrame) -> str:
+    """Of the rows drawn: how many probes of each dataset and kind of labels, and the models."""
+    texts = {data: data_text(data) for data in table["data"].unique()}
+    named = {data: text if list(texts.values()).count(text) == 1 else data for data, text in texts.items()}
+    data, labels = (
+        ", ".join(f"{count:,} on {name}" for name, count in column.value_counts().items())
+        for column in (table["data"].map(named), table["labels"] + " labels")
+    )
+    return f"Probes: {data}; {labels}. Models: {models_text(list(table['model']))}."
+
+
+def measured(taken: Taken) -> str:
+    """The one procedure of the rows drawn."""
+    return f"Training: {training_text([taken.results[0][1]])}."
+
+
 STUDY = Study(
     name="steps",
     asks="How many steps does a fit take as n nears the EMC?",
@@ -94,6 +116,9 @@ STUDY = Study(
     table=table,
     draw=draw,
     caption="Optimizer steps until all n samples are right against n over the EMC of the same replicate, for every "
-    "fitted probe of the journal under the study's own optimizer and batch size; steps are counted at checks. "
+    "fitted probe of the journal under one procedure, whose replicate is bracketed: a replicate of a lower bound has "
+    f"no such n. Families of fewer than {LEAST} probes are left out; steps are counted at checks. "
     "The line is the median over bins, the band the quartiles.",
+    tells=tells,
+    measured=measured,
 )

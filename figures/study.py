@@ -58,8 +58,10 @@ class Study:
         sweeps: of a scale, as `emc.sweep` takes them.
         table: the numbers of the picture, one row a mark; exact.
         draw: the picture of a table that has rows.
-        caption: what the picture shows, in one sentence or two; `settings_text` adds what was measured.
+        caption: what the picture shows, in one sentence or two.
         curves: of a scale, as `emc.curve` takes them.
+        tells: of the table, what the caption adds to that.
+        measured: what the results were measured with, likewise.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Study:
     draw: Callable[[Figure, pd.DataFrame], None]
     caption: str
     curves: Callable[[Scale], Sequence[Cell]] = lambda _: ()
+    tells: Callable[[pd.DataFrame], str] = lambda _: ""
+    measured: Callable[[Taken], str] = lambda taken: settings_text(taken)
 
 
 def cells(study: Study, scale: Scale) -> Iterator[Cell]:
@@ -108,11 +112,11 @@ def settings_text(taken: Taken) -> str:
     counts = _several(str(len(result.replicates)) for _, result in taken.results)
     parts = (
         f"Data: {data}.",
-        f"Models: {_models([str(cell['model']) for cell, _ in (*taken.results, *taken.curves)])}.",
+        f"Models: {models_text([str(cell['model']) for cell, _ in (*taken.results, *taken.curves)])}.",
         f"Labels: {_several(_labels(one) for one in known)}.",
         f"Replicates: {counts}." if counts else "",
         f"Draws at each size of a curve: {_several(str(c.draws) for _, c in taken.curves)}." if taken.curves else "",
-        f"Training: {'; '.join(dict.fromkeys(_training(known)))}; {_several(_device(one) for one in known)}.",
+        f"Training: {training_text(known)}.",
     )
     return " ".join(filter(None, parts))
 
@@ -129,7 +133,7 @@ def data_text(data: str) -> str:
     return str(dict(spec.options).get("path", spec.name.replace("_", " ")))
 
 
-def _models(names: Sequence[str]) -> str:
+def models_text(names: Sequence[str]) -> str:
     """Every model; of more than a caption holds, how many of each family."""
     known = list(dict.fromkeys(names))
     if len(known) <= MOST_MODELS:
@@ -145,16 +149,17 @@ def _labels(one: EmcResult | Curve) -> str:
     return text + (f" on {inputs} inputs" if inputs != "natural" else "")
 
 
-def _training(known: Iterable[EmcResult | Curve]) -> list[str]:
-    """Of each optimizer, the batches and the least budgets that it was used with."""
+def training_text(known: Sequence[EmcResult | Curve]) -> str:
+    """Of each optimizer, the batches and the least budgets that it was used with; the machine's kind."""
     used: dict[str, list[Mapping[str, Any]]] = {}
     for one in known:
         used.setdefault(one.procedure["optimizer"].partition(":")[0], []).append(one.procedure)
-    return [
+    texts = [
         f"{name}, batches of up to {_span(p['batch_size'] for p in procedures)} samples, budget of at least "
         f"{_span(p['min_steps'] for p in procedures)} steps a probe"
         for name, procedures in used.items()
     ]
+    return f"{'; '.join(texts)}; {_several(_device(one) for one in known)}"
 
 
 def _span(numbers: Iterable[int]) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MM = 1 / 25.4
 
+#: Width of a mark with its edge.
+MARK_POINTS = 5.4
+
 #: Widths of a journal's columns, in inches.
 ONE_COLUMN, TWO_COLUMNS = 89 * MM, 183 * MM
 
@@ -50,7 +53,12 @@ ONE_A_PARAMETER = "one sample a parameter"
 MARKS = (
     "Marks are the median over replicates with its 95 % interval; an arrow leads from a lower bound, a hollow mark is "
     "one since training may have ended too soon, and a dotted end is one that lower bounds among the replicates leave "
-    "open."
+    "open. Marks that would hide one another stand beside each other; the table has their places."
+)
+#: What the marks of `draw_ratio` say.
+RATIOS = (
+    "Hodges-Lehmann ratios paired by replicate with 95 % intervals, as if lower bounds were EMCs; dotted as far as "
+    "lower bounds may move the interval, cut at the axes, with an arrow where nothing ends it"
 )
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 
@@ -63,11 +71,13 @@ class Look:
         text: its name for a reader.
         colour: of mark and line.
         marker: of matplotlib's.
+        edge: colour of the mark's edge and of its bar, where it is another one.
     """
 
     text: str
     colour: str
     marker: str
+    edge: str | None = None
 
 
 FAMILIES = {
@@ -81,7 +91,7 @@ FAMILIES = {
     "resnet_rs": Look("ResNet-RS", GREY, "p"),
 }
 
-#: Line of each regime of labels and inputs; marks of random labels are filled with a tint.
+#: Line of each regime of labels and inputs.
 LINES = {
     ("semantic", "natural"): "-",
     ("random", "natural"): (0, (4, 1.5)),
@@ -89,6 +99,14 @@ LINES = {
     ("semantic", "permuted"): (0, (5, 1, 1, 1)),
 }
 NATURAL = ("semantic", "natural")
+#: How marks are filled: whole, with a tint, or one half.
+Fill = Literal["full", "tint", "left", "bottom"]
+FILLS: dict[tuple[str, str], Fill] = {
+    ("semantic", "natural"): "full",
+    ("random", "natural"): "tint",
+    ("semantic", "gaussian"): "left",
+    ("semantic", "permuted"): "bottom",
+}
 REGIMES = {
     ("semantic", "natural"): "semantic labels",
     ("random", "natural"): "random labels",
@@ -131,6 +149,13 @@ def tint(colour: str, share: float = 0.35) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def pale(colour: str) -> str:
+    """A colour for what is shown but not counted."""
+    from matplotlib.colors import to_hex
+
+    return to_hex(tint(colour, 0.45))
+
+
 def panels(
     figure: Figure, columns: int, rows: int = 1, *, height_mm: float = 65, width: float = TWO_COLUMNS, **options: Any
 ) -> list[Axes]:
@@ -141,7 +166,7 @@ def panels(
 
 
 def draw_mark(
-    axes: Axes, at: float, row: Mapping[str, Any], look: Look, *, upright: bool = True, tinted: bool = False
+    axes: Axes, at: float, row: Mapping[str, Any], look: Look, *, upright: bool = True, fill: Fill = "full"
 ) -> None:
     """Draw one EMC with its interval.
 
@@ -156,28 +181,30 @@ def draw_mark(
             none), `censored`, `status`.
         look: colour and marker.
         upright: whether the EMC is on the y axis.
-        tinted: whether the mark is filled with a tint, as random labels are.
+        fill: of a mark that is not hollow.
     """
     emc = float(row["emc"])
     hollow = row["status"] == "undertrained"
-    face: Any = "white" if hollow else tint(look.colour) if tinted else look.colour
-    mark = _mark(look, face)
+    mark = _mark(look, "white") if hollow else _mark(look, look.colour) | filled(look.colour, fill)
     if emc <= 0:
         foot = axes.get_xaxis_transform() if upright else axes.get_yaxis_transform()
         axes.plot(*((at, 0) if upright else (0, at)), transform=foot, clip_on=False, **mark)
         _draw_arrow(axes, (at, 0) if upright else (0, at), look.colour, upright, -1, "axes fraction")
         return
     low, high = (float(row[name]) for name in ("interval_low", "interval_high"))
-    _draw_bar(axes, at, (emc if math.isnan(low) else low, high if math.isfinite(high) else emc), look.colour, upright)
+    edge = look.edge or look.colour
+    _draw_bar(axes, at, (emc if math.isnan(low) else low, high if math.isfinite(high) else emc), edge, upright)
     axes.plot(*((at, emc) if upright else (emc, at)), **mark)
     if row["censored"]:
-        _draw_arrow(axes, (at, emc) if upright else (emc, at), look.colour, upright, 1)
+        _draw_arrow(axes, (at, emc) if upright else (emc, at), edge, upright, 1)
     elif math.isinf(high):
-        _draw_arrow(axes, (at, emc) if upright else (emc, at), look.colour, upright, 1, style="-")
+        _draw_arrow(axes, (at, emc) if upright else (emc, at), edge, upright, 1, headed=False, dotted=True)
 
 
-def draw_ratio(axes: Axes, at: float, row: Mapping[str, Any], look: Look, *, upright: bool = True) -> None:
-    """Draw a ratio with its interval; hollow, with an arrow, where censoring leaves it open.
+def draw_ratio(
+    axes: Axes, at: float, row: Mapping[str, Any], look: Look, *, upright: bool = True, fill: Fill = "full"
+) -> None:
+    """Draw a ratio with its interval; dotted as far as censoring may move it, with an arrow where that has no end.
 
     Args:
         axes: where.
@@ -185,35 +212,50 @@ def draw_ratio(axes: Axes, at: float, row: Mapping[str, Any], look: Look, *, upr
         row: columns of `figures.tables.RATIO_COLUMNS`; nothing is drawn where there is no ratio above 0.
         look: colour and marker.
         upright: whether the ratio is on the y axis.
+        fill: of the mark.
     """
     value = float(row["ratio"])
     if not value > 0:
         return
-    below, above = bool(row["ratio_open_below"]), bool(row["ratio_open_above"])
-    ends = value if below else float(row["ratio_low"]), value if above else float(row["ratio_high"])
-    _draw_bar(axes, at, ends, look.colour, upright)
-    place = (at, value) if upright else (value, at)
-    axes.plot(*place, **_mark(look, "white" if below or above else look.colour))
-    for open_, direction in ((below, -1), (above, 1)):
-        if open_:
-            _draw_arrow(axes, place, look.colour, upright, direction)
+    bar = float(row["ratio_bar_low"]), float(row["ratio_bar_high"])
+    bar = bar[0] if bar[0] > 0 else value, bar[1] if math.isfinite(bar[1]) else value
+    _draw_bar(axes, at, bar, look.colour, upright)
+    low, high = float(row["ratio_low"]), float(row["ratio_high"])
+    for end, solid, direction, endless in ((low, bar[0], -1, low <= 0), (high, bar[1], 1, math.isinf(high))):
+        if endless:
+            _draw_arrow(axes, (at, solid) if upright else (solid, at), look.colour, upright, direction, dotted=True)
+        else:
+            ends = (end, solid) if direction < 0 else (solid, end)
+            _draw_bar(axes, at, ends, look.colour, upright, dotted=True)
+    mark = _mark(look, look.colour) | filled(look.colour, fill)
+    axes.plot(*((at, value) if upright else (value, at)), **mark)
+
+
+def filled(colour: str, fill: Fill) -> dict[str, Any]:
+    """Matplotlib's options of a mark's inside."""
+    if fill in ("left", "bottom"):
+        return {"fillstyle": fill, "markerfacecolor": colour, "markerfacecoloralt": tint(colour, 0.12)}
+    return {"markerfacecolor": tint(colour) if fill == "tint" else colour}
 
 
 def _mark(look: Look, face: Any) -> dict[str, Any]:
     return {
         "marker": look.marker,
-        "markersize": 4.5,
+        "markersize": 4.5 if look.edge is None else 6,
         "markerfacecolor": face,
-        "markeredgecolor": look.colour,
+        "markeredgecolor": look.edge or look.colour,
         "markeredgewidth": 0.9,
         "linestyle": "none",
         "zorder": 4,
     }
 
 
-def _draw_bar(axes: Axes, at: float, ends: tuple[float, float], colour: str, upright: bool) -> None:
+def _draw_bar(
+    axes: Axes, at: float, ends: tuple[float, float], colour: str, upright: bool, *, dotted: bool = False
+) -> None:
     if ends[0] < ends[1]:
         bar: dict[str, Any] = {"color": colour, "linewidth": 0.9, "zorder": 3, "solid_capstyle": "butt"}
+        bar |= {"linestyle": ":"} if dotted else {}
         axes.plot(*(([at, at], ends) if upright else (ends, [at, at])), **bar)
 
 
@@ -224,9 +266,11 @@ def _draw_arrow(
     upright: bool,
     direction: int,
     other: str = "data",
-    style: Literal["<-", "-"] = "<-",
+    *,
+    headed: bool = True,
+    dotted: bool = False,
 ) -> None:
-    """An arrow from a mark, 10 points long, along the axis of the EMC; without a head it is dotted."""
+    """An arrow from a mark, 10 points long, along the axis of the EMC."""
     way = (0, 10 * direction) if upright else (10 * direction, 0)
     coords = ("data", other) if upright else (other, "data")
     axes.annotate(
@@ -238,12 +282,12 @@ def _draw_arrow(
         annotation_clip=False,
         zorder=3,
         arrowprops={
-            "arrowstyle": style,
+            "arrowstyle": "<-" if headed else "-",
             "color": colour,
             "linewidth": 0.9,
             "shrinkA": 0,
             "shrinkB": 2,
-            "linestyle": "-" if style == "<-" else ":",
+            "linestyle": ":" if dotted else "-",
         },
     )
 
@@ -356,6 +400,18 @@ def draw_parameter_line(axes: Axes, *, named: bool = True) -> None:
     ).set_path_effects([Stroke(linewidth=1.5, foreground="white"), Normal()])  # fmt: skip
 
 
+def draw_parameter_curve(axes: Axes, counts: Mapping[float, float]) -> None:
+    """Draw "one sample a parameter" over axes of another number, of which parameters are a function; and its name."""
+    places = sorted(counts)
+    ends = axes.get_xlim()
+    known = [counts[place] for place in places]
+    axes.plot([ends[0], *places, ends[1]], [known[0], *known, known[-1]], color=GREY, linewidth=0.7, zorder=1)
+    axes.annotate(
+        ONE_A_PARAMETER, xy=(ends[1], known[-1]), xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom",
+        color=GREY, fontsize=6,
+    )  # fmt: skip
+
+
 def draw_parameter_count(axes: Axes, parameters: float) -> None:
     """Draw "one sample a parameter" across rows whose EMCs are on the x axis, with its name above the axes."""
     low, high = axes.get_xlim()
@@ -403,16 +459,21 @@ def _apart(places: Sequence[float], step: float) -> list[float]:
 
 
 def draw_value(axes: Axes, x: float, y: float, look: Look, *, hollow: bool = False, size: float = 4.5) -> None:
-    """Draw one point without an interval; hollow where either number is a bound."""
+    """Draw one point without an interval; hollow where training may have ended too soon."""
     axes.plot(x, y, **_mark(look, "white" if hollow else look.colour) | {"markersize": size})
 
 
+def draw_lower_bound(axes: Axes, x: float, y: float, look: Look) -> None:
+    """Draw the arrow of a lower bound on the x axis."""
+    _draw_arrow(axes, (x, y), look.colour, False, 1)
+
+
 def draw_bound(axes: Axes, x: float, y: float, look: Look, *, below: bool, above: bool) -> None:
-    """Draw one point whose x may be open: hollow then, with an arrow to each side where it may lie."""
-    draw_value(axes, x, y, look, hollow=below or above)
+    """Draw one point whose x may be open, with a dotted arrow to each side where it may lie."""
+    draw_value(axes, x, y, look)
     for open_, direction in ((below, -1), (above, 1)):
         if open_:
-            _draw_arrow(axes, (x, y), look.colour, False, direction)
+            _draw_arrow(axes, (x, y), look.colour, False, direction, dotted=True)
 
 
 def look_handles(looks: Iterable[Look], *, line: bool = True) -> list[Artist]:
@@ -450,19 +511,45 @@ def hollow_handle(text: str) -> Artist:
 
 def mark_handles(table: pd.DataFrame) -> list[Artist]:
     """Legend entries of what hollow marks, arrows and dotted bars mean, as far as a table has them."""
-    from matplotlib.lines import Line2D
-    from matplotlib.path import Path
-
-    plain: dict[str, Any] = {"color": GREY, "linestyle": "none", "markersize": 4.5}
     found: list[Artist] = []
     if (table["status"] == "undertrained").any():
         found.append(hollow_handle("undertrained"))
     if table["censored"].any():
-        arrow = Path([(0, -1), (0, 1), (-0.45, 0.4), (0, 1), (0.45, 0.4)], [1, 2, 1, 2, 2])
-        found.append(Line2D([], [], marker=arrow, markerfacecolor="none", label="lower bound", **plain))
+        found.append(_arrow_handle("lower bound"))
     if ((table["interval_high"] == math.inf) & ~table["censored"].astype(bool)).any():
-        found.append(Line2D([], [], color=GREY, linestyle=":", label="interval open above"))
-    return found
+        return [*found, open_handle()]
+    return [*found, *ratio_handles(table)]
+
+
+def ratio_handles(table: pd.DataFrame) -> list[Artist]:
+    """Legend entry of dotted bars of ratios, as far as a table has them."""
+    if "ratio" not in table:
+        return []
+    moved = (table["ratio_low"] < table["ratio_bar_low"]) | (table["ratio_high"] > table["ratio_bar_high"])
+    return [open_handle()] if (moved & (table["ratio"] > 0)).any() else []
+
+
+def parameter_line_handle() -> Artist:
+    """Legend entry of the line "one sample a parameter", where panels have no room for its name."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=GREY, linewidth=0.7, label=ONE_A_PARAMETER)
+
+
+def _arrow_handle(text: str) -> Artist:
+    from matplotlib.lines import Line2D
+    from matplotlib.path import Path
+
+    arrow = Path([(0, -1), (0, 1), (-0.45, 0.4), (0, 1), (0.45, 0.4)], [1, 2, 1, 2, 2])
+    plain: dict[str, Any] = {"color": GREY, "linestyle": "none", "markersize": 4.5, "markerfacecolor": "none"}
+    return Line2D([], [], marker=arrow, label=text, **plain)
+
+
+def open_handle() -> Artist:
+    """Legend entry of dotted bars and arrows."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=GREY, linestyle=":", label="left open by lower bounds")
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 8) -> None:

@@ -23,8 +23,8 @@ MARK_COLUMNS = (
 
 #: Columns of a ratio of EMCs.
 RATIO_COLUMNS = (
-    "reference", "ratio", "ratio_open_below", "ratio_open_above", "ratio_low", "ratio_high", "p_value_at_most",
-    "verdict", "pairing",
+    "reference", "ratio", "ratio_open_below", "ratio_open_above", "ratio_low", "ratio_high", "ratio_bar_low",
+    "ratio_bar_high", "p_value_at_most", "verdict", "pairing",
 )  # fmt: skip
 
 
@@ -78,36 +78,40 @@ def _ends(result: EmcResult) -> tuple[float, float]:
 def ratio(result: EmcResult, reference: EmcResult, name: str) -> dict[str, Any]:
     """EMC of a result over that of another one, paired by replicate where samples agree (`emc.compare`).
 
-    A ratio that censored replicates leave open is its bound: the smallest it may be where only the result's are
-    censored, the largest where only the reference's are, and the ratio of both bounds where both are.
+    `ratio`, `ratio_bar_low` and `ratio_bar_high` are estimate and interval as if every lower bound were an EMC;
+    `ratio_low` and `ratio_high` are the ends that `emc.compare` gives, as far as censored replicates may move them.
 
     Args:
         result, reference: finished, of two replicates at least.
         name: of the reference.
     """
     compared = compare(result, reference)
-    found = compared.contrasts[0]
-    closed = found.ratio.value is not None
-    open_above = not closed and any(each.status.right_censored for each in result.replicates)
-    open_below = not closed and any(each.status.right_censored for each in reference.replicates)
-    low, high = found.interval
+    found, closed = compared.contrasts[0], compare(_closed(result), _closed(reference)).contrasts[0]
+    value = closed.ratio.low
     return {
         "reference": name,
-        "ratio": _ratio(found.ratio.low, found.ratio.high, open_below, open_above, result, reference),
-        "ratio_open_below": open_below,
-        "ratio_open_above": open_above,
-        "ratio_low": 0.0 if open_below else low,
-        "ratio_high": math.inf if open_above else high,
+        "ratio": value,
+        "ratio_open_below": found.ratio.low < value,
+        "ratio_open_above": found.ratio.high > value,
+        "ratio_low": found.interval[0],
+        "ratio_high": found.interval[1],
+        "ratio_bar_low": closed.interval[0],
+        "ratio_bar_high": closed.interval[1],
         "p_value_at_most": found.p_value.high,
         "verdict": found.verdict.key,
         "pairing": compared.pairings[0],
     }
 
 
-def _ratio(low: float, high: float, below: bool, above: bool, result: EmcResult, reference: EmcResult) -> float:
-    if below and above:
-        return result.emc / reference.emc if reference.emc else math.nan
-    return high if below else low
+def _closed(result: EmcResult) -> EmcResult:
+    """The result as if the lower bounds of its censored replicates were their EMCs."""
+    return replace(
+        result,
+        replicates=tuple(
+            replace(each, status=Status.BRACKETED, upper=each.lower) if each.status.right_censored else each
+            for each in result.replicates
+        ),
+    )
 
 
 def frame(rows: Iterable[Mapping[str, Any]], *columns: str, after: Sequence[str] = ()) -> pd.DataFrame:

@@ -53,6 +53,17 @@ def test_emc_is_n_where_half_of_the_draws_fit(taken: Taken) -> None:
     assert ends["n"] == pytest.approx([11 * (14 / 11) ** 0.75])  # 0.8 at 11 samples, 0.4 at 14
 
 
+def test_the_place_where_emc_is_n_has_an_interval(taken: Taken) -> None:
+    table = STUDY.table(taken)
+    for _, rows in table.groupby("panel"):
+        low, at, high = rows[["emc_is_n_low", "emc_is_n_at", "emc_is_n_high"]].iloc[0]
+        assert low < at < high
+    panel = drawn(STUDY, table).axes[1]
+    (band,) = panel.patches
+    ends = table.loc[table["panel"] == "n", ["emc_is_n_low", "emc_is_n_high"]].iloc[0]
+    assert [band.get_x(), band.get_x() + band.get_width()] == pytest.approx(list(ends))
+
+
 def test_the_picture_shows_both_and_the_line(taken: Taken) -> None:
     table = STUDY.table(taken)
     figure = drawn(STUDY, table)

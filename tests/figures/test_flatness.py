@@ -50,6 +50,15 @@ def test_the_emc_of_the_same_optimizer_and_batch_stands_beside_it(taken: Taken) 
     assert second["emc"] != second["emc"]  # no such optimizer among those measured
 
 
+def test_the_caption_tells_the_size_against_the_emc_and_the_rates(taken: Taken) -> None:
+    table = STUDY.table(taken)
+    text = STUDY.tells(table.assign(optimizer="adam:lr=0.003", emc_optimizer=["adam:lr=0.0003", None]))
+    assert "Samples: 8, below every EMC." in text
+    assert "another one than the Hessian's for 1 of 1 optimizers, by a factor of up to 10." in text
+    assert "No EMC is measured of AdamW, batches of 4." in text
+    assert "no fewer than the EMC of Adam, full batch (8)" in STUDY.tells(table.assign(emc=[8, None]))
+
+
 def test_the_picture_names_optimizers_and_what_did_not_fit(taken: Taken) -> None:
     figure = drawn(STUDY, STUDY.table(taken))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]

@@ -3,6 +3,10 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -172,7 +176,8 @@ def test_missing_cells_are_told_on_the_picture(tmp_path, monkeypatch):
     assert missing_text(taken_of("activations")) == ""
     told = []
     monkeypatch.setattr(program.style, "note", lambda _, text: told.append(text))
-    assert program.render(study_of("activations"), taken, tmp_path)
+    study = study_of("activations")
+    assert program.render(study, taken, study.table(taken), tmp_path)
     assert told == [text]
 
 
@@ -183,6 +188,22 @@ def test_times_of_pieces_add_up(tmp_path):
     known = json.loads(path.read_text())
     assert known["studies"] == {"labels": {"wall_s": 12.5, "processor_s": 10.0, "probes": 6}}
     assert {"processor", "cores", "python", "torch", "emc"} <= set(known["machine"])
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="running children are found in /proc")
+def test_processor_seconds_are_those_of_workers_too():
+    """Workers are forked by a server that runs on; those that it waited for count through it."""
+    work = "t = time.process_time(); [0 for _ in iter(lambda: time.process_time() - t < 0.3, False)]"
+    serve = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; {work}'])"
+    before, own = program.processor_seconds(), time.process_time()
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{serve}; print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as server:
+        server.stdout.readline()  # the worker has ended, the server runs
+        taken = program.processor_seconds() - before - (time.process_time() - own)
+    assert taken > 0.25
 
 
 def test_the_page_tells_command_machine_and_times():

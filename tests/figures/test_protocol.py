@@ -43,7 +43,7 @@ def test_the_picture_has_a_row_for_each_change_with_its_numbers() -> None:
     assert len(colours) == 2  # that of the other estimand too
 
 
-def test_open_ratios_are_hollow_and_told_as_bounds() -> None:
+def test_open_ratios_are_dotted_and_told_as_bounds() -> None:
     def cut(_: int, cell: Any) -> EmcResult:
         return made(
             cell, spread(100), statuses=dict.fromkeys(range(7), Status.UNDERTRAINED) if "seed" in cell else None
@@ -51,11 +51,15 @@ def test_open_ratios_are_hollow_and_told_as_bounds() -> None:
 
     table = STUDY.table(taken_of("protocol", cut))
     figure = drawn(STUDY, table)
-    assert len(hollow(marks(figure.axes))) == 1
-    assert any(text.get_text().startswith("\N{GREATER-THAN OR EQUAL TO}") for text in figure.axes[0].texts)
+    assert not hollow(marks(figure.axes))
+    assert sum(line.get_linestyle() == ":" for line in figure.axes[0].lines) == 1
+    (text,) = [text.get_text() for text in figure.axes[0].texts if text.get_text()[0] == "\N{GREATER-THAN OR EQUAL TO}"]
+    seed = table[table["setting"] == "seed"].iloc[0]
+    assert f"to {seed['ratio_high']:.2f})" in text
     both = STUDY.table(taken_of("protocol", lambda _, cell: made(cell, spread(100), Status.UNDERTRAINED)))
     texts = [text.get_text() for text in drawn(STUDY, both).axes[0].texts]
-    assert any(text.startswith("open (1.00 of lower bounds)") for text in texts)
+    row = both[both["setting"] == "seed"].iloc[0]
+    assert f"open ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})" in texts
 
 
 def test_without_the_protocol_itself_there_are_no_ratios() -> None:

@@ -37,12 +37,29 @@ def test_every_fitted_probe_of_a_known_replicate_is_a_row() -> None:
 def test_other_optimizers_and_censored_replicates_are_left_out() -> None:
     taken = taken_of("steps", probed)
     first = taken.results[0][1]
-    foreign = replace(first, procedure={**first.procedure, "optimizer": "sgd:lr=0.1"}, fingerprint="other")
+    foreign = [
+        replace(first, procedure={**first.procedure, **change}, fingerprint=f"other {change}")
+        for change in ({"optimizer": "sgd:lr=0.1"}, {"check_steps": 25}, {"min_steps": 50}, {"activation": "tanh"})
+    ]
     open_ = replace(
         first, fingerprint="open", replicates=tuple(replace(r, status=Status.UNDERTRAINED) for r in first.replicates)
     )
-    more = Recorded((*taken.recorded.results, foreign, open_), (), taken.recorded.cells, {})
+    more = Recorded((*taken.recorded.results, *foreign, open_), (), taken.recorded.cells, {})
     assert len(STUDY.table(replace(taken, recorded=more))) == len(STUDY.table(taken))
+
+
+def test_families_of_few_probes_are_left_out_and_the_caption_is_of_the_rows() -> None:
+    taken = taken_of("steps", probed)
+    first = taken.results[0][1]
+    procedure = {**first.procedure, "model": "vit:dim=4"}
+    few = replace(first, procedure=procedure, fingerprint="few", probes=first.probes[:20])
+    more = Recorded((*taken.recorded.results, few), (), taken.recorded.cells, {})
+    table = STUDY.table(replace(taken, recorded=more))
+    assert set(table["family"]) == {"mlp", "cnn"}
+    digits = (table["data"] == "digits").sum()
+    assert f"{digits:,} on digits" in STUDY.tells(table)
+    assert "vit" not in STUDY.tells(table)
+    assert STUDY.measured(taken).startswith("Training: adam, batches of up to 2,048 samples, budget of at least 25,000")
 
 
 def test_the_running_median_is_that_of_the_steps() -> None:

@@ -72,18 +72,25 @@ def test_an_emc_of_nothing_stands_at_the_foot(axes):
     assert arrows([axes])[0].get_position() == (0, -10)
 
 
-@pytest.mark.parametrize(("below", "above"), [(False, False), (True, False), (False, True), (True, True)])
-def test_an_open_ratio_is_hollow_with_arrows_to_where_it_is_open(axes, below, above):
-    open_ = {"ratio_open_below": below, "ratio_open_above": above}
-    style.draw_ratio(axes, 300, {"ratio": 2.0, "ratio_low": 1.5, "ratio_high": 2.5} | open_, LOOK)
-    assert len(arrows([axes])) == below + above
-    assert len(hollow(marks([axes]))) == (below or above)
-    assert bars(axes) == ([] if below and above else [(2.0 if below else 1.5, 2.0 if above else 2.5)])
+def ratio_row(low, high):
+    ends = {"ratio_low": low, "ratio_high": high, "ratio_bar_low": 1.5, "ratio_bar_high": 2.5}
+    return {"ratio": 2.0, "ratio_open_below": low < 1.5, "ratio_open_above": high > 2.5} | ends
+
+
+@pytest.mark.parametrize("low", [1.5, 0.6, 0.0])
+@pytest.mark.parametrize("high", [2.5, 7.0, math.inf])
+def test_an_open_ratio_is_dotted_as_far_as_it_may_move_with_an_arrow_where_that_has_no_end(axes, low, high):
+    style.draw_ratio(axes, 300, ratio_row(low, high), LOOK)
+    dotted = [tuple(line.get_ydata()) for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == [(0.6, 1.5)] * (low == 0.6) + [(2.5, 7.0)] * (high == 7.0)
+    assert [bar for bar in bars(axes) if bar not in dotted] == [(1.5, 2.5)]
+    assert [arrow.xy for arrow in arrows([axes])] == [(300, 1.5)] * (low == 0) + [(300, 2.5)] * math.isinf(high)
+    assert places(marks([axes])) == [(300, 2)]
+    assert not hollow(marks([axes]))  # which means undertrained
 
 
 def test_a_ratio_that_is_not_there_draws_nothing(axes):
-    nothing = {"ratio": math.nan, "ratio_low": math.nan, "ratio_high": math.nan}
-    style.draw_ratio(axes, 300, nothing | {"ratio_open_below": math.nan, "ratio_open_above": math.nan}, LOOK)
+    style.draw_ratio(axes, 300, dict.fromkeys(ratio_row(1, 3), math.nan), LOOK)
     assert not axes.lines
 
 
@@ -120,6 +127,10 @@ def test_families_look_alike_in_no_two_ways():
     assert style.family("unheard:of=1").text == "unheard"
 
 
+def test_regimes_differ_in_how_marks_are_filled():
+    assert len(set(style.FILLS.values())) == len(style.FILLS) == len(style.REGIMES)
+
+
 def test_shades_go_from_light_to_dark():
     from matplotlib.colors import to_rgb
 
@@ -135,7 +146,9 @@ def test_the_legend_names_only_what_is_drawn():
     assert names(row()) == []
     assert names(row(censored=True, status="censored_above", interval_high=math.inf)) == ["lower bound"]
     assert names(row(censored=True, status="undertrained")) == ["undertrained", "lower bound"]
-    assert names(row(interval_high=math.inf)) == ["interval open above"]
+    assert names(row(interval_high=math.inf)) == ["left open by lower bounds"]
+    assert names(row() | ratio_row(0.6, 2.5)) == ["left open by lower bounds"]
+    assert names(row() | ratio_row(1.5, 2.5)) == []
 
 
 def test_the_same_picture_gives_the_same_bytes_without_versions_or_dates(tmp_path):

@@ -5,6 +5,7 @@ import math
 import pytest
 from studied import made, spread
 
+from emc.comparison import compare
 from emc.results import Status
 from figures.tables import MARK_COLUMNS, RATIO_COLUMNS, frame, mark, ratio
 
@@ -65,8 +66,25 @@ def test_bounds_leave_a_ratio_open_where_they_are(above, below):
     row = ratio(first, second, "semantic")
     assert (row["ratio_open_above"], row["ratio_open_below"]) == (above, below)
     assert row["ratio"] == pytest.approx(2)
-    assert math.isinf(row["ratio_high"]) is above
-    assert (row["ratio_low"] == 0) is below
+    assert (row["ratio_low"], row["ratio_high"]) == compare(first, second).interval
+    known = ratio(made(CELL, [2 * n for n in spread(100)]), made(OTHER, spread(100)), "semantic")
+    assert (row["ratio_low"] < known["ratio_low"]) is below
+    assert (row["ratio_high"] > known["ratio_high"]) is above
+    assert row["ratio_low"] <= row["ratio_bar_low"] <= row["ratio"] <= row["ratio_bar_high"] <= row["ratio_high"]
+
+
+def test_one_bound_of_ten_leaves_the_interval_that_compare_gives():
+    """In the place of an arrow to nothing, as where half of the replicates are bounds."""
+    first, second = made(CELL, spread(100)), made(OTHER, spread(100), statuses={9: Status.UNDERTRAINED})
+    row = ratio(first, second, "semantic")
+    assert 0 < row["ratio_low"] == compare(first, second).interval[0]
+    assert row["ratio_bar_high"] == row["ratio_high"] < math.inf
+
+
+def test_a_whole_pool_that_was_fitted_leaves_a_ratio_without_an_end():
+    row = ratio(made(CELL, [3000] * 10, Status.CENSORED_ABOVE), made(OTHER, spread(100)), "semantic")
+    assert row["ratio_high"] == math.inf
+    assert math.isfinite(row["ratio_bar_high"])
 
 
 def test_a_frame_has_its_columns_without_rows():
