@@ -183,7 +183,7 @@ def test_printing_counts_every_row_without_having_been_warned(opened):
     length.select_option("2")
     page.evaluate("""addEventListener("beforeprint", () => {
         const rows = document.querySelectorAll("#measurements-0 tbody tr");
-        window.counted = [rows.length, document.querySelector("#measurements-0 thead").innerText];
+        window.counted = [rows.length, document.querySelector("#measurements-0 thead").textContent];
     })""")
     assert page.pdf().startswith(b"%PDF")
     rows, heads = page.evaluate("window.counted")
