@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -21,11 +22,14 @@ from emc.specs import Measurement
 from emc.stats.compare import ROUNDING, Bounds, holm
 
 #: Columns of the table.
-HEAD = ("claim", "verdict", "effect", "interval", "p (Holm)", "at this budget", "cells")
+HEAD = ("claim", "verdict", "effect", "interval", "p (Holm)", "at this budget", "rests on")
 QUESTION_HEAD = ("question", "answer", *HEAD[2:])
 
 #: Values of a setting that a sentence names.
 NAMED = 4
+
+#: Models over a smaller factor of parameters are few to speak of models at large.
+DECADE = 10
 
 
 class Finding(Enum):
@@ -115,8 +119,8 @@ class Judged:
             return [self.name, self.answer, "", "", "", "", "none"]
         p = _p(self.honest.p_adjusted.high)
         budget = f"{_answer(self.budget.finding, self.question)}, p {_p(self.budget.p_adjusted.high)}"
-        cells = f"{len(part.strata)} x {part.replicates}"
-        return [self.name, self.answer, _bounds(part.honest.effect), _interval(part.honest.interval), p, budget, cells]
+        effect, interval = _bounds(part.honest.effect), _interval(part.honest.interval)
+        return [self.name, self.answer, effect, interval, p, budget, _rests_on(part)]
 
     def sentence(self) -> str:
         """What was found, in plain words."""
@@ -368,6 +372,8 @@ def _reason(claim: Claim, parts: Sequence[Found], weighed: Weighed | None, teste
     judged = _judged(parts, claim.question)
     missing = [part.name for part in judged if part.honest is None]
     if weighed is None:
+        if empty := [f"{part.name}: {part.why}" for part in judged if part.honest is None and part.why]:
+            return f"nothing is left to compare, for {'; '.join(dict.fromkeys(empty))}"
         of = "" if len(missing) == len(judged) else f" for {' and '.join(missing)}"
         return f"no cells{of}; it takes {claim.needs}"
     if weighed.finding is not Finding.UNDECIDED:
@@ -378,7 +384,10 @@ def _reason(claim: Claim, parts: Sequence[Found], weighed: Weighed | None, teste
     alpha = 1 - confidence + ROUNDING
     reasons = []
     if weighed.p_adjusted.low <= alpha:
-        reasons.append(f"it depends on what the censored replicates would be ({_censored(judged)})")
+        own = weighed.p_value.low != weighed.p_value.high
+        what = f"what the censored replicates would be ({_censored(judged)})"
+        others = "what the censored replicates of other claims would be, by Holm's correction"
+        reasons.append(f"it depends on {what if own else others}")
     smallest = max(part.smallest_p for part in judged)
     if tested * smallest > alpha:
         fewest = max(judged, key=lambda part: part.smallest_p)
@@ -412,16 +421,19 @@ def _censored(parts: Sequence[Found]) -> str:
 
 def _part_text(part: Found) -> str:
     reading = _reading(part)
-    kind = "strata" if len(part.strata) != 1 else "stratum"
     text = (
         f"{part.name[0].upper()}{part.name[1:]}: {part.effect_name} {_bounds(reading.effect)} "
-        f"({100 * part.interval_confidence:.4g} % interval {_interval(reading.interval)}; {len(part.strata)} {kind}, "
-        f"{part.replicates} {part.blocks}"
+        f"({100 * part.interval_confidence:.4g} % interval {_interval(reading.interval)}; {_rests_on(part)}"
         f"{'' if part.judged else '; shown only'})"
     )
     if part.budget is not None and part.budget.effect != reading.effect:
         text += f", at this budget {_bounds(part.budget.effect)} ({_interval(part.budget.interval)})"
     return "; ".join([text, *_spread(part), *part.notes])
+
+
+def _rests_on(part: Found) -> str:
+    """Strata, and over how many blocks of all of them the test goes."""
+    return f"{len(part.strata)} {'stratum' if len(part.strata) == 1 else 'strata'}, {part.replicates} {part.blocks}"
 
 
 def _spread(part: Found) -> list[str]:
@@ -439,18 +451,30 @@ def _spread(part: Found) -> list[str]:
 def setting_text(results: Sequence[Measured]) -> str:
     """Data, models, sizes, labels, inputs, optimizers and budgets of results, in one line."""
     texts = [_several(kind, (str(result.task[kind]) for result in results)) for kind in ("data", "labels", "inputs")]
-    models = (str(r.procedure.get("model") or r.procedure.get("train") or r.procedure.get("command")) for r in results)
     sizes = [result.parameters for result in results if result.parameters is not None]
-    texts.insert(1, _several("models", models))
+    texts.insert(1, _models(results))
     if sizes:
-        spread = f"{min(sizes):,}" + ("" if min(sizes) == max(sizes) else f" to {max(sizes):,}")
-        texts.insert(2, f"{spread} parameters")
+        factor = max(sizes) / min(sizes)
+        spread = f"{min(sizes):,} to {max(sizes):,} parameters, a factor of {factor:.2g}"
+        spread += "" if factor >= DECADE else ", less than a decade: of larger models it says nothing"
+        texts.insert(2, f"{sizes[0]:,} parameters, one size" if factor == 1 else spread)
     texts.append(
         _several("optimizer", (str(r.procedure.get("optimizer", "its own")).partition(":")[0] for r in results))
     )
     texts.append(_several("budget", map(_budget, results)))
     replicates = sorted({len(r.replicates) if isinstance(r, EmcResult) else r.draws for r in results})
-    return "; ".join([*texts, f"{' or '.join(map(str, replicates))} replicates"])
+    return "; ".join([*texts, f"{' or '.join(map(str, replicates))} replicates a cell"])
+
+
+def _models(results: Sequence[Measured]) -> str:
+    """All models where they are few, else how many of each family."""
+    told = dict.fromkeys(
+        str(r.procedure.get("model") or r.procedure.get("train") or r.procedure.get("command")) for r in results
+    )
+    if len(told) <= NAMED:
+        return _several("models", told)
+    families = Counter(model.partition(":")[0] for model in told)
+    return f"{len(told)} models: {', '.join(f'{count} of {family}' for family, count in families.items())}"
 
 
 def _budget(result: Measured) -> str:

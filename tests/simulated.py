@@ -27,6 +27,7 @@ def cell(
     how: str = "undertrained",
     accuracy: float | None = None,
     flatness: Sequence[float] = (),
+    losses: Sequence[float] = (),
     **settings: Any,
 ) -> EmcResult:
     """A result whose replicates have these EMCs, the first `censored` of them as lower bounds."""
@@ -59,14 +60,16 @@ def cell(
                  "shape": SHAPES.get(data, [4]), "content_hash": f"content of {data}", "test_rows": 100},
         seed=measurement.seed,
         fingerprint=digest({**measurement.to_dict(), "parameters": parameters, "emcs": list(emcs)}),
-        probes=tuple(_probes(replicates, accuracy, flatness)),
+        probes=tuple(_probes(replicates, accuracy, flatness, losses)),
         cost={"probes": 0, "steps": 0, "sample_steps": 0, "seconds": 0.0},
         versions={"emc": "0.1.0", "results": 4, "device": "cpu"},
         bits=32 * parameters,
     )  # fmt: skip
 
 
-def _probes(replicates: Sequence[Replicate], accuracy: float | None, flatness: Sequence[float]) -> list[ProbeResult]:
+def _probes(
+    replicates: Sequence[Replicate], accuracy: float | None, flatness: Sequence[float], losses: Sequence[float]
+) -> list[ProbeResult]:
     found = []
     for place, replicate in enumerate(replicates):
         test = {} if accuracy is None else {"test_correct": round(1000 * accuracy), "test_rows": 1000}
@@ -74,10 +77,10 @@ def _probes(replicates: Sequence[Replicate], accuracy: float | None, flatness: S
         if test:
             found.append(_fit(replicate.lower, place, test))
         if flat:
-            found.append(_fit(10, place, flat))
+            found.append(_fit(10, place, flat, losses[place] if losses else 0.1))
     return found
 
 
-def _fit(n: int, replicate: int, detail: dict[str, Any]) -> ProbeResult:
+def _fit(n: int, replicate: int, detail: dict[str, Any], loss: float | None = None) -> ProbeResult:
     key = digest({"n": n, "replicate": replicate, **detail})
-    return ProbeResult(key, n, replicate, 0, Verdict.FITTED, correct=n, steps=10, detail=detail)
+    return ProbeResult(key, n, replicate, 0, Verdict.FITTED, correct=n, loss=loss, steps=10, detail=detail)

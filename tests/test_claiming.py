@@ -10,11 +10,11 @@ import pytest
 from simulated import cell
 
 import emc
-from emc.claiming import Claims, Finding, Judged, detail_rows, weigh_claims
+from emc.claiming import Claims, Finding, Judged, Weighed, _reason, detail_rows, weigh_claims
 from emc.errors import JournalError, SpecError, UnknownNameError
 from emc.hypotheses import CLAIMS
 from emc.results import EmcResult, Status
-from emc.stats.compare import holm
+from emc.stats.compare import Bounds, holm
 
 SUPPORTED, CONTRADICTED, UNDECIDED = Finding.SUPPORTED, Finding.CONTRADICTED, Finding.UNDECIDED
 
@@ -300,6 +300,72 @@ def test_a_correlation_with_lower_bounds_is_open_but_told_at_this_budget() -> No
     assert found.budget is not None
     assert found.budget.finding is SUPPORTED
     assert "Kendall's tau -1" in found.sentence()
+
+
+def test_without_structure_in_the_labels_nothing_is_said_of_it() -> None:
+    """A net that tells ten classes no better than chance was given random labels twice."""
+    noise = _pair(RANDOM, {**SEMANTIC, "accuracy": 0.11}, 0.5, data="digits", classes=10)
+    found = one("random_below_semantic", *noise)
+    assert found.honest is None
+    assert found.reason == (
+        "nothing is left to compare, for random over semantic labels: no structure was learned in 1 cell, whose test "
+        "accuracy is about chance"
+    )
+    learned = _pair(RANDOM, {**SEMANTIC, "accuracy": 0.9}, 0.5, data="wine", classes=10)
+    both = one("random_below_semantic", *noise, *learned)
+    assert both.finding is SUPPORTED
+    assert len(both.deciding.strata) == 1
+    assert "no structure was learned in 1 cell" in both.sentence()
+    assert "want of --test-split" in one("random_below_semantic", *_pair(RANDOM, SEMANTIC, 0.5)).sentence()
+
+
+def test_models_that_learned_nothing_are_no_points() -> None:
+    results = [cell(times(2 + k), model=f"mlp:width={k + 2}", accuracy=0.51, test_split=0.2) for k in range(6)]
+    results += [cell(BASE, model=f"mlp:width={k + 2}", labels="random", test_split=0.2) for k in range(6)]
+    assert "no structure was learned in 6 cells" in one("gap_against_rise", *results).reason
+
+
+def test_variants_of_one_net_are_one_stratum() -> None:
+    """Nine trainings of one net on the same samples, and one of another, whose EMC is above its parameters."""
+    variants = [cell(times(1), labels="random", min_steps=steps) for steps in range(10, 100, 10)]
+    others = [cell(times(f), labels="random", data=data, classes=2) for f, data in ((0.2, "wine"), (12, "adult"))]
+    found = one("random_below_parameters", *variants, *others)
+    part = found.deciding
+    assert (len(part.strata), part.replicates) == (3, 30)
+    assert "within strata 11 trainings are averaged, which differ in min_steps" in found.sentence()
+    assert "nearest to 1, or beyond it, mlp on adult, labels random, classes 2 with 1.2" in (found.sentence())
+    once = one("random_below_parameters", variants[0], *others).deciding
+    assert once.honest is not None
+    assert part.honest is not None
+    assert once.honest.effect.low == pytest.approx(part.honest.effect.low)
+
+
+def test_a_trend_with_size_is_told() -> None:
+    grown = [cell(times((p / 500) ** 2), parameters=p, model=f"mlp:width={p // 100}", **RANDOM) for p in (500, 1000)]
+    text = one("random_below_parameters", *grown).sentence()
+    assert "the effect trends with size, up from 500 to 1,000 parameters (power" in text
+    assert "500 to 1,000 parameters, a factor of 2, less than a decade" in text
+    same = [cell(times(p / 500), parameters=p, model=f"mlp:width={p // 100}", **RANDOM) for p in (500, 1000)]
+    assert "no trend with size is shown from 500 to 1,000" in one("random_below_parameters", *same).sentence()
+
+
+def test_sizes_within_the_margin_are_told_and_others_are_no_pair() -> None:
+    near = [cell(times(1.5), parameters=1030, **DEEP), cell(BASE, **WIDE)]
+    assert "parameters of a stratum differ by up to 3.0 %" in one("depth_above_width", *near).sentence()
+    far = [cell(times(1.5), parameters=1040, **DEEP), cell(BASE, **WIDE)]
+    assert one("depth_above_width", *far).honest is None
+
+
+def test_what_only_other_claims_leave_open_is_not_put_on_this_ones_replicates() -> None:
+    """Its own p-value is the same at both extremes; only the correction for others moves."""
+    low, high = Bounds(0.01, 0.01), Bounds(1.0, 1.0)
+    found = one("random_below_semantic", *_pair(RANDOM, SEMANTIC, 0.5))
+    weighed = Weighed(low, high, Bounds(0.04, 0.2), UNDECIDED)
+    claim = CLAIMS.get("random_below_semantic").factory()
+    reason = _reason(claim, found.parts, weighed, 20, 0.95)
+    assert reason.startswith(
+        "it depends on what the censored replicates of other claims would be, by Holm's correction"
+    )
 
 
 # Which pairs of SGD and GD count.

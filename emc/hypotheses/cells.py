@@ -9,8 +9,9 @@ from functools import cache
 from statistics import fmean
 from typing import Any, TypeVar
 
+from emc.data import DATA
 from emc.errors import EmcError
-from emc.hypotheses.parts import SAME_SIZE, Measured
+from emc.hypotheses.parts import LEARNED, SAME_SIZE, Measured
 from emc.models import MODELS
 from emc.models.axes import Axis
 from emc.registry import PluginSpec, read_value
@@ -35,6 +36,12 @@ REGULARISERS = ("dropout", "stochastic_depth")
 
 #: Widths that no recipe scales.
 ALSO_WIDTH = ("hidden",)
+
+#: What a net is and what it is trained on, of any training: results that share it are variants of one cell.
+SUBJECT = (
+    "data", "labels", "inputs", "classes", "model", "activation", "reparam", "train", "command",
+    "program content",
+)  # fmt: skip
 
 #: What makes the budget of a training.
 BUDGET = ("min_steps", "max_epochs")
@@ -234,6 +241,38 @@ def accuracy(result: EmcResult) -> float | None:
     """Mean test accuracy of the replicates that have one; None where none has."""
     known = [value for value in result.test_accuracy if value is not None]
     return fmean(known) if known else None
+
+
+def num_classes(result: EmcResult) -> int:
+    """The K asked for, or the dataset's own."""
+    asked, own = result.task.get("classes"), result.dataset.get("classes")
+    return int(asked or (own if isinstance(own, int) else len(own or ()) or 1))
+
+
+def learned(result: EmcResult) -> bool | None:
+    """Whether the model tells the dataset's own classes of new samples better than chance, by `LEARNED`.
+
+    Chance is one class in K; that of classes of unequal size is more, which is not known here. None where no labels of
+    the dataset are learned from its inputs, and without a test split.
+    """
+    if name(result, "labels") != "semantic" or name(result, "inputs") == "gaussian":
+        return None
+    tested, chance = accuracy(result), 1 / num_classes(result)
+    return None if tested is None or chance == 1 else (tested - chance) / (1 - chance) >= LEARNED
+
+
+def unlearned(results: Iterable[EmcResult]) -> bool:
+    """Whether, of the results for which it is known, none learned any structure."""
+    known = [found for found in map(learned, results) if found is not None]
+    return bool(known) and not any(known)
+
+
+def subject(result: EmcResult) -> tuple[Any, ...]:
+    """What was trained on what, whatever the training, what regularises it, and the rows held out."""
+    held = {k: v for k, v in settings(result).items() if k.partition(".")[0] in SUBJECT}
+    kept = {k: v for k, v in held.items() if k.removeprefix("model.") not in REGULARISERS}
+    own = "" if name(result, "data") in DATA else str(result.dataset["content_hash"])  # arrays are all named alike
+    return (result.parameters, own, *sorted(kept.items()))
 
 
 def usable(results: Iterable[EmcResult]) -> tuple[list[EmcResult], dict[str, int]]:

@@ -46,18 +46,20 @@ class Cloud:
             only with units of the same groups. Groups of too few points are left out.
         sign: of the correlation claimed: 1 or -1.
         units: what they are, in the plural.
+        left_out: what was left out of the groups beforehand, and why; empty where nothing was.
     """
 
     name: str
     groups: tuple[tuple[Point, ...], ...]
     sign: int
     units: str = "datasets"
+    left_out: str = ""
 
     def test(self, confidence: float) -> Found:
         """Test by permutations."""
         groups = [group for group in self.groups if _varies(group)]
         if not groups:
-            return Found(self.name, "Pearson's r")
+            return Found(self.name, "Pearson's r", why=self.left_out)
         sides = [([p.x for p in group], [p.y for p in group]) for group in groups]
         units = [[point.unit for point in group] for group in groups]
         found = correlate_within(sides, units=units, confidence=confidence)
@@ -80,7 +82,7 @@ class Cloud:
             f"{DRAWS:,} random permutations of the {self.units} that stand in the same groups, in all groups at once "
             f"(Monte Carlo, seed 0), two-sided; percentile bootstrap of {self.units}",
             tuple(result for group in groups for point in group for result in point.results),
-            notes=(_others(found),),
+            notes=(_others(found), *([self.left_out] if self.left_out else [])),
             blocks=self.units,
         )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import FAMILY, accuracy, groups, labelled, pairs
+from emc.hypotheses.cells import FAMILY, accuracy, groups, labelled, pairs, unlearned
 from emc.hypotheses.clouds import Cloud, Point
-from emc.hypotheses.parts import Claim
+from emc.hypotheses.parts import Claim, no_structure
 from emc.results import EmcResult
 
 
@@ -19,8 +19,10 @@ def gap_against_rise() -> Claim:
         found = pairs(results, ("labels",), labelled("semantic"), labelled("random"))
         known = {id(a): (a, b) for a, b in found if accuracy(a) is not None and b.emc}
         clouds = groups((a for a, _ in known.values()), FAMILY)
-        points = [tuple(_point(*known[id(a)]) for a in group) for group in clouds]
-        return [Cloud("generalisation gap and % rise of EMC", tuple(points), -1, "models")]
+        told = [group for group in clouds if not unlearned(group)]
+        points = [tuple(_point(*known[id(a)]) for a in group) for group in told]
+        noise = sum(map(len, clouds)) - sum(map(len, told))
+        return [Cloud("generalisation gap and % rise of EMC", tuple(points), -1, "models", no_structure(noise))]
 
     needs = "at least four models with semantic labels and --test-split, and with random labels"
     return Claim("generalisation", needs, parts)

@@ -24,7 +24,7 @@ from emc.hypotheses.cells import (
 )
 from emc.hypotheses.families import CNN, MLP, of
 from emc.hypotheses.parts import BELOW, Claim, Region
-from emc.hypotheses.ratios import EmcPart, Stratum, ratio, slope
+from emc.hypotheses.ratios import EmcPart, Stratum, merged, ratio, slope
 from emc.results import EmcResult
 
 STUDY = "inputs and labels"
@@ -82,7 +82,7 @@ def random_below_semantic() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         strata = [ratio(a, b) for a, b in pairs(results, ("labels",), _random, _semantic)]
-        return [EmcPart("random over semantic labels", tuple(strata), BELOW)]
+        return [EmcPart("random over semantic labels", tuple(strata), BELOW, structured=True)]
 
     return Claim(STUDY, "one procedure with random and with semantic labels", parts)
 
@@ -98,7 +98,7 @@ def random_below_parameters() -> Claim:
 
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         strata = [Stratum(((1.0, r),), -math.log(r.parameters or 1)) for r in results if _in_room(r)]
-        return [EmcPart("random labels", tuple(strata), BELOW, "EMC a parameter")]
+        return [EmcPart("random labels", merged(strata), BELOW, "EMC a parameter")]
 
     return Claim(STUDY, "a net with random labels", parts)
 
@@ -111,7 +111,7 @@ def nets_below_linear() -> Claim:
         held = [r for r in results if r.parameters and _random(r)]
         found = pairs(held, FAMILY, _in_room, lambda r: bool(facts(r).get("linear")), loose=OWN_TRAINING)
         strata = [ratio(a, b, math.log((b.parameters or 1) / (a.parameters or 1))) for a, b in found]
-        return [EmcPart("nets over the linear model", tuple(strata), BELOW, "ratio of EMCs a parameter")]
+        return [EmcPart("nets over the linear model", merged(strata), BELOW, "ratio of EMCs a parameter")]
 
     return Claim(STUDY, "the linear model and a net with random labels", parts)
 
@@ -131,9 +131,9 @@ def permuting_hurts_cnn() -> Claim:
             if len(groups((a, c), FAMILY)) == 1
         ]
         return [
-            EmcPart("permuted over natural inputs, CNN", tuple(ratio(*each) for each in cnn), BELOW),
-            EmcPart("CNN's ratio over MLP's", tuple(both), BELOW, "ratio of ratios"),
-            EmcPart("permuted over natural inputs, MLP", tuple(ratio(*each) for each in mlp), None),
+            EmcPart("permuted over natural inputs, CNN", tuple(ratio(*each) for each in cnn), BELOW, structured=True),
+            EmcPart("CNN's ratio over MLP's", tuple(both), BELOW, "ratio of ratios", structured=True),
+            EmcPart("permuted over natural inputs, MLP", tuple(ratio(*each) for each in mlp), None, structured=True),
         ]
 
     return Claim(STUDY, "a CNN and an MLP of one procedure, each with natural and with permuted inputs", parts)
@@ -159,7 +159,12 @@ def semantic_against_noise() -> Claim:
     def parts(results: Sequence[EmcResult]) -> list[EmcPart]:
         found = pairs(results, ("inputs", "labels"), _semantic, _is_noise)
         return [
-            EmcPart(f"semantic over noise, {said}", tuple(ratio(a, b) for a, b in found if of(family)(a)), region)
+            EmcPart(
+                f"semantic over noise, {said}",
+                tuple(ratio(a, b) for a, b in found if of(family)(a)),
+                region,
+                structured=True,
+            )
             for said, family, region in (("CNN", CNN, Region(low=0.0)), ("MLP", MLP, BELOW))
         ]
 

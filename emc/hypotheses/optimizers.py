@@ -56,14 +56,17 @@ def _decay(result: EmcResult) -> float:
 
 @CLAIMS.register("minima_differ")
 def minima_differ() -> Claim:
-    """Procedures of several optimizers end in minima of different sharpness (largest eigenvalue) at equal samples."""
+    """Optimizers end in points of different sharpness (largest eigenvalue) at equal samples and comparable loss."""
 
     def parts(measured: Sequence[Measured]) -> list[Minima]:
         found = [_by_optimizer(group) for group in groups(measured, OWN_TRAINING)]
         several = tuple(group for group in found if len(group) > 1)
         return [Minima(said, several, what, what == "largest") for what, said in NUMBERS.items()]
 
-    return Claim(STUDY, "measurements or curves of several optimizers with the flatness of their fits", parts, parts)
+    needs = (
+        "measurements or curves with the flatness of their fits, of several optimizers that end at comparable losses"
+    )
+    return Claim(STUDY, needs, parts, parts)
 
 
 def _by_optimizer(group: Sequence[Measured]) -> dict[str, Measured]:

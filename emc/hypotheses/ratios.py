@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from emc.comparison import bounds_of
-from emc.hypotheses.cells import settings
-from emc.hypotheses.parts import ABOVE, Found, Reading, Region, StratumFound
+from emc.hypotheses.cells import learned, settings, subject, unlearned
+from emc.hypotheses.parts import ABOVE, SAME_SIZE, Found, Reading, Region, StratumFound, no_structure
 from emc.results import EmcResult, Replicate
 from emc.stats.blocks import Ends, averaged, ends, sizes_at_budget, weighted
 from emc.stats.compare import (
@@ -37,15 +38,25 @@ class Stratum:
     Attributes:
         terms: (weight, result), no weight 0.
         offset: such as the log of a ratio of parameters.
+        variants: where there are any, a replicate's number is the mean of theirs that hold it; the terms are theirs.
     """
 
     terms: tuple[tuple[float, EmcResult], ...]
     offset: float = 0.0
+    variants: tuple[Stratum, ...] = ()
 
 
 def ratio(first: EmcResult, second: EmcResult, offset: float = 0.0) -> Stratum:
     """The log ratio of two EMCs."""
     return Stratum(((1.0, first), (-1.0, second)), offset)
+
+
+def merged(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
+    """One stratum for all that differ in training only, which are its variants."""
+    found: dict[tuple[tuple[Any, ...], ...], list[Stratum]] = {}
+    for stratum in strata:
+        found.setdefault(tuple(subject(result) for _, result in stratum.terms), []).append(stratum)
+    return tuple(Stratum(tuple(t for s in alike for t in s.terms), 0.0, tuple(alike)) for alike in found.values())
 
 
 def slope(results: Sequence[EmcResult], x: Sequence[float], less: Sequence[float] | None = None) -> Stratum:
@@ -68,6 +79,7 @@ class EmcPart:
         logarithmic: whether the effect is shown as the exponential, a ratio.
         independent: whether sides differ in dataset, so that replicates are no pairs: the terms of positive and of
             negative weight are then two groups.
+        structured: whether it speaks of structure in the labels: strata in which none was learned say nothing of it.
     """
 
     name: str
@@ -76,18 +88,27 @@ class EmcPart:
     effect_name: str = "ratio of EMCs"
     logarithmic: bool = True
     independent: bool = False
+    structured: bool = False
 
     def test(self, confidence: float) -> Found:
         """Test at both extremes of censoring, and on the lower bounds as they stand.
 
-        Strata that censoring leaves wholly open, in every replicate both ways, say nothing and are left out.
+        Strata say nothing and are left out which censoring leaves wholly open, in every replicate both ways, and, of a
+        part about structure, in which none was learned.
         """
-        telling = tuple(stratum for stratum in self.strata if self.independent or not _is_silent(stratum))
-        if telling and len(telling) < len(self.strata):
-            count = len(self.strata) - len(telling)
-            silent = f"{count} {'stratum' if count == 1 else 'strata'} left out, of which all is censored"
-            found = replace(self, strata=telling).test(confidence)
-            return replace(found, notes=(*found.notes, silent))
+        told = tuple(stratum for stratum in self.strata if not (self.structured and unlearned(_results(stratum))))
+        noise = no_structure(len(_semantic(self.strata) - _semantic(told)))
+        telling = tuple(stratum for stratum in told if self.independent or not _is_silent(stratum)) or told
+        count = len(told) - len(telling)
+        silent = f"{count} {'stratum' if count == 1 else 'strata'} left out, of which all is censored" if count else ""
+        found = replace(self, strata=telling)._tested(confidence)
+        if found.honest is None:
+            return replace(found, why=noise)
+        unknown = self.structured and not any(learned(r) is not None for s in telling for r in _results(s))
+        untested = "whether structure was learned is not known, for want of --test-split" if unknown else ""
+        return replace(found, notes=(*found.notes, *filter(None, (silent, noise, untested))))
+
+    def _tested(self, confidence: float) -> Found:
         found = Found(self.name, self.effect_name, judged=self.region is not None)
         honest = self._sample(log_sizes)
         if honest is None:
@@ -96,21 +117,55 @@ class EmcPart:
         assert at_budget is not None  # the same replicates
         contrast = honest.contrast(0.0, confidence)
         results = {id(result): result for stratum in self.strata for _, result in stratum.terms}
-        names = _names(self.strata)
+        strata = tuple(self._alone(*each, confidence) for each in zip(self.strata, _names(self.strata), strict=True))
         return Found(
             self.name,
             self.effect_name,
             self._reading(honest, confidence),
             self._reading(at_budget, confidence),
-            tuple(self._alone(*each, confidence) for each in zip(self.strata, names, strict=True)),
+            strata,
             max(contrast.sizes),
             contrast.smallest_p,
             contrast.interval_confidence,
             contrast.test,
             tuple(results.values()),
             self.region is not None,
-            _differing(self.strata),
+            (*_differing(self.strata), *_mismatch(self.strata), *self._nearest(strata), *self._trend(confidence)),
         )
+
+    def _nearest(self, strata: Sequence[StratumFound]) -> list[str]:
+        """The two strata that are the least as claimed, in a sentence."""
+        ends = self.region.ends if self.region else ()
+        if len(ends) != 1 or len(strata) < 3:
+            return []
+        (end, side), known = ends[0], [stratum for stratum in strata if stratum.budget is not None]
+        known.sort(key=lambda each: side * sum(map(self._log, (_at_budget(each).low, _at_budget(each).high))))
+        texts = (f"{each.name} with {_spanned(each.effect.low, each.effect.high)}" for each in known[:2])
+        return [f"nearest to {self._shown(math.exp(end)):.3g}, or beyond it, {' and '.join(texts)}"]
+
+    def _log(self, shown: float) -> float:
+        return _log(shown) if self.logarithmic else shown
+
+    def _trend(self, confidence: float) -> list[str]:
+        """Whether the numbers of a replicate go along with the size of the first model, in a sentence."""
+        sizes = [stratum.terms[0][1].parameters or 0 for stratum in self.strata]
+        if self.independent or not self.logarithmic or not all(sizes):
+            return []
+        held: dict[Key, list[tuple[float, Ends]]] = {}
+        for stratum, size in zip(self.strata, sizes, strict=True):
+            for key, known in _paired(stratum, log_sizes).items():
+                held.setdefault(key, []).append((math.log(size), known))
+        found = [_slope(points) for points in held.values() if _spans([x for x, _ in points])]
+        if not found:
+            return []
+        given = np.array(found, dtype=np.float64)
+        seen = contrast_differences(Differences(*given.T), confidence, ranked=True)
+        low, high, *ends = map(_log, (seen.ratio.low, seen.ratio.high, *seen.interval))
+        text = f"power {_spanned(low, high)} of the parameters, {_spanned(*ends)}"
+        spread = f"from {min(sizes):,} to {max(sizes):,} parameters"
+        if ends[0] > 0 or ends[1] < 0:
+            return [f"the effect trends with size, {'up' if ends[0] > 0 else 'down'} {spread} ({text})"]
+        return [f"no trend with size is shown {spread} ({text})"]
 
     def _sample(self, view: View) -> _Pairs | _Groups | None:
         if not self.strata:
@@ -167,6 +222,53 @@ class _Groups:
         return contrast_groups(a, self.b, confidence, ranked=True)
 
 
+def _results(stratum: Stratum) -> list[EmcResult]:
+    return [result for _, result in stratum.terms]
+
+
+def _semantic(strata: Iterable[Stratum]) -> set[int]:
+    """Results that tell whether structure was learned."""
+    return {id(r) for stratum in strata for r in _results(stratum) if learned(r) is not None}
+
+
+def _at_budget(stratum: StratumFound) -> Bounds:
+    assert stratum.budget is not None  # asked only of those that have it
+    return stratum.budget.effect
+
+
+def _spanned(low: float, high: float) -> str:
+    ends = [("infinity" if end > 0 else "-infinity") if math.isinf(end) else f"{end:.3g}" for end in (low, high)]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _spans(logs: Sequence[float]) -> bool:
+    """Whether sizes are far enough apart to tell a trend."""
+    return max(logs) - min(logs) >= math.log(1.5)
+
+
+def _slope(points: Sequence[tuple[float, Ends]]) -> Ends:
+    """The least-squares slope of numbers on x, from the ends of what is known of each."""
+    x = np.array([at for at, _ in points]) - np.mean([at for at, _ in points])
+    weights = x / float(x @ x)
+    found = [0.0] * 4
+    for weight, known in zip(weights, (known for _, known in points), strict=True):
+        low, high, bottom, top = known if weight > 0 else (known[1], known[0], known[3], known[2])
+        if weight != 0:
+            found = [total + weight * end for total, end in zip(found, (low, high, bottom, top), strict=True)]
+    return found[0], found[1], found[2], found[3]
+
+
+def _mismatch(strata: Sequence[Stratum]) -> list[str]:
+    """How far parameters that count as equal are apart, in a sentence."""
+    found = []
+    for stratum in strata:
+        sizes = [result.parameters for result in _results(stratum) if result.parameters]
+        if len(sizes) > 1 and stratum.offset == 0 and not stratum.variants:
+            found.append(max(sizes) / min(sizes))
+    matched = [factor for factor in found if 1 < factor <= SAME_SIZE]
+    return [f"parameters of a stratum differ by up to {100 * (max(matched) - 1):.1f} %"] if matched else []
+
+
 def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
 
@@ -177,6 +279,9 @@ def _doubled(p: Bounds) -> Bounds:
 
 
 def _paired(stratum: Stratum, view: View) -> dict[Key, Ends]:
+    if stratum.variants:
+        each = [_paired(variant, view) for variant in stratum.variants]
+        return ends(averaged(each), list(dict.fromkeys(key for found in each for key in found)))
     results = [result for _, result in stratum.terms]
     shared = [key for key in _keys(results[0]) if all(key in keys for keys in map(_keys, results[1:]))]
     if not shared:
@@ -220,28 +325,60 @@ def _is_silent(stratum: Stratum) -> bool:
     return bool(known) and all(low == -math.inf and high == math.inf for low, high, *_ in known)
 
 
-def _differing(strata: Sequence[Stratum]) -> tuple[str, ...]:
-    """What the results of a stratum differ in, in a sentence."""
+def _differing(strata: Sequence[Stratum]) -> list[str]:
+    """What the results of a stratum differ in, and the trainings averaged in it, in sentences."""
+    compared = _unequal([_results(each) for stratum in strata for each in stratum.variants or (stratum,)])
+    texts = [f"cells differ in {', '.join(compared)}"] if compared else []
+    if len(averaged := [each for stratum in strata for each in stratum.variants]) <= len(strata):
+        return texts
+    models = {(stratum.terms[0][1].parameters, _models(stratum)) for stratum in strata}
+    unequal = ", ".join(key for key in _unequal(map(_results, strata)) if key not in compared)
+    many = f"{len(models)} different {'model' if len(models) == 1 else 'models'}"
+    return [*texts, f"{many}; within strata {len(averaged)} trainings are averaged, which differ in {unequal}"]
+
+
+def _unequal(held: Iterable[Sequence[EmcResult]]) -> list[str]:
+    """Names of the settings in which results of a group differ."""
     found: dict[str, None] = {}
-    for stratum in strata:
-        held = [settings(result) for _, result in stratum.terms]
-        keys = dict.fromkeys(key for each in held for key in each)
-        found |= dict.fromkeys(key for key in keys if len({each.get(key) for each in held}) > 1)
+    for group in held:
+        known = [settings(result) for result in group]
+        keys = dict.fromkeys(key for each in known for key in each)
+        found |= dict.fromkeys(key for key in keys if len({each.get(key) for each in known}) > 1)
     names = [key for key in found if "." not in key and key not in ("dataset content", "tune")]
-    options = [key for key in found if "." in key and key.partition(".")[0] not in found]
-    return (f"cells differ in {', '.join([*names, *options])}",) if names or options else ()
+    return [*names, *(key for key in found if "." in key and key.partition(".")[0] not in found)]
 
 
 def _names(strata: Sequence[Stratum]) -> list[str]:
-    """Of each stratum, what its results have in common and other strata have not."""
+    """Of each stratum, what its results have in common and other strata have not; where that is nothing, its first's.
+
+    Variants are named by what is trained on what.
+    """
+    firsts = [stratum.terms[0][1] for stratum in strata]
+    if any(stratum.variants for stratum in strata):
+        return [_subject_text(first) for first in firsts]
     common = []
     for stratum in strata:
         first, *others = (settings(result) for _, result in stratum.terms)
         common.append({key: value for key, value in first.items() if all(o.get(key) == value for o in others)})
-    keys = dict.fromkeys(key for each in common for key in each if key != "dataset content")
-    telling = [key for key in keys if len({each.get(key) for each in common}) > 1]
-    names = (", ".join(f"{key} {each[key]}" for key in telling if key in each) for each in common)
-    return [name or _models(stratum) for name, stratum in zip(names, strata, strict=True)]
+    names = _told_apart(common)
+    own = _told_apart([settings(first) for first in firsts])
+    alone = (name if names.count(name) == 1 else other for name, other in zip(names, own, strict=True))
+    return [name or _models(stratum) for name, stratum in zip(alone, strata, strict=True)]
+
+
+def _told_apart(held: Sequence[Mapping[str, str]]) -> list[str]:
+    keys = dict.fromkeys(key for each in held for key in each if key != "dataset content")
+    telling = [key for key in keys if len({each.get(key) for each in held}) > 1]
+    return [", ".join(f"{key} {each[key]}" for key in telling if key in each) for each in held]
+
+
+def _subject_text(result: EmcResult) -> str:
+    held = settings(result)
+    usual = {"inputs": "natural", "activation": "default"}
+    more = [f"{k} {held[k]}" for k in ("labels", "inputs", "classes", "activation", "reparam") if k in held]
+    more = [text for text in more if text not in {f"{key} {value}" for key, value in usual.items()}]
+    model = result.procedure.get("model") or result.procedure.get("train") or result.procedure.get("command")
+    return ", ".join([f"{model} on {result.task['data']}", *more])
 
 
 def _models(stratum: Stratum) -> str:

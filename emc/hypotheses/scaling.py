@@ -25,7 +25,7 @@ def depth_above_width() -> Claim:
         ]
         return [EmcPart("deeper over wider", tuple(strata))]
 
-    return Claim("scaling", "one family with different depth and width, parameters within 15 %", parts)
+    return Claim("scaling", "one family with different depth and width, parameters within 3.5 %", parts)
 
 
 def _deeper(a: EmcResult, b: EmcResult) -> bool:

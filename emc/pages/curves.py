@@ -20,7 +20,7 @@ _OUTCOME = (
     Column("probes", True),
     Column("steps", True),
     Column("seconds", True),
-    Column("fingerprint", paper=False),
+    Column("fingerprint"),
 )
 
 #: So few curves are open at first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ from emc.pages.searches import outcome_text, steps
 from emc.pages.settings import setting_cells, settings_of, shortened, telling
 from emc.plotting import FAMILY_COLOURS, Outcome
 from emc.results import EmcResult, ProbeResult
-from emc.stats.intervals import lower_end
 
 PROBES = (
     "replicate", "step", "n", "attempt", "outcome", "evidence", "accuracy", "correct", "steps", "seconds", "lower",
@@ -33,12 +33,11 @@ _LAST = (
     Column("probes", True),
     Column("steps", True),
     Column("seconds", True),
-    Column("fingerprint", paper=False),
+    Column("fingerprint"),
 )
 
-
-#: Settings for which paper has no room; what each measurement has of them is told on the screen.
-_NOT_ON_PAPER = {"activation", "min_steps"}
+#: On paper there is no room for a column a setting.
+_ON_PAPER = Column("settings unlike most", only="paper")
 
 
 def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Section:
@@ -46,12 +45,13 @@ def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Sec
     rows = [settings_of(result) for result in results]
     names = telling(rows)
     cells = [setting_cells(row, names) for row in shortened(rows)]
-    heads = [*_FIRST, *_settings(names, cells), *_LAST]
+    heads = [*_FIRST, *_settings(names, cells), _ON_PAPER, *_LAST]
+    usual = _usual(cells)
     sources = {f"measurement{place}": source(result) for place, result in enumerate(results)}
     details, lines = [], []
     for place, (result, own, name) in enumerate(zip(results, cells, sources, strict=True)):
         details.append(_detail(result, place + 1, name))
-        lines.append((number(place + 1), *_outcome(result), *own, *_cost(result)))
+        lines.append((number(place + 1), *_outcome(result), *own, _unusual(own, usual, names), *_cost(result)))
     tables = [Table("Measurements", heads, lines, details)] if lines else []
     if failed:
         gone = [(Cell(name), Cell(text)) for name, text in failed.items()]
@@ -60,7 +60,20 @@ def measurements(results: Sequence[EmcResult], failed: Mapping[str, str]) -> Sec
     if seen is not None:
         sources["overview"] = seen
     figures = () if seen is None else (Figure("overview", "overview", _OVERVIEW),)
-    return Section("measurements", "Measurements", _texts(results, failed), figures, tables, sources)
+    texts = _texts(results, failed)
+    most = ", ".join(f"{name} {text}" for name, text in zip(names, usual, strict=True))
+    printed = [f"A row names the settings in which it is unlike most, which have {most}."] if names else []
+    return Section("measurements", "Measurements", texts, figures, tables, sources, printed)
+
+
+def _usual(cells: Sequence[Sequence[Cell]]) -> list[str]:
+    """The commonest text of each setting; of equally common ones the first."""
+    return [Counter(cell.text for cell in column).most_common(1)[0][0] for column in zip(*cells, strict=True)]
+
+
+def _unusual(own: Sequence[Cell], usual: Sequence[str], names: Sequence[str]) -> Cell:
+    told = [f"{name} {cell.text}" for name, cell, most in zip(names, own, usual, strict=True) if cell.text != most]
+    return Cell(", ".join(told) or "as most")
 
 
 _OVERVIEW = (
@@ -80,7 +93,7 @@ def _texts(results: Sequence[EmcResult], failed: Mapping[str, str]) -> list[str]
 
 
 def _settings(names: Sequence[str], cells: Sequence[Sequence[Cell]]) -> list[Column]:
-    return [Column(name, _is_numeric(cells, at), name not in _NOT_ON_PAPER) for at, name in enumerate(names)]
+    return [Column(name, _is_numeric(cells, at), "screen") for at, name in enumerate(names)]
 
 
 def _is_numeric(cells: Sequence[Sequence[Cell]], place: int) -> bool:
@@ -93,11 +106,8 @@ def _outcome(result: EmcResult) -> tuple[Cell, ...]:
 
 
 def _interval(result: EmcResult) -> tuple[Cell, Cell]:
-    if result.interval is not None:
-        low, high = result.interval
-        return number(low, ",.5g"), number(high, ",.5g")
-    least = lower_end(result.replicates, result.confidence)
-    return (Cell(""), Cell("")) if least is None else (number(least, ",.5g"), Cell("\N{INFINITY}"))
+    low, high = result.interval or (None, None)
+    return number(low, ",.5g"), number(high, ",.5g")
 
 
 def _cost(result: EmcResult) -> tuple[Cell, ...]:

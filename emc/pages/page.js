@@ -89,27 +89,45 @@ document.querySelectorAll(".controls button").forEach((control) =>
   )
 );
 
-// On paper every row has its place, in the light colours.
+// On paper every row has its place, in the light colours, and columns are other ones. Browsers count the pages once
+// beforeprint has been told, when the media query does not match yet: whichever comes first tells.
 const lengths = new Map();
+let announced = false;
 function adapt() {
-  document.documentElement.classList.toggle("dark", dark.matches && !print.matches);
-  if (print.matches && !lengths.size)
+  const paper = announced || print.matches;
+  document.documentElement.classList.toggle("dark", dark.matches && !paper);
+  if (paper && !lengths.size)
     for (const made of tables.values()) {
       lengths.set(made, made.page.len());
+      swap(made, true);
       made.page.len(-1).draw(false);
     }
-  else if (!print.matches) {
-    for (const [made, length] of lengths) made.page.len(length).draw(false);
+  else if (!paper) {
+    for (const [made, length] of lengths) {
+      swap(made, false);
+      made.page.len(length).draw(false);
+    }
     lengths.clear();
   }
+}
+
+function swap(made, paper) {
+  made.columns(".screen").visible(!paper, false);
+  made.columns(".paper").visible(paper, false);
+}
+
+function announce(printing) {
+  announced = printing;
+  adapt();
 }
 
 document.querySelectorAll("table.sortable").forEach(sortable);
 document.querySelectorAll("table[data-opened]").forEach((table) => each(tables.get(table), open));
 dark.addEventListener("change", adapt);
 print.addEventListener("change", adapt);
-addEventListener("beforeprint", adapt);
-addEventListener("afterprint", adapt);
+addEventListener("beforeprint", () => announce(true));
+addEventListener("afterprint", () => announce(false));
+for (const made of tables.values()) swap(made, false);
 adapt();
 const seen = new IntersectionObserver((entries) => entries.filter((e) => e.isIntersecting).forEach((e) => draw(e.target)));
 document.querySelectorAll("main > section > figure").forEach((figure) => seen.observe(figure));

@@ -41,12 +41,12 @@ class Column:
     Attributes:
         name: its head.
         numeric: whether it holds numbers.
-        paper: whether it is printed too.
+        only: "screen" or "paper" where it is shown on one of the two; empty for both.
     """
 
     name: str
     numeric: bool = False
-    paper: bool = True
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ class Section:
         texts: paragraphs.
         figures, tables: in this order below them.
         sources: numbers behind its figures, by name; names are unique on a page.
+        printed: paragraphs that stand on paper only.
     """
 
     name: str
@@ -154,3 +155,4 @@ class Section:
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
+    printed: Sequence[str] = ()

@@ -38,10 +38,11 @@ def test_a_table_then_sentences(run: Run, journal: str) -> None:
         "at",
         "this",
         "budget",
-        "cells",
+        "rests",
+        "on",
     ]
     row = next(line for line in lines if line.startswith("random_below_semantic "))
-    assert row.endswith("1 x 6")
+    assert row.endswith("1 stratum, 6 replicates")
     text = " ".join(outcome.stdout.split())
     assert "Setting: data gaussian:dim=3,size=24" in text
     assert "relu_far_above undecided: ReLU fits" in text

@@ -6,7 +6,20 @@ from typing import Any
 import pytest
 from simulated import cell
 
-from emc.hypotheses.cells import FAMILY, clusters, dimensions, groups, is_net, name, option, pairs, settings
+from emc.hypotheses.cells import (
+    FAMILY,
+    clusters,
+    dimensions,
+    groups,
+    is_net,
+    learned,
+    name,
+    option,
+    pairs,
+    settings,
+    subject,
+    unlearned,
+)
 
 
 def test_settings_hold_each_option_and_not_where_the_search_looked() -> None:
@@ -77,8 +90,30 @@ def test_loose_settings_count_only_where_there_is_no_pair_otherwise() -> None:
 
 
 def test_clusters_by_size() -> None:
-    cells = [cell([1], parameters=p) for p in (120, 100, 114, 131, 133)]
-    assert [[each.parameters for each in c] for c in clusters(cells)] == [[100, 114], [120, 131, 133]]
+    cells = [cell([1], parameters=p) for p in (530, 1000, 1035, 547, 1036, 1100)]
+    assert [[each.parameters for each in c] for c in clusters(cells)] == [[530, 547], [1000, 1035], [1036], [1100]]
+
+
+def test_structure_is_learned_well_above_chance_only() -> None:
+    """Of ten classes 0.13 is significant over ten thousand rows, and nothing that a model fits by."""
+    ten = [cell([1], accuracy=accuracy, classes=10) for accuracy in (0.13, 0.29)]
+    assert [learned(each) for each in ten] == [False, True]
+    assert learned(cell([1], accuracy=0.51)) is False  # of two classes, the dataset's own
+    for unknown in (cell([1]), cell([1], accuracy=0.9, labels="random"), cell([1], accuracy=0.9, inputs="gaussian")):
+        assert learned(unknown) is None
+    assert unlearned([ten[0], cell([1])])
+    assert not unlearned(ten)
+    assert not unlearned([cell([1])])
+
+
+def test_one_subject_whatever_its_training() -> None:
+    """Nor whatever regularises it: but another net, other labels or another number of classes is another."""
+    base = cell([1], model="mlp:width=8")
+    for same in ({"optimizer": "sgd"}, {"seed": 1}, {"min_steps": 9}, {"test_split": 0.2}, {"label_smoothing": 0.1}):
+        assert subject(cell([1], model="mlp:width=8", **same)) == subject(base)
+    assert subject(cell([1], model="mlp:width=8,dropout=0.1")) == subject(base)
+    for other in ({"labels": "random"}, {"classes": 2}, {"activation": "tanh"}, {"data": "wine"}, {"parameters": 9}):
+        assert subject(cell([1], model="mlp:width=8", **other)) != subject(base)
 
 
 def test_depth_and_width_by_the_family() -> None:

@@ -175,6 +175,37 @@ def test_paper_has_every_row_and_no_controls(opened):
     assert len(column(page, "EMC")) == 2
 
 
+def test_printing_counts_every_row_without_having_been_warned(opened):
+    """As `chromium --headless --print-to-pdf` does: the media query changes after the pages have been counted."""
+    page = opened()
+    length = page.locator("#measurements-0_wrapper select.dt-input")
+    page.evaluate("document.querySelector('#measurements-0_wrapper select.dt-input').append(new Option('2', '2'))")
+    length.select_option("2")
+    page.evaluate("""addEventListener("beforeprint", () => {
+        const rows = document.querySelectorAll("#measurements-0 tbody tr");
+        window.counted = [rows.length, document.querySelector("#measurements-0 thead").textContent];
+    })""")
+    assert page.pdf().startswith(b"%PDF")
+    rows, heads = page.evaluate("window.counted")
+    assert rows == 6
+    assert "settings unlike most" in heads
+    page.wait_for_function("document.querySelectorAll('#measurements-0 tbody tr').length === 2")
+    assert "settings unlike most" not in page.locator("#measurements-0 thead").inner_text()
+
+
+def test_paper_names_the_settings_in_which_rows_differ(opened):
+    page = opened()
+    page.emulate_media(media="print")
+    assert "settings unlike most" in page.locator("#measurements-0 thead").inner_text()
+    told = column(page, "settings unlike most")
+    assert told[0] == "as most"
+    assert "model.width 9" in told[-1]
+    assert "fingerprint" in page.locator("#measurements-0 thead").inner_text()
+    fits = "(e => e.getBoundingClientRect().right <= document.documentElement.clientWidth)"
+    page.set_viewport_size({"width": 1030, "height": 700})  # of A4 across, less its margins
+    assert page.evaluate(f"{fits}(document.querySelector('#measurements-0'))")
+
+
 def test_headings_captions_and_labels(opened):
     page = opened(viewport={"width": 480, "height": 900})
     levels = page.eval_on_selector_all("h1, h2, h3", "all => all.map(each => +each.tagName[1])")
