@@ -179,7 +179,7 @@ def _draw_errors(axes: Axes, rows: pd.DataFrame, places: pd.Series[Any], name: s
         style.draw_value(axes, at, row[f"{name}_error"], look, hollow=row["undertrained"] > 0)
 
 
-def _draw_half(axes: Axes, row: Mapping[str, Any], name: str) -> None:
+def _draw_half(axes: Axes, row: pd.Series[Any], name: str) -> None:
     place, low, high = (float(row[f"emc_is_n_{end}"]) for end in ("at", "low", "high"))
     if low == low:
         axes.axvspan(low, high, color="#EDEDED", linewidth=0, zorder=0)

@@ -173,7 +173,7 @@ def _width(axes: Axes) -> float:
     if figure is None or spec is None:
         return 0.04
     grid = spec.get_gridspec()
-    parts = list(grid.get_width_ratios())
+    parts: list[float] = list(grid.get_width_ratios())  # type: ignore[arg-type]  # its stub allows any number
     held = 0.75 * parts[spec.colspan.start] / sum(parts)
     return style.MARK_POINTS / (72 * held * float(figure.get_size_inches()[0]))
 

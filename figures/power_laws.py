@@ -95,12 +95,12 @@ def draw(figure: Figure, table: pd.DataFrame) -> None:
 def _handles(table: pd.DataFrame, series: Sequence[str]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    found = []
+    found: list[Any] = []
     for name in series:
         rows = table[table["series"] == name]
         look, line, fill = _look(rows)
         mark: dict[str, Any] = {"marker": look.marker, "markersize": 4.5} | style.filled(look.colour, fill)
-        drawn = line if rows["exponent"].notna().all() else "none"
+        drawn: Any = line if rows["exponent"].notna().all() else "none"
         found.append(Line2D([], [], color=look.colour, linestyle=drawn, label=name, **mark))
     if (table["exponent"].notna() & (table["num_censored"] > 0)).any():
         left = style.Look("", style.pale(style.GREY), "o")

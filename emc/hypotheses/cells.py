@@ -271,7 +271,8 @@ def subject(result: EmcResult) -> tuple[Any, ...]:
     """What was trained on what, whatever the training, what regularises it, and the rows held out."""
     held = {k: v for k, v in settings(result).items() if k.partition(".")[0] in SUBJECT}
     kept = {k: v for k, v in held.items() if k.removeprefix("model.") not in REGULARISERS}
-    own = "" if name(result, "data") in DATA else str(result.dataset["content_hash"])  # arrays are all named alike
+    registered = name(result, "data") in DATA.names()
+    own = "" if registered else str(result.dataset["content_hash"])  # arrays are all named alike
     return (result.parameters, own, *sorted(kept.items()))
 
 
