@@ -55,13 +55,14 @@ def test_emc_is_n_where_half_of_the_draws_fit(taken: Taken) -> None:
 
 def test_the_place_where_emc_is_n_has_an_interval(taken: Taken) -> None:
     table = STUDY.table(taken)
-    for _, rows in table.groupby("panel"):
-        low, at, high = rows[["emc_is_n_low", "emc_is_n_at", "emc_is_n_high"]].iloc[0]
-        assert low < at < high
-    panel = drawn(STUDY, table).axes[1]
+    low, at, high = table.loc[table["panel"] == "n", ["emc_is_n_low", "emc_is_n_at", "emc_is_n_high"]].iloc[0]
+    assert low < at < high
+    # 8 of 10 draws fit at the largest width: in over 2.5 % of resamples no more than half do, which leaves an end open.
+    assert table.loc[table["panel"] == "width", ["emc_is_n_low", "emc_is_n_high"]].isna().all(axis=None)
+    open_, panel = drawn(STUDY, table).axes
+    assert not open_.patches
     (band,) = panel.patches
-    ends = table.loc[table["panel"] == "n", ["emc_is_n_low", "emc_is_n_high"]].iloc[0]
-    assert [band.get_x(), band.get_x() + band.get_width()] == pytest.approx(list(ends))
+    assert [band.get_x(), band.get_x() + band.get_width()] == pytest.approx([low, high])
 
 
 def test_the_picture_shows_both_and_the_line(taken: Taken) -> None:
