@@ -72,17 +72,20 @@ class Net(nn.Module):
         return self.out(self.drop(self.norm(self.conv(X)).relu()).flatten(1))
 
 
-def make_setup(own_model: Callable[..., nn.Module], **settings: int) -> Setup:
+def make_setup(own_model: Callable[..., nn.Module], **settings: int | str) -> Setup:
     small = {"min_steps": 20, "check_steps": 10, "max_epochs": 1, "labels": "random"}
     return prepare(Measurement.from_flat(small | settings), model=own_model).setup
 
 
 @pytest.fixture(scope="module")
 def setups() -> dict[str, Setup]:
-    """One short training, and one that lasts as long as it is let."""
+    """One short training, and one that never fits and lasts as long as it is let."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot import a test
     own = lambda _shape, classes: Net(classes)  # noqa: E731
-    return {"short": make_setup(own), "long": make_setup(own, min_steps=10_000_000, stall_share=1)}
+    return {
+        "short": make_setup(own),
+        "long": make_setup(own, min_steps=10_000_000, stall_share=1, optimizer="adam:lr=1e-9"),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def setups(make_setup: MakeSetup, own: Callable[..., nn.Module]) -> dict[str, Se
         "mlp": make_setup(data="gaussian:dim=32,size=2000"),
         "cnn": make_setup(normed_cnn, inputs="permuted"),
         "own": make_setup(own),
-        "long": make_setup(own, min_steps=10_000_000, stall_share=1),
+        "long": make_setup(own, min_steps=10_000_000, stall_share=1, optimizer="adam:lr=1e-9"),
     }
 
 
