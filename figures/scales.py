@@ -56,7 +56,7 @@ SMOKE = Scale(
 )
 CPU = Scale(
     "cpu",
-    "nets with an EMC of 100 to 300 on data that needs no network: about an hour on two cores",
+    "nets with an EMC of 100 to 300 on data that needs no network: an hour or two on two cores",
     {
         "replicates": REPLICATES,
         "batch_size": FULL_BATCH,
