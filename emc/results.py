@@ -215,8 +215,8 @@ class EmcResult(Tabular):
             estimator's own.
         censored: whether the EMC is at least `emc` only.
         status: of the replicate that holds the median (of the censored ones if the median is censored).
-        lower, upper: median of the replicates' lower and upper ends; `upper` None where censored. Without replicates
-            the interval's ends, rounded outwards.
+        lower, upper: the EMC, and the lower median of the replicates' upper ends, None where that is not known.
+            Without replicates the interval's ends, rounded outwards.
         interval: confidence interval for n50, conditional on the pool; None where none can be given.
         interval_method: how it was made, or why there is none.
         confidence: asked for the interval.

@@ -30,13 +30,14 @@ from oracles import (
     sizes,
     undisturbed,
     walk,
+    with_sizes,
 )
 
 from emc import engine as engine_module
 from emc.engine import Engine
 from emc.errors import JournalError
 from emc.estimators.mean_error import MeanError
-from emc.estimators.replicated import MeasuredReplicate
+from emc.estimators.replicated import MeasuredReplicate, ReplicatedSearch
 from emc.journal import Journal
 from emc.results import Evidence, ProbeResult, Progress, Replicate, Status, Trained, Verdict
 from emc.search.base import Ask
@@ -394,6 +395,21 @@ def test_every_status_is_reached(
     oracle: Oracle, weigh: Weigh, search: Search, expected: tuple[int, int | None, Status]
 ) -> None:
     assert ends(only(undisturbed(oracle, search, 16, 100, weigh=weigh))) == expected
+
+
+@pytest.mark.parametrize(("weak", "emc", "warned"), [(0, 70, True), (1, 70, True), (2, 60, False), (None, 60, False)])
+def test_lower_bounds_below_an_emc_are_told(weak: int | None, emc: int, warned: bool) -> None:
+    """EMCs of 50, 60 and 70, one of them only a lower bound."""
+    oracle: Oracle = lambda n, r, _a: Verdict.FITTED if n <= 50 + 10 * r else Verdict.NOT_FITTED  # noqa: E731
+    weigh: Weigh = lambda _n, r, _a: Evidence.BUDGET if r == weak else Evidence.MINIMUM  # noqa: E731
+    estimator = ReplicatedSearch(with_sizes(EXACT, n_start=16, n_max=200), 3, 0.95)
+    Engine(OracleExecutor(oracle, weigh=weigh), Journal(None)).run([Sought("base", s) for s in estimator.searches])
+    found = estimator.conclude()
+    assert (found.emc, found.censored) == (emc, False)
+    said = (
+        "1 of 3 replicates are lower bounds below the EMC, which is 60 if they are no larger and 70 if they are large"
+    )
+    assert [text.partition(" large;")[0] for text in found.warnings] == [said] * warned
 
 
 def test_of_several_attempts_the_weakest_failure_says_what_the_size_is_worth() -> None:

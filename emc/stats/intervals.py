@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -92,25 +92,6 @@ def interval(replicates: Sequence[Replicate], confidence: float) -> Interval:
     if math.isinf(high):
         return Interval(None, "censored replicates leave the upper end open")
     return Interval((float(low), high), f"order statistics {k} and {R + 1 - k} of {R} brackets")
-
-
-def lower_end(replicates: Sequence[Replicate], confidence: float) -> float | None:
-    """The lower end of the interval whose upper end censoring leaves open; None where it has none of its own.
-
-    It is an order statistic of the lower ends, which no right-censored replicate moves.
-
-    >>> open_ = [Replicate(r, 90 + r, None, Status.UNDERTRAINED) for r in range(6)]
-    >>> interval(open_, 0.95).ends, lower_end(open_, 0.95)
-    (None, 90.0)
-    """
-    closed = [
-        replace(each, status=Status.BRACKETED, upper=2 * max(each.lower, 1)) if each.status.right_censored else each
-        for each in replicates
-    ]
-    if len(closed) < MIN_ORDER_STATISTICS:
-        return None
-    ends = interval(closed, confidence).ends
-    return None if ends is None else ends[0]
 
 
 #: A replicate is far below the others by this factor at least, and by this many robust standard deviations.
