@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from figures.scales import Scale
 
 #: Images whose classes a linear model cannot tell: random labels and semantic ones are both hard at 8x8 grey pixels.
@@ -16,7 +18,7 @@ IMAGES = {
 FILES = ("cifar10/train", "adult.csv", "credit.csv")
 
 #: By family, from small to large; one place holds members of about equal size.
-FAMILIES = {
+FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "smoke": {
         "mlp": ("mlp:width=2", "mlp:width=3"),
         "cnn": ("cnn:width=2,hidden=4", "cnn:width=2,hidden=6"),
@@ -24,8 +26,8 @@ FAMILIES = {
     },
     "cpu": {
         "mlp": ("mlp:width=2", "mlp:width=4", "mlp:width=8"),
-        "cnn": ("cnn:width=2,hidden=4", "cnn:width=3,hidden=7"),
-        "vit": ("vit:patch=4,dim=4,depth=1,heads=1,mlp_ratio=2",),
+        "cnn": ("cnn:width=2,hidden=5", "cnn:width=3,hidden=8"),
+        "vit": ("vit:patch=4,dim=4,depth=1,heads=1,mlp_ratio=1.5",),
     },
     "gpu": {
         "mlp": ("mlp:width=4", "mlp:width=8", "mlp:width=16"),
@@ -44,6 +46,24 @@ FAMILIES = {
     },
 }
 
+#: Photographs or handwriting beside the synthetic images, with models that their semantic labels can overstrain.
+NATURAL = {"smoke": "digits", "cpu": "digits", "gpu": "digits", "paper": "cifar10"}
+NATURAL_FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "smoke": {"mlp": ("mlp:width=2",)},
+    "cpu": {
+        "mlp": ("mlp:width=3", "mlp:width=5", "mlp:width=8"),
+        "cnn": ("cnn:width=2,hidden=9",),
+        "vit": ("vit:patch=4,dim=3,depth=1,heads=1,mlp_ratio=2.5",),
+    },
+    "gpu": {
+        "mlp": ("mlp:width=8", "mlp:width=16"),
+        "cnn": ("cnn:width=8,hidden=16", "cnn:width=12,hidden=24"),
+    },
+    "paper": {
+        "mlp": tuple(f"mlp:width={2**k}" for k in range(1, 10)),
+        "cnn": tuple(f"cnn:width={2**k}" for k in range(2, 9)),
+    },
+}
 
 #: Searches in the largest pools end here, where a network that learns the images would fit them all.
 MOST = {"gpu": {"n_max": 4_096}}
@@ -54,6 +74,16 @@ def pool(scale: Scale) -> dict[str, object]:
     return {"data": IMAGES[scale.name], "test_split": scale.test, **MOST.get(scale.name, {})}
 
 
+def natural_pool(scale: Scale) -> dict[str, object]:
+    """The natural images of a scale with their held-out rows."""
+    return {"data": NATURAL[scale.name], "test_split": scale.test}
+
+
 def families(scale: Scale, *names: str) -> list[str]:
     """The members of families, one after the other."""
-    return [model for name in names for model in FAMILIES[scale.name].get(name, ())]
+    return members(FAMILIES[scale.name], *names)
+
+
+def members(known: Mapping[str, Sequence[str]], *names: str) -> list[str]:
+    """The members of families among those known, one after the other."""
+    return [model for name in names for model in known.get(name, ())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emc.hypotheses import CLAIMS
-from emc.hypotheses.cells import BUDGET, FAMILY, labelled, pairs
+from emc.hypotheses.cells import FAMILY, labelled, pairs
 from emc.hypotheses.families import CNN, MLP, VIT, of
 from emc.hypotheses.parts import Claim
 from emc.hypotheses.ratios import EmcPart, ratio
@@ -17,10 +17,7 @@ NEEDS = "a CNN, an MLP and a ViT of one procedure with {} labels, parameters wit
 
 def _parts(results: Sequence[EmcResult], labels: str) -> list[EmcPart]:
     held = list(filter(labelled(labels), results))
-    found = {
-        said: pairs(held, FAMILY, of(CNN), of(other), sized=True, loose=BUDGET)
-        for said, other in (("MLP", MLP), ("ViT", VIT))
-    }
+    found = {said: pairs(held, FAMILY, of(CNN), of(other), sized=True) for said, other in (("MLP", MLP), ("ViT", VIT))}
     return [
         EmcPart(f"CNN over {said}", tuple(ratio(a, b) for a, b in both), structured=labels == "semantic")
         for said, both in found.items()

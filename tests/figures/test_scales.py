@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 from studied import study_of
 
+from emc.hypotheses.parts import SAME_SIZE
+from emc.registry import PluginSpec
+from emc.scaling import count_parameters
 from figures.__main__ import STUDIES
+from figures.architectures import PEERS
 from figures.scales import REPLICATES, SCALES
 from figures.study import cells, curve_key, identity
 
@@ -32,5 +36,27 @@ def test_studies_share_the_cells_that_they_have_in_common(scale):
         return {identity(cell) for cell in kept if str(cell["model"]).partition(":")[0] in families}
 
     assert asked("generalisation", "mlp", "cnn", "linear") == asked("labels", "mlp", "cnn", "linear")
-    assert asked("architectures", "mlp", "cnn")
-    assert asked("architectures", "mlp", "cnn") <= asked("labels", "mlp", "cnn")
+    mlps, cnns = asked("architectures", "mlp"), asked("architectures", "cnn")
+    assert mlps
+    assert mlps <= asked("labels", "mlp")
+    alone = {identity(cell) for cell in cells(study_of("architectures"), scale) if cell["model"] in peers(scale)}
+    assert cnns - alone <= asked("labels", "cnn")
+
+
+def peers(scale):
+    """CNNs with the budget of a transformer."""
+    return set(PEERS.get(scale.name, {}).values())
+
+
+@pytest.mark.parametrize("data", ["synthetic_images:count=4000,size=8,channels=1", "digits"])
+def test_the_families_of_the_cpu_scale_are_of_sizes_that_claims_compare(data):
+    def sizes(family, **settings):
+        held = [c for c in cells(study_of("architectures"), SCALES["cpu"]) if c["data"] == data]
+        models = [c["model"] for c in held if settings.items() <= c.items() and c["model"].startswith(family)]
+        specs = map(PluginSpec.parse, models)
+        return {count_parameters(spec, PluginSpec("relu"), (1, 8, 8), 10) for spec in specs}
+
+    (vit,), (peer,) = sizes("vit", min_steps=2_000), sizes("cnn", min_steps=2_000)
+    assert max(vit, peer) <= SAME_SIZE * min(vit, peer)
+    for cnn in sizes("cnn"):
+        assert any(max(cnn, mlp) <= SAME_SIZE * min(cnn, mlp) for mlp in sizes("mlp"))
