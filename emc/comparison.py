@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emc.errors import ComparisonError
-from emc.results import EmcResult, Status, Tabular
+from emc.results import EmcResult, Status, Tabular, differences_row
 from emc.seeds import order_key
 from emc.specs import Measurement, later_settings
 from emc.stats.compare import (
@@ -81,8 +81,7 @@ class Comparison(Tabular):
                 rows.append((f"against {self.names[place + 1]}", self.contrasts[place].verdict.key))
             rows += self._numbers(place)
         rows += [(name, _summary(result)) for name, result in zip(self.names, self.results, strict=True)]
-        differing = [f"{name} {' | '.join(values)}" for name, values in _differences(self.results).items()]
-        return [*rows, ("differ in", "; ".join(differing) or "nothing"), ("estimand", self.results[0].estimand)]
+        return [*rows, differences_row(differences_of(self.results)), ("estimand", self.results[0].estimand)]
 
     def to_dict(self) -> dict[str, Any]:
         """The record that `--json` writes; None is an open end."""
@@ -99,7 +98,7 @@ class Comparison(Tabular):
                 }
                 for name, result in zip(self.names, self.results, strict=True)
             ],
-            "differences": _differences(self.results),
+            "differences": differences_of(self.results),
             "contrasts": [
                 {
                     "first": self.names[0],
@@ -333,7 +332,7 @@ def _kind_of_pairing(first: EmcResult, second: EmcResult) -> str:
     return f"by replicate: the same rows in the same order, but {values}"
 
 
-def _differences(results: Sequence[EmcResult]) -> dict[str, list[str]]:
+def differences_of(results: Sequence[EmcResult]) -> dict[str, list[str]]:
     """Settings in which the results differ, with each one's value."""
     settings = [
         {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from emc.comparison import Source, check_finished, results_of, why_unpaired
+from emc.comparison import Source, check_finished, differences_of, results_of, why_unpaired
 from emc.errors import ComparisonError, shown
 from emc.specs import Measurement
 from emc.stats.power_law import PowerLaw, Size, fit_power_law
@@ -20,7 +21,8 @@ def power_law(
     """Fit EMC = a * parameters ** b to results of one model at several sizes; see `emc.stats.power_law`.
 
     Results of the same pool, seed and version share the samples of equal replicates, which are then resampled together.
-    Sizes with censored replicates are left out, and the fit tells so.
+    Sizes with censored replicates are left out, and the fit tells so. What the results differ in is told too: several
+    families, or several budgets, have one exponent that is none of theirs.
 
     Args:
         results: finished, or files that `emc measure --json` wrote, of one estimand; best of one family under one
@@ -55,4 +57,5 @@ def power_law(
             )
         sizes.append(Size(result.parameters, result.replicates))
     paired = not any(why_unpaired(given[0], other) for other in given[1:])
-    return fit_power_law(sizes, paired=paired, confidence=confidence, resamples=resamples, seed=seed)
+    law = fit_power_law(sizes, paired=paired, confidence=confidence, resamples=resamples, seed=seed)
+    return replace(law, differences=differences_of(given))

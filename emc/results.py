@@ -206,6 +206,12 @@ class Tabular:
         return f"<table>{body}</table>"
 
 
+def differences_row(differences: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """The row that tells in which settings results differ, with each one's value."""
+    texts = [f"{name} {' | '.join(values)}" for name, values in differences.items()]
+    return "differ in", "; ".join(texts) or "nothing"
+
+
 @dataclass(frozen=True, repr=False)
 class EmcResult(Tabular):
     """The answer to one measurement: the EMC with status, interval, evidence and cost.

@@ -43,6 +43,17 @@ def test_results_of_one_pool_are_paired(make_result: MakeResult) -> None:
     assert emc.power_law(found, confidence=0.8).confidence == 0.8
 
 
+def test_what_results_differ_in_is_told(make_result: MakeResult) -> None:
+    """Several families, or several budgets, have one exponent that is none of theirs."""
+    found = sizes(make_result)
+    assert "differ in" not in dict(emc.power_law(found).rows())
+    models = ["mlp:width=2", "mlp:width=4", "cnn:width=2"]
+    mixed = [replace(r, procedure={**r.procedure, "model": m}) for r, m in zip(found, models, strict=True)]
+    law = emc.power_law(mixed)
+    assert law.to_dict()["differences"] == {"model": models}
+    assert dict(law.rows())["differ in"] == "model mlp:width=2 | mlp:width=4 | cnn:width=2"
+
+
 def test_what_cannot_be_fitted_is_told(make_result: MakeResult) -> None:
     found = sizes(make_result)
     with pytest.raises(ComparisonError, match="got none in result 2; leave it out"):

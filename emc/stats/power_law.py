@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from emc.errors import ComparisonError
-from emc.results import Replicate, Status, Tabular
+from emc.results import Replicate, Status, Tabular, differences_row
 
 Array = npt.NDArray[np.float64]
 
@@ -81,6 +81,8 @@ class PowerLaw(Tabular):
         paired: whether replicates of one number were resampled together over all sizes.
         confidence: of the intervals.
         resamples, seed: of the bootstrap.
+        differences: settings in which the results of the sizes differ, with each one's value; the model's sizes, and
+            whatever else makes the law one of several things at once. Empty where the sizes are of no results.
     """
 
     exponent: float
@@ -98,6 +100,7 @@ class PowerLaw(Tabular):
     resamples: int
     seed: int
     _drawn: Array = field(repr=False, compare=False)
+    differences: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def predict(self, parameters: float) -> tuple[float, tuple[float, float] | None]:
         """EMC of the law at a number of parameters, with the interval of the law there (not of one replicate)."""
@@ -130,6 +133,8 @@ class PowerLaw(Tabular):
                 rows.append(("", f"{known} not known; {self.bound.exponent:.3f} were they what they are at least"))
             else:
                 rows.append(("", f"{known} {self.bound.side} {self.bound.exponent:.3f}"))
+        if self.differences:
+            rows.append(differences_row(self.differences))
         return [*rows, ("intervals", self._method())]
 
     def _linear(self) -> str:
@@ -158,6 +163,7 @@ class PowerLaw(Tabular):
             "sizes": [_size_dict(size) for size in self.sizes],
             "left_out": [_size_dict(size) for size in self.left_out],
             "bound": None if self.bound is None else asdict(self.bound),
+            "differences": {name: list(values) for name, values in self.differences.items()},
         }
 
     def to_json(self) -> str:
