@@ -630,12 +630,23 @@ class Progress:
     what: str = "EMC"
 
 
+#: Searches whose brackets a line has room for.
+MAX_BRACKETS = 20
+
+
 def brackets_text(brackets: Iterable[Bracket]) -> str:
-    """Every search's bracket in one line.
+    """Every search's bracket in one line; of more than `MAX_BRACKETS` how many have ended, and how.
 
     >>> brackets_text([(16, None, None), (64, 128, None), (100, 104, Status.BRACKETED)])
     '16.. | 64..128 | 100..104 bracketed'
+    >>> brackets_text(30 * [(100, 104, Status.BRACKETED)] + 170 * [(16, None, None)])
+    '30 bracketed, 170 not ended'
     """
+    brackets = list(brackets)
+    if len(brackets) > MAX_BRACKETS:
+        ended = Counter(status.key for _, _, status in brackets if status is not None)
+        counts = {**ended, "not ended": len(brackets) - ended.total()}
+        return ", ".join(f"{count} {key}" for key, count in counts.items() if count)
     return " | ".join(
         f"{lower}..{'' if upper is None else upper}" + ("" if status is None else f" {status.key}")
         for lower, upper, status in brackets

@@ -25,6 +25,13 @@ def test_texts(progress: list[Progress]) -> None:
     assert count_text(Progress((), (), 0, 0, 0.0)) == "0 s: 0 probes, 0 steps"
 
 
+def test_of_many_searches_only_their_number_is_told() -> None:
+    """A curve of 200 draws has 200 searches."""
+    brackets = [(30, 31, Status.BRACKETED), (16, None, None), (64, None, Status.CENSORED_ABOVE)]
+    assert brackets_text(50 * brackets) == "50 bracketed, 50 censored_above, 50 not ended"
+    assert brackets_text(50 * brackets[:1]) == "50 bracketed"
+
+
 def test_plain_lines_come_with_news_and_not_too_often(
     progress: list[Progress], capsys: pytest.CaptureFixture[str]
 ) -> None:
