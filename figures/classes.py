@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POOL = {
     "smoke": ("digits", "cnn:width=2,hidden=4", (2, 5)),
-    "cpu": ("digits", "cnn:width=2,hidden=9", (2, 5, 10)),
+    "cpu": ("digits", "cnn:width=2,hidden=4", (2, 5, 10)),
     "gpu": ("synthetic_images:count=40000,size=16,channels=3,classes=50", "cnn:width=12,hidden=16", (2, 5, 10, 25, 50)),
     "paper": ("cifar100", "cnn:width=64", (2, 5, 10, 20, 50, 100)),
 }

@@ -152,7 +152,8 @@ def _eigenvector(
         return np.asarray(vectors[:, np.abs(values).argmax() if which == "LM" else 0])
     operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
     try:
-        _, found = eigsh(operator, 1, which=which, v0=start, ncv=VECTORS, maxiter=RESTARTS, tol=tolerance)
+        # The start may span too little; what is drawn beside it then has to be the same again.
+        _, found = eigsh(operator, 1, which=which, v0=start, ncv=VECTORS, maxiter=RESTARTS, tol=tolerance, rng=0)
     except ArpackNoConvergence:
         return start / np.linalg.norm(start)
     return np.asarray(found[:, 0])

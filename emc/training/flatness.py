@@ -127,8 +127,9 @@ def _largest(hessian: _Counted, start: Array) -> float | None:
     operator = LinearOperator(shape, matvec=lambda v: hessian(v.reshape(-1, 1)), dtype=np.float64)
     try:
         values = eigsh(
-            operator, 1, which="LA", v0=start, ncv=VECTORS, maxiter=RESTARTS, tol=TOLERANCE, return_eigenvectors=False
-        )
+            operator, 1, which="LA", v0=start, ncv=VECTORS, maxiter=RESTARTS, tol=TOLERANCE, return_eigenvectors=False,
+            rng=0,
+        )  # fmt: skip
     except ArpackError:
         return None
     return float(values[0])

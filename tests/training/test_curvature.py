@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -121,3 +122,11 @@ def test_says_where_lanczos_did_not_converge(monkeypatch: pytest.MonkeyPatch) ->
     assert not found.converged
     assert found.residual > curvature.RESIDUAL * found.largest
     assert found.value >= float(torch.linalg.eigvalsh(dense_hessian(module, X, y))[0])
+
+
+@pytest.mark.parametrize("which", ["LM", "SA"])
+def test_a_start_that_spans_too_little_leads_to_the_same_bits_again(which: Literal["LM", "SA"]) -> None:
+    """From an eigenvector Lanczos has nowhere to go and draws another vector."""
+    values, start = np.arange(100.0), np.eye(100)[3]
+    found = {curvature._eigenvector(lambda v: values * v, start, which, 1e-2).tobytes() for _ in range(3)}
+    assert len(found) == 1

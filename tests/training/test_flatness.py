@@ -87,6 +87,12 @@ def test_the_trace_of_a_known_spectrum_lies_within_its_stated_error() -> None:
     assert 0.5 < np.std(off) < 1.6
 
 
+def test_a_start_that_spans_too_little_leads_to_the_same_bits_again() -> None:
+    """From an eigenvector Lanczos has nowhere to go and draws another vector."""
+    product = module_under_test._Counted(aslinearoperator(np.diag(np.arange(100.0))), 10)
+    assert len({module_under_test._largest(product, np.eye(100)[3]) for _ in range(3)}) == 1
+
+
 def test_the_largest_is_not_that_of_largest_magnitude() -> None:
     matrix = np.diag(np.concatenate([[-50.0], np.linspace(-1, 3, 99)]))
     product = module_under_test._Counted(aslinearoperator(matrix), 10)
