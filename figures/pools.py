@@ -52,7 +52,7 @@ NATURAL_FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "smoke": {"mlp": ("mlp:width=2",)},
     "cpu": {
         "mlp": ("mlp:width=3", "mlp:width=5", "mlp:width=8"),
-        "cnn": ("cnn:width=2,hidden=9",),
+        "cnn": ("cnn:width=2,hidden=4", "cnn:width=2,hidden=9"),
         "vit": ("vit:patch=4,dim=3,depth=1,heads=1,mlp_ratio=2.5",),
     },
     "gpu": {
