@@ -56,7 +56,7 @@ SMOKE = Scale(
 )
 CPU = Scale(
     "cpu",
-    "nets with an EMC of 100 to 300 on data that needs no network: an hour or two on two cores",
+    "nets of 100 to 900 parameters on data that needs no network: two to three hours on two cores",
     {
         "replicates": REPLICATES,
         "batch_size": FULL_BATCH,
