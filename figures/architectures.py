@@ -31,7 +31,7 @@ PEERS = {
 def sweeps(scale: Scale) -> Sequence[Mapping[str, Any]]:
     """Every family, with semantic and random labels; MLP and CNN as in the study of labels."""
     pools = [(pool(scale), FAMILIES[scale.name])]
-    if len(NATURAL_FAMILIES[scale.name]) > 2:
+    if NATURAL_FAMILIES[scale.name].keys() - {"mlp", "cnn"}:
         pools.append((natural_pool(scale), NATURAL_FAMILIES[scale.name]))
     labels = {"labels": ["semantic", "random"]}
     found = []
