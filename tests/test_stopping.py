@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,15 +99,6 @@ def test_a_real_process_stops_and_the_first_time_shows_what_it_knows_and_how_to_
     assert {probe["key"] for probe in record["probes"]} <= {line["key"] for line in read(journal, "probe")}
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard: a shell starts what it puts into the background deaf to it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("others", [0, 1])
 def test_ctrl_c_waits_for_the_end_of_what_it_must_not_tear(others: int) -> None:
     """Also where another thread is the one that is sent the signal."""
