@@ -23,7 +23,7 @@ BENCHMARKS = ROOT / "benchmarks" / "README.md"
 SCALES = {
     "paper": "The paper's grids with all its datasets",
     "gpu": "Wider families on one GPU",
-    "cpu": "An hour or two on two cores, on data that needs no network",
+    "cpu": "Two to three hours on two cores, on data that needs no network",
     "smoke": "Two minutes: whether everything runs, not what it shows",
 }
 
